@@ -1,0 +1,1 @@
+"""Workbook: recipes, runs, records, tables and figures."""

