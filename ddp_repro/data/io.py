@@ -1,0 +1,96 @@
+"""Reading picture and label files: every accepted encoding ends in one form, everything else in a clear error."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# What Pillow raises on damaged files, depending on the format and on where the damage is.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+# Grey PNGs of 2 and 4 bits are stretched to 0..255 by Pillow; label ids need the stored values back.
+_GREY_STRETCH = {"L;2": 85, "L;4": 17}
+
+
+class DataError(ValueError):
+    """A dataset file or folder that is missing, damaged or not as its layout promises."""
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a picture as 8-bit RGB, upright.
+
+    Greyscale and palette pictures are expanded, transparency is dropped, 16-bit greyscale is scaled by 255/65535,
+    and the EXIF orientation of a JPEG is applied.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+
+    Raises:
+        DataError: the file is missing, damaged, or of a kind with no agreed meaning as a picture (e.g. float TIFF).
+    """
+    expected = "a complete 8- or 16-bit JPEG or PNG picture"
+    with _open(path, expected) as picture:
+        try:
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I"):
+                return np.repeat(_to_8_bit(np.asarray(upright), path)[:, :, None], 3, axis=2)
+            if upright.mode == "F":
+                raise DataError(f"{path}: pixels are floating-point numbers; expected {expected}")
+            return np.array(upright.convert("RGB"))
+        except DataError:
+            raise
+        except _DAMAGE as error:
+            raise DataError(f"{path}: cannot be decoded ({error}); expected {expected}") from error
+
+
+def read_label(path: Path) -> np.ndarray:
+    """Read a label map's stored ids.
+
+    Greyscale (1 to 16 bits) and palette PNGs hold ids directly; a palette's colours are not looked at.
+
+    Returns:
+        integer (H, W), the ids as stored (dtype as in the file).
+
+    Raises:
+        DataError: the file is missing or damaged, or has colour channels instead of ids.
+    """
+    expected = "a complete single-channel PNG of label ids"
+    with _open(path, expected) as picture:
+        try:
+            stored = picture.tile[0].args if picture.tile else None
+            ids = np.array(picture)
+        except _DAMAGE as error:
+            raise DataError(f"{path}: cannot be decoded ({error}); expected {expected}") from error
+        if ids.ndim != 2 or picture.mode == "F":
+            raise DataError(f"{path}: has mode {picture.mode}, not label ids; expected {expected}")
+    if ids.dtype == bool:
+        return ids.astype(np.uint8)
+    return ids // _GREY_STRETCH.get(stored if isinstance(stored, str) else "", 1)
+
+
+def _open(path: Path, expected: str) -> Image.Image:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected {expected}")
+    try:
+        return Image.open(path)
+    except _DAMAGE as error:
+        raise DataError(f"{path}: cannot be opened ({error}); expected {expected}") from error
+
+
+def _to_8_bit(grey: np.ndarray, path: Path) -> np.ndarray:
+    if grey.min() < 0 or grey.max() > 65535:
+        raise DataError(f"{path}: grey values {grey.min()}..{grey.max()}; expected at most 16 bits (0..65535)")
+    return ((grey.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)

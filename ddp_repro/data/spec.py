@@ -1,0 +1,135 @@
+"""What distinguishes one segmentation dataset from another: names, colours, ids on disk, and where files lie."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ddp_repro.data.io import DataError
+
+IGNORE = 255  # train id of pixels that neither train nor count
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and its label map. ``id`` is stable and relative: it names the picture in results and seeds."""
+
+    id: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset as data.
+
+    ``label_ids`` maps every id that may occur on disk to a train id (0 … K-1, or 255 = ignore).
+    ``list_samples(root, split)`` returns the split's samples in the order of their ids.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    palette: tuple[Color, ...]
+    label_ids: Mapping[int, int]
+    list_samples: Callable[[Path, str], list[Sample]]
+
+
+def id_table(label_ids: Mapping[int, int]) -> np.ndarray:
+    """int16 array from stored id to train id; -1 where the dataset has no such id."""
+    table = np.full(max(label_ids) + 1, -1, np.int16)
+    table[list(label_ids)] = list(label_ids.values())
+    return table
+
+
+def to_train_ids(stored: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
+    """Translate stored ids with a table of :func:`id_table`.
+
+    Returns:
+        uint8 (H, W) train ids.
+
+    Raises:
+        DataError: ids that the dataset does not have; ``path`` and the ids are named.
+    """
+    train_ids = table[np.clip(stored, 0, len(table) - 1)]
+    unknown = (stored < 0) | (stored >= len(table)) | (train_ids < 0)
+    if unknown.any():
+        valid = np.flatnonzero(table >= 0)
+        found = ", ".join(map(str, np.unique(stored[unknown])[:5]))
+        raise DataError(f"{path}: contains label ids {found}; expected ids of {_ranges(valid)}")
+    return train_ids.astype(np.uint8)
+
+
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files in ``folder`` with one of the (lower-case) suffixes, sorted; hidden files are left out.
+
+    Raises:
+        DataError: the folder does not exist or cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.is_file() and not e.name.startswith(".")]
+    except OSError as error:
+        kinds = "/".join(suffixes)
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); expected a folder of {kinds} files") from error
+    return sorted(folder / name for name in names if name.lower().endswith(suffixes))
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """Sub-folders of ``folder``, sorted; hidden ones are left out.
+
+    Raises:
+        DataError: the folder does not exist or cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); expected a folder of folders") from error
+
+
+def pair_by_stem(images: list[Path], labels: Path, folder: Path) -> list[Sample]:
+    """Pair ``NAME.jpg`` with ``labels/NAME.png``; the id is ``NAME``.
+
+    Raises:
+        DataError: no images (``folder`` is named), two images of one name, or an image without a label map.
+    """
+    samples = [Sample(image.stem, image, labels / f"{image.stem}.png") for image in images]
+    return checked(samples, folder)
+
+
+def checked(samples: list[Sample], folder: Path) -> list[Sample]:
+    """Return ``samples`` sorted by id if they are complete.
+
+    Raises:
+        DataError: there are none, an id occurs twice, or a label map is missing; the first offenders are named.
+    """
+    if not samples:
+        raise DataError(f"{folder}: contains no images")
+    samples = sorted(samples, key=lambda sample: sample.id)
+    for one, two in itertools.pairwise(samples):
+        if one.id == two.id:
+            raise DataError(f"{two.image}: has the same name as {one.image}; expected one image per name")
+    present = {parent: _names(parent) for parent in {sample.label.parent for sample in samples}}
+    missing = [s for s in samples if s.label.name not in present[s.label.parent]]
+    if missing:
+        raise DataError(
+            f"{missing[0].image}: has no label map, expected {missing[0].label} "
+            f"({len(missing)} of {len(samples)} images lack theirs)"
+        )
+    return samples
+
+
+def _names(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _ranges(ids: np.ndarray) -> str:
+    """``[0, 1, 2, 255]`` as ``0..2, 255``."""
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
