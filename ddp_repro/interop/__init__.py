@@ -1,0 +1,1 @@
+"""Interoperability: the authors' checkpoints, the Hugging Face hub, mmsegmentation."""

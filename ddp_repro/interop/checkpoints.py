@@ -1,0 +1,153 @@
+"""Loading a checkpoint into a model: ours or the authors', told apart by the keys, and always strict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from ddp_repro.config import ModelConfig, to_dict
+from ddp_repro.interop.weight_files import CheckpointError, StateDict, read_state_dict, save_weights
+
+__all__ = [
+    "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
+]  # fmt: skip
+
+# Every released segmentation and depth model has this tensor; none of ours is called so.
+_OFFICIAL_KEY = "neck.0.lateral_convs.0.conv.weight"
+_CLASS_KEYS = ("decode_head.conv_seg.weight", "decoder.classifier.weight")
+# Settings that may change after training: regularisation and the way of sampling.  window_size is told by the shapes.
+_FREE_SETTINGS = {"drop_path_rate", "sampler", "time_difference", "average_steps", "window_size"}
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's tensors; names as in the model, ``ignored`` as in the file.
+
+    Loading is strict, so ``missing`` and ``unexpected`` are empty in every report that is returned.
+    """
+
+    used: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    ignored: tuple[str, ...]  # tensors of the official code that hold nothing learned, e.g. relative_position_index
+    origin: Literal["ddp_repro", "official"]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.origin} checkpoint: used {len(self.used)} tensors, ignored {len(self.ignored)}, "
+            f"missing {len(self.missing)}, unexpected {len(self.unexpected)}"
+        )
+
+
+def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor]) -> LoadReport:
+    """Load ``source`` (a file or a state dict) into ``model``; the model is unchanged if anything does not fit.
+
+    Raises:
+        CheckpointError: the file cannot be read, a tensor is missing, unexpected or of another shape, or the model's
+            settings differ from those that the checkpoint was trained with.
+    """
+    if isinstance(source, Mapping):
+        state_dict, metadata, name = dict(source), {}, "state dict"
+    else:
+        (state_dict, metadata), name = read_state_dict(source), str(source)
+    origin: Literal["ddp_repro", "official"] = "ddp_repro"
+    ignored: tuple[str, ...] = ()
+    if _OFFICIAL_KEY in state_dict:
+        origin = "official"
+        state_dict, ignored = _translate(state_dict, model)
+    differences = _setting_differences(metadata, model, name)
+    report = _compare(state_dict, model, ignored, origin)
+    _refuse_misfit(state_dict, model, report, differences, name)
+    model.load_state_dict(state_dict, strict=True)
+    return report
+
+
+def window_size_of(state_dict: Mapping[str, Tensor]) -> int | None:
+    """Window size of the Swin encoder in a state dict (ours or official), or None without one.
+
+    A relative position table has (2w - 1)² rows: 169 for window 7, 529 for window 12.
+    """
+    tables = [tensor for name, tensor in state_dict.items() if name.endswith("relative_position_bias_table")]
+    return (round(tables[0].shape[0] ** 0.5) + 1) // 2 if tables else None
+
+
+def _translate(state_dict: StateDict, model: nn.Module) -> tuple[StateDict, tuple[str, ...]]:
+    from ddp_repro.interop import official
+
+    translated, ignored = official.translate(state_dict, model)
+    return translated, tuple(ignored)
+
+
+def _compare(
+    state_dict: StateDict, model: nn.Module, ignored: tuple[str, ...], origin: Literal["ddp_repro", "official"]
+) -> LoadReport:
+    expected = model.state_dict().keys()
+    return LoadReport(
+        used=tuple(key for key in expected if key in state_dict),
+        missing=tuple(key for key in expected if key not in state_dict),
+        unexpected=tuple(key for key in state_dict if key not in expected),
+        ignored=ignored,
+        origin=origin,
+    )
+
+
+def _refuse_misfit(
+    state_dict: StateDict, model: nn.Module, report: LoadReport, differences: list[str], name: str
+) -> None:
+    expected = model.state_dict()
+    misshaped = [
+        f"{key} (checkpoint {tuple(state_dict[key].shape)}, model {tuple(expected[key].shape)})"
+        for key in report.used
+        if state_dict[key].shape != expected[key].shape
+    ]
+    problems = differences + _window_problem(state_dict, expected) + _class_problem(state_dict, expected)
+    lists = {"missing": report.missing, "unexpected": report.unexpected, "of another shape": misshaped}
+    problems += [f"{len(keys)} tensor(s) {what}: {_some(keys)}" for what, keys in lists.items() if keys]
+    if not problems:
+        return
+    if not report.used:
+        problems.insert(0, "no tensor has a name of this model")
+    raise CheckpointError(f"{name} does not fit the model: {'; '.join(problems)}. Build the model by the checkpoint's recipe")
+
+
+def _class_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
+    """The most frequent misfit, in words: a checkpoint of another dataset."""
+    for key in _CLASS_KEYS:
+        if key in state_dict and key in expected and len(state_dict[key]) != len(expected[key]):
+            return [f"checkpoint has {len(state_dict[key])} classes, model {len(expected[key])}"]
+    return []
+
+
+def _window_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
+    theirs, ours = window_size_of(state_dict), window_size_of(expected)
+    if theirs == ours or None in (theirs, ours):
+        return []
+    return [f"checkpoint has Swin windows of {theirs}, model {ours} (set model.window_size={theirs})"]
+
+
+def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: str) -> list[str]:
+    """Settings of the recipe inside our own checkpoints that differ from the model's."""
+    config = getattr(model, "config", None)
+    if not isinstance(config, ModelConfig) or "recipe" not in metadata:
+        return []
+    try:
+        trained = json.loads(metadata["recipe"])["model"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{name}: the recipe inside the checkpoint is damaged ({error!r})") from error
+    return [
+        f"model.{key} is {trained[key]!r} in the checkpoint, {value!r} in the model"
+        for key, value in to_dict(config).items()
+        if key in trained and key not in _FREE_SETTINGS and trained[key] != value
+    ]
+
+
+def _some(keys: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(keys[:_SHOWN]) + (f", … ({len(keys) - _SHOWN} more)" if len(keys) > _SHOWN else "")
+
+

@@ -1,0 +1,161 @@
+"""Weights on disk: written as safetensors, atomically; read from safetensors or PyTorch files without running code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+StateDict = dict[str, Tensor]
+
+_ZIP = b"PK\x03\x04"  # torch.save since 1.6
+_PICKLE = b"\x80"  # torch.save before 1.6
+_LFS_POINTER = b"version https://git-lfs"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that does not fit the model."""
+
+
+def save_weights(model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
+    """Write the model's parameters and buffers to ``path`` as safetensors, with ``metadata`` in the header.
+
+    The file appears complete or not at all: it is written beside ``path``, flushed to disk, then renamed.
+
+    Raises:
+        OSError: the folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:  # not safetensors' own writer: it makes the file private to its owner
+            file.write(safetensors.torch.save(tensors, dict(metadata or {})))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
+    """Read ``(state_dict, metadata)`` from a safetensors or PyTorch file; the format is told from its first bytes.
+
+    A PyTorch file may hold the state dict alone, or under ``state_dict`` with ``meta`` and ``optimizer`` beside it
+    (mmcv's layout), with or without ``module.`` before every name.  It is read with ``weights_only=True``, always.
+
+    Raises:
+        CheckpointError: the file is missing, empty, truncated, not a checkpoint, or carries code.
+    """
+    path = Path(path)
+    head = _first_bytes(path)
+    if head.startswith(_ZIP) or head.startswith(_PICKLE):
+        state_dict, metadata = _unwrap(_torch_load(path), path)
+    elif head[8:9] == b"{":  # safetensors: length of the header (8 bytes), then its JSON
+        state_dict, metadata = _read_safetensors(path)
+    else:
+        raise CheckpointError(f"{path}: {_describe_foreign(head)}")
+    if not state_dict:
+        raise CheckpointError(f"{path}: holds no tensors; expected the weights of a model")
+    return _without_module_prefix(state_dict), metadata
+
+
+def _first_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; give the checkpoint file inside it, e.g. {path / 'model.safetensors'}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; check the path of the checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if not head:
+        raise CheckpointError(f"{path}: is empty (0 bytes); download or train the checkpoint again")
+    return head
+
+
+def _describe_foreign(head: bytes) -> str:
+    if head.startswith(_LFS_POINTER):
+        return "is a Git LFS pointer, not the weights; run `git lfs pull` or download the file itself"
+    if head.lstrip().startswith(b"<"):
+        return "is a web page (HTML), not a checkpoint: the download was answered with a page; fetch the file itself again"
+    return f"is neither a safetensors nor a PyTorch file (it begins with {head[:8]!r}); download it again"
+
+
+def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path}: truncated or damaged safetensors file ({error}); copy or download it again") from error
+
+
+def _torch_load(path: Path) -> Any:
+    with _numpy_scalars_allowed():
+        return _torch_load_tensors(path)
+
+
+def _torch_load_tensors(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: {_describe_refusal(error)}") from error
+    except (RuntimeError, EOFError, OSError, KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+        # What torch raises for a damaged archive or pickle depends on where the damage is.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: truncated or damaged PyTorch file ({reason}); copy or download it again") from error
+
+
+def _describe_refusal(error: pickle.UnpicklingError) -> str:
+    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if refused is None:
+        return f"truncated or damaged PyTorch file ({str(error).splitlines()[-1]}); copy or download it again"
+    return (
+        f"refused: besides tensors it holds {refused[1]}, which could run code on loading; only load files that you trust, "
+        "elsewhere, and save their state dict alone"
+    )
+
+
+@contextlib.contextmanager
+def _numpy_scalars_allowed() -> Iterator[None]:
+    """Let ``weights_only`` read the numpy scalars (best score, loss) that mmcv leaves in ``meta``, and nothing else."""
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # as pickled by numpy 1 and numpy 2
+    with torch.serialization.safe_globals([*((scalar, name) for name in names), np.dtype, *dtypes]):
+        yield
+
+
+def _unwrap(content: Any, path: Path) -> tuple[StateDict, dict[str, Any]]:
+    metadata: dict[str, Any] = {}
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        meta = content.get("meta")
+        metadata = dict(meta) if isinstance(meta, Mapping) else {}
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a state dict (name → tensor)")
+    foreign = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
+    if foreign is not None:
+        kind = type(content[foreign]).__name__
+        raise CheckpointError(f"{path}: entry {foreign!r} is a {kind}; expected a state dict (name → tensor)")
+    return dict(content), metadata
+
+
+def _without_module_prefix(state_dict: StateDict) -> StateDict:
+    """Drop the ``module.`` that DistributedDataParallel puts before every name."""
+    if not all(name.startswith("module.") for name in state_dict):
+        return state_dict
+    return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
