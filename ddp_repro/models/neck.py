@@ -1,0 +1,49 @@
+"""From four backbone maps to one image feature at stride 4: feature pyramid, then aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvGroupNorm(nn.Sequential):
+    """Convolution without bias, then GroupNorm; no activation.  (The paper calls the aggregating one "1×1 conv".)"""
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False),
+            nn.GroupNorm(min(32, outputs // 2), outputs),
+        )
+
+
+class Neck(nn.Module):
+    """FPN over four levels, all resized to the first, concatenated and merged to D channels.
+
+    Args:
+        in_channels: channels of the backbone's maps, finest first.
+        channels: D.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(ConvGroupNorm(c, channels, 1) for c in in_channels)
+        self.smooth = nn.ModuleList(ConvGroupNorm(channels, channels, 3) for _ in in_channels)
+        self.merge = ConvGroupNorm(channels * len(in_channels), channels, 1)
+
+    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Backbone maps (B, C_i, h_i, w_i) -> pyramid maps (B, D, h_i, w_i)."""
+        levels = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
+        for fine in range(len(levels) - 2, -1, -1):
+            coarse = F.interpolate(levels[fine + 1], size=levels[fine].shape[-2:], mode="nearest")
+            levels[fine] = levels[fine] + coarse
+        return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Backbone maps, finest first -> image feature (B, D, h_0, w_0)."""
+        finest, *coarser = self.pyramid(maps)
+        size = finest.shape[-2:]
+        resized = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in coarser]
+        return self.merge(torch.cat([finest, *resized], dim=1))
