@@ -113,7 +113,9 @@ def _refuse_misfit(
         return
     if not report.used:
         problems.insert(0, "no tensor has a name of this model")
-    raise CheckpointError(f"{name} does not fit the model: {'; '.join(problems)}. Build the model by the checkpoint's recipe")
+    raise CheckpointError(
+        f"{name} does not fit the model: {'; '.join(problems)}. Build the model by the checkpoint's recipe"
+    )
 
 
 def _class_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
@@ -149,5 +151,3 @@ def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: st
 
 def _some(keys: list[str] | tuple[str, ...]) -> str:
     return ", ".join(keys[:_SHOWN]) + (f", … ({len(keys) - _SHOWN} more)" if len(keys) > _SHOWN else "")
-
-

@@ -74,14 +74,18 @@ def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
 
 def _first_bytes(path: Path) -> bytes:
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder; give the checkpoint file inside it, e.g. {path / 'model.safetensors'}")
+        raise CheckpointError(
+            f"{path}: is a folder; give the checkpoint file inside it, e.g. {path / 'model.safetensors'}"
+        )
     try:
         with path.open("rb") as file:
             head = file.read(64)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the path of the checkpoint") from None
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
     if not head:
         raise CheckpointError(f"{path}: is empty (0 bytes); download or train the checkpoint again")
     return head
@@ -91,7 +95,7 @@ def _describe_foreign(head: bytes) -> str:
     if head.startswith(_LFS_POINTER):
         return "is a Git LFS pointer, not the weights; run `git lfs pull` or download the file itself"
     if head.lstrip().startswith(b"<"):
-        return "is a web page (HTML), not a checkpoint: the download was answered with a page; fetch the file itself again"
+        return "is a web page (HTML), not a checkpoint: fetch the file itself, not the page about it"
     return f"is neither a safetensors nor a PyTorch file (it begins with {head[:8]!r}); download it again"
 
 
@@ -100,7 +104,9 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
         with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path}: truncated or damaged safetensors file ({error}); copy or download it again") from error
+        raise CheckpointError(
+            f"{path}: truncated or damaged safetensors file ({error}); copy or download it again"
+        ) from error
 
 
 def _torch_load(path: Path) -> Any:
@@ -116,7 +122,9 @@ def _torch_load_tensors(path: Path) -> Any:
     except (RuntimeError, EOFError, OSError, KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
         # What torch raises for a damaged archive or pickle depends on where the damage is.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: truncated or damaged PyTorch file ({reason}); copy or download it again") from error
+        raise CheckpointError(
+            f"{path}: truncated or damaged PyTorch file ({reason}); copy or download it again"
+        ) from error
 
 
 def _describe_refusal(error: pickle.UnpicklingError) -> str:
@@ -124,8 +132,8 @@ def _describe_refusal(error: pickle.UnpicklingError) -> str:
     if refused is None:
         return f"truncated or damaged PyTorch file ({str(error).splitlines()[-1]}); copy or download it again"
     return (
-        f"refused: besides tensors it holds {refused[1]}, which could run code on loading; only load files that you trust, "
-        "elsewhere, and save their state dict alone"
+        f"refused: besides tensors it holds {refused[1]}, which could run code on loading. If you trust the file, "
+        "load it elsewhere and save their state dict alone"
     )
 
 

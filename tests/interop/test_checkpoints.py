@@ -52,7 +52,9 @@ def test_missing_and_unexpected_tensors_are_named_and_counted():
 
 def test_misshaped_tensor_names_both_shapes():
     state_dict = Small().state_dict() | {"blocks.2.bias": torch.zeros(9)}
-    with pytest.raises(CheckpointError, match=r"1 tensor.s. of another shape: blocks\.2\.bias .checkpoint .9,., model .8,"):
+    with pytest.raises(
+        CheckpointError, match=r"1 tensor.s. of another shape: blocks\.2\.bias .checkpoint .9,., model .8,"
+    ):
         load_checkpoint(Small(), state_dict)
 
 
@@ -76,7 +78,9 @@ def test_settings_of_training_are_compared(tmp_path):
 
 
 def test_settings_of_sampling_may_differ(tmp_path):
-    save_weights(Small(), tmp_path / "m.safetensors", recipe_metadata(num_classes=4, sampler="ddpm", drop_path_rate=0.0))
+    save_weights(
+        Small(), tmp_path / "m.safetensors", recipe_metadata(num_classes=4, sampler="ddpm", drop_path_rate=0.0)
+    )
     load_checkpoint(Small(average_steps=True), tmp_path / "m.safetensors")
 
 

@@ -54,7 +54,9 @@ def test_write_to_missing_folder_names_the_file(tmp_path):
 def test_written_file_follows_the_umask(tmp_path):
     save_weights(small_model(), tmp_path / "m.safetensors")
     (tmp_path / "plain").touch()
-    assert stat.S_IMODE((tmp_path / "m.safetensors").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "m.safetensors").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "plain").stat().st_mode
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
