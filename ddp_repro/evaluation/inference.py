@@ -1,0 +1,185 @@
+"""Whole-image inference: from the network's small map to class labels at the picture's own size.
+
+The conventions are those of the released evaluation: the map is resized bilinearly to the network's input size, then to
+the original size; with several views (scales, mirror images) the views' probabilities are averaged before the argmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddp_repro.config import EvalConfig
+from ddp_repro.data import SegmentationDataset, transforms
+from ddp_repro.diffusion import image_generator
+
+WAITING_BATCHES = 4  # bounds the memory of datasets with many image sizes
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of showing an image to the network."""
+
+    scale: float = 1.0  # factor of the dataset's image_scale
+    flip: bool = False
+
+
+def test_views(evaluation: EvalConfig) -> list[View]:
+    """Every scale, plain and (with ``flip``) mirrored, in the released order."""
+    flips = (False, True) if evaluation.flip else (False,)
+    return [View(scale, flip) for scale in evaluation.scales for flip in flips]
+
+
+test_views.__test__ = False  # not a test, whatever pytest thinks of its name
+
+
+@dataclass(frozen=True)
+class ViewedImage:
+    """An image prepared for the network.
+
+    Attributes:
+        id: its name in the dataset.
+        views: one float32 (3, h, w) per view; sizes differ between scales.
+        label: int64 (H, W) at the original size, 255 = ignore.
+    """
+
+    id: str
+    views: list[Tensor]
+    label: Tensor
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """What images must have in common to go through the network together."""
+        return tuple(tuple(view.shape) for view in self.views)
+
+
+def view_image(dataset: SegmentationDataset, index: int, views: Sequence[View]) -> ViewedImage:
+    """Read an image and make its views; each is resized from the original picture, as in the released pipeline."""
+    picture, label = dataset.load(index)
+    tensors = []
+    for view in views:
+        bounds = tuple(int(side * view.scale) for side in dataset.data.image_scale)
+        resized = transforms.resize_image(picture, transforms.rescaled_size(label.shape, bounds))
+        resized = np.ascontiguousarray(resized[:, ::-1]) if view.flip else resized
+        tensors.append(torch.from_numpy(transforms.normalize(resized, dataset.mean, dataset.std)))
+    return ViewedImage(dataset.ids[index], tensors, torch.from_numpy(label))
+
+
+def view_generator(seed: int, image_id: str, view: int) -> torch.Generator:
+    """Sampling noise of (seed, image, view); the first view has the image's own noise of a single-view test."""
+    return image_generator(seed, image_id if view == 0 else f"{image_id}#view{view}")
+
+
+def to_image_size(output: Tensor, input_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Resize (B, K, h, w) bilinearly to the network's input size, then to ``size``; (B, K, *size)."""
+    output = F.interpolate(output.float(), input_size, mode="bilinear", align_corners=False)
+    if tuple(size) == tuple(input_size):
+        return output
+    return F.interpolate(output, size, mode="bilinear", align_corners=False)
+
+
+def gives_probabilities(model: nn.Module) -> bool:
+    """Whether ``model.sample`` returns the mean softmax over steps rather than logits."""
+    return model.config.diffusion and model.config.average_steps
+
+
+def average_views(
+    scores: Iterable[Tensor], views: Sequence[View], *, are_probabilities: bool, view_average: str = "probabilities"
+) -> Tensor:
+    """Mean class probabilities over views.
+
+    Args:
+        scores: per view (B, K, H, W) at the original size, as seen (mirrored views still mirrored).
+        are_probabilities: the scores are probabilities already.
+        view_average: "probabilities" averages probabilities. "official" applies a softmax in any case, as the released
+            code does, which flattens scores that are probabilities to about 1/K each.
+    """
+    total: Tensor | int = 0
+    for score, view in zip(scores, views, strict=True):
+        softmax = view_average == "official" or not are_probabilities
+        probabilities = score.softmax(1) if softmax else score
+        total = total + (probabilities.flip(-1) if view.flip else probabilities)
+    return total / len(views)
+
+
+class Segmenter:
+    """Labels images of equal input sizes for any number of (steps, seed), encoding each view once.
+
+    Args:
+        model: DDP or the non-diffusion baseline.
+        images: images whose :attr:`ViewedImage.shapes` agree.
+        views: the views that the images were prepared with.
+    """
+
+    def __init__(self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str) -> None:
+        self.model, self.images, self.views, self.view_average = model, images, views, view_average
+        device = model_device(model)
+        inputs = [torch.stack([image.views[v] for image in images]) for v in range(len(views))]
+        self.input_sizes = [tuple(batch.shape[-2:]) for batch in inputs]
+        self.features = [model.encode_image(batch.to(device)) for batch in inputs]
+
+    def labels(self, steps: int, seed: int | None) -> list[Tensor]:
+        """Predicted classes, one int64 (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
+        outputs = [self._sample(view, steps, seed) for view in range(len(self.views))]
+        return [self._label(outputs, index) for index in range(len(self.images))]
+
+    def _sample(self, view: int, steps: int, seed: int | None) -> Tensor:
+        options = {}
+        if self.model.config.diffusion:
+            generators = [view_generator(seed, image.id, view) for image in self.images]
+            options = {"steps": steps, "generator": generators}
+        output = self.model.sample(features=self.features[view], **options)
+        if not output.isfinite().all():
+            names = ", ".join(image.id for image in self.images)
+            raise RuntimeError(f"the model's output is not finite (NaN or infinity) for image {names}; check its weights")
+        return output
+
+    def _label(self, outputs: list[Tensor], index: int) -> Tensor:
+        """One image at a time: a batch of class maps at the original size may not fit into memory."""
+        size = tuple(self.images[index].label.shape)
+        scores = (
+            to_image_size(output[index : index + 1], input_size, size)
+            for output, input_size in zip(outputs, self.input_sizes, strict=True)
+        )
+        if len(self.views) == 1:
+            return next(scores)[0].argmax(0)  # a softmax would not change the argmax
+        mean = average_views(
+            scores, self.views, are_probabilities=gives_probabilities(self.model), view_average=self.view_average
+        )
+        return mean[0].argmax(0)
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Where the model's weights are."""
+    return next(chain(model.parameters(), model.buffers())).device
+
+
+@contextmanager
+def inference_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the model's own mode is restored afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def bucketed(images: Iterable[ViewedImage], batch_size: int) -> Iterator[list[ViewedImage]]:
+    """Group images of equal input sizes into batches of at most ``batch_size``; few images wait at any time."""
+    waiting: dict[tuple, list[ViewedImage]] = {}
+    for image in images:
+        batch = waiting.setdefault(image.shapes, [])
+        batch.append(image)
+        crowded = sum(map(len, waiting.values())) > WAITING_BATCHES * batch_size
+        if len(batch) == batch_size or crowded:
+            yield waiting.pop(max(waiting, key=lambda shapes: len(waiting[shapes])))
+    yield from waiting.values()

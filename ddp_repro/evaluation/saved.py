@@ -1,0 +1,197 @@
+"""Predictions on disk: label maps as PNG, in a folder that knows which run made them.
+
+::
+
+    FOLDER/predictions.json                what made them (weights, settings, dataset), as hashes and values
+    FOLDER/steps_3_seed_0/IMAGE_ID.png     8-bit class indices at the image's original size
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ddp_repro.config import EvalConfig, to_dict
+from ddp_repro.data import DataError, SegmentationDataset
+from ddp_repro.data.io import read_label
+from ddp_repro.evaluation.metrics import ConfusionMatrix
+from ddp_repro.evaluation.result import EvaluationResult, RunKey
+
+MANIFEST = "predictions.json"
+MAX_CLASSES = 255  # 8-bit PNG; 255 stays free for "ignore"
+_RUN_FOLDER = re.compile(r"steps_(\d+)_seed_(-?\d+|none)")
+
+
+class PredictionFolder:
+    """Reads and writes the label maps of one run.
+
+    Args:
+        folder: created if missing.
+        made_by: :func:`description` of the run.
+
+    Raises:
+        DataError: the folder holds something else, or the predictions of another run.
+    """
+
+    def __init__(self, folder: Path, made_by: dict[str, Any], *, create: bool) -> None:
+        self.folder = folder
+        if created := (create and not (folder / MANIFEST).exists()):
+            if folder.exists() and any(folder.iterdir()):
+                raise DataError(f"{folder}: is not empty and has no {MANIFEST}; save predictions into a folder of their own")
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_atomically(folder / MANIFEST, json.dumps(made_by, indent=1, ensure_ascii=False).encode())
+        if not created and (found := read_manifest(folder)) != made_by:
+            differing = sorted(key for key in found.keys() | made_by.keys() if found.get(key) != made_by.get(key))
+            raise DataError(
+                f"{folder}: holds predictions of another run (different {', '.join(differing)}); "
+                "choose another folder or remove this one"
+            )
+
+    def read(self, key: RunKey, image_id: str, size: tuple[int, int]) -> Tensor | None:
+        """The saved labels, int64 (H, W); None if there is no readable file of this size (an interrupted run)."""
+        try:
+            return read_prediction(self.folder, key, image_id, size)
+        except DataError:
+            return None
+
+    def write(self, key: RunKey, image_id: str, labels: Tensor) -> None:
+        """Save the labels (H, W) of one image; the file appears whole or not at all."""
+        path = prediction_path(self.folder, key, image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            Image.fromarray(labels.to("cpu", torch.uint8).numpy()).save(temporary, format="PNG")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OSError(f"{path}: the prediction cannot be saved ({error})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def description(model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
+    """What a prediction depends on; batch size, steps and seeds are left out (the last two name the subfolders)."""
+    views = {"scales": list(evaluation.scales), "flip": evaluation.flip, "view_average": evaluation.view_average}
+    settings = dataset.data
+    return {
+        "model": to_dict(model.config),
+        "weights_sha256": weights_hash(model),
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint(),
+        "class_names": list(dataset.class_names),
+        "image_scale": list(settings.image_scale),
+        "images": images,
+        **views,
+    }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over the names and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
+    """Score saved predictions against ``dataset`` without the model.
+
+    Raises:
+        DataError: the folder is not one of predictions, a prediction is missing, damaged or of the wrong size, or the
+            dataset has other classes or fewer images.
+    """
+    started = time.perf_counter()
+    manifest = read_manifest(folder)
+    classes, count = tuple(manifest["class_names"]), manifest["images"]
+    if classes != dataset.class_names:
+        raise DataError(f"{folder}: predictions are of {len(classes)} classes of {manifest['dataset']}, not of {dataset.name}")
+    if len(dataset) < count:
+        raise DataError(f"{folder}: holds predictions of {count} images, but the dataset has only {len(dataset)}")
+    matrices = {key: ConfusionMatrix(len(classes)) for key in saved_runs(folder)}
+    for index in range(count):
+        label = torch.from_numpy(dataset.load(index)[1])
+        for key, matrix in matrices.items():
+            score(matrix, read_prediction(folder, key, dataset.ids[index], tuple(label.shape)), label, dataset.ids[index])
+    return EvaluationResult(
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint(),
+        class_names=dataset.class_names,
+        images=count,
+        matrices=matrices,
+        scales=tuple(manifest["scales"]),
+        flip=manifest["flip"],
+        view_average=manifest["view_average"],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def score(matrix: ConfusionMatrix, prediction: Tensor, label: Tensor, image_id: str) -> None:
+    """Count one image; errors name it."""
+    try:
+        matrix.update(prediction, label)
+    except ValueError as error:
+        raise DataError(f"image {image_id}: {error}") from error
+
+
+def saved_runs(folder: Path) -> list[RunKey]:
+    """The (steps, seed) that have a subfolder."""
+    matches = [_RUN_FOLDER.fullmatch(path.name) for path in folder.iterdir() if path.is_dir()]
+    keys = [(int(m[1]), None if m[2] == "none" else int(m[2])) for m in matches if m]
+    if not keys:
+        raise DataError(f"{folder}: holds no predictions; expected subfolders such as steps_3_seed_0")
+    return sorted(keys, key=lambda key: (key[0], key[1] or 0))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What made the predictions in ``folder``; see :func:`description`."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected the folder of an evaluation's predictions") from error
+    needed = {"class_names", "dataset", "images", "scales", "flip", "view_average"}
+    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+        raise DataError(f"{path}: expected an object with {', '.join(sorted(needed))}")
+    return manifest
+
+
+def prediction_path(folder: Path, key: RunKey, image_id: str) -> Path:
+    """Where a prediction lies.
+
+    Raises:
+        DataError: the image id would lead out of the folder.
+    """
+    name = PurePosixPath(image_id)
+    if name.is_absolute() or ".." in name.parts or not name.parts:
+        raise DataError(f"image id {image_id!r} cannot name a file inside {folder}")
+    steps, seed = key
+    return folder / f"steps_{steps}_seed_{'none' if seed is None else seed}" / f"{image_id}.png"
+
+
+def read_prediction(folder: Path, key: RunKey, image_id: str, size: tuple[int, int]) -> Tensor:
+    """Saved labels, int64 (H, W).
+
+    Raises:
+        DataError: missing, damaged, or not of ``size``.
+    """
+    path = prediction_path(folder, key, image_id)
+    labels = read_label(path)
+    if labels.shape != size:
+        raise DataError(f"{path}: is {labels.shape[1]} x {labels.shape[0]}, its label map {size[1]} x {size[0]}")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
