@@ -112,7 +112,8 @@ def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Mod
         raise ValueError(f"timm has no model {name!r}; see timm.list_models()")
     if window_size is not None and _family(name) != "swin":
         raise ValueError(f"window_size applies to Swin backbones only, not to {name}")
-    options: dict = {"drop_path_rate": drop_path_rate} if drop_path_rate else {}
+    # timm's Swin drops paths by default; other models may not know the option
+    options: dict = {"drop_path_rate": drop_path_rate} if drop_path_rate or _family(name) else {}
     if _family(name) == "swin":
         options |= {"strict_img_size": False, "always_partition": True}
         options |= {"window_size": window_size} if window_size else {}
