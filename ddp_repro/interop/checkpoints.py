@@ -17,9 +17,7 @@ __all__ = [
     "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
 ]  # fmt: skip
 
-# Every released segmentation and depth model has this tensor; none of ours is called so.
-_OFFICIAL_KEY = "neck.0.lateral_convs.0.conv.weight"
-_CLASS_KEYS = ("decode_head.conv_seg.weight", "decoder.classifier.weight")
+_CLASS_KEY = "decoder.classifier.weight"
 # Settings that may change after training: regularisation and the way of sampling.  window_size is told by the shapes.
 _FREE_SETTINGS = {"drop_path_rate", "sampler", "time_difference", "average_steps", "window_size"}
 _SHOWN = 5
@@ -46,23 +44,24 @@ class LoadReport:
 
 
 def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor]) -> LoadReport:
-    """Load ``source`` (a file or a state dict) into ``model``; the model is unchanged if anything does not fit.
+    """Load ``source`` (a file or a state dict) into ``model``; no weight changes if anything does not fit.
 
     Raises:
         CheckpointError: the file cannot be read, a tensor is missing, unexpected or of another shape, or the model's
             settings differ from those that the checkpoint was trained with.
     """
+    from ddp_repro.interop import official  # here: the models inherit from interop.hub, which imports this file
+
     if isinstance(source, Mapping):
         state_dict, metadata, name = dict(source), {}, "state dict"
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
-    origin: Literal["ddp_repro", "official"] = "ddp_repro"
-    ignored: tuple[str, ...] = ()
-    if _OFFICIAL_KEY in state_dict:
-        origin = "official"
-        state_dict, ignored = _translate(state_dict, model)
+    origin: Literal["ddp_repro", "official"] = "official" if official.is_official(state_dict) else "ddp_repro"
+    ignored: list[str] = []
+    if origin == "official":
+        state_dict, ignored = official.translate(state_dict, model)
     differences = _setting_differences(metadata, model, name)
-    report = _compare(state_dict, model, ignored, origin)
+    report = _compare(state_dict, model, tuple(ignored), origin)
     _refuse_misfit(state_dict, model, report, differences, name)
     model.load_state_dict(state_dict, strict=True)
     return report
@@ -75,13 +74,6 @@ def window_size_of(state_dict: Mapping[str, Tensor]) -> int | None:
     """
     tables = [tensor for name, tensor in state_dict.items() if name.endswith("relative_position_bias_table")]
     return (round(tables[0].shape[0] ** 0.5) + 1) // 2 if tables else None
-
-
-def _translate(state_dict: StateDict, model: nn.Module) -> tuple[StateDict, tuple[str, ...]]:
-    from ddp_repro.interop import official
-
-    translated, ignored = official.translate(state_dict, model)
-    return translated, tuple(ignored)
 
 
 def _compare(
@@ -120,10 +112,10 @@ def _refuse_misfit(
 
 def _class_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
     """The most frequent misfit, in words: a checkpoint of another dataset."""
-    for key in _CLASS_KEYS:
-        if key in state_dict and key in expected and len(state_dict[key]) != len(expected[key]):
-            return [f"checkpoint has {len(state_dict[key])} classes, model {len(expected[key])}"]
-    return []
+    theirs, ours = state_dict.get(_CLASS_KEY), expected.get(_CLASS_KEY)
+    if theirs is None or ours is None or len(theirs) == len(ours):
+        return []
+    return [f"checkpoint has {len(theirs)} classes, model {len(ours)}"]
 
 
 def _window_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:

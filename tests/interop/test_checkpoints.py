@@ -12,7 +12,7 @@ class Small(nn.Module):
     def __init__(self, classes=4, width=8, **config):
         super().__init__()
         self.config = ModelConfig(num_classes=classes, **config)
-        self.decode_head = nn.ModuleDict({"conv_seg": nn.Conv2d(width, classes, 1)})
+        self.decoder = nn.ModuleDict({"classifier": nn.Linear(width, classes)})
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
 
 
