@@ -13,8 +13,15 @@ from tqdm import tqdm
 from ddp_repro.config import ConfigError, EvalConfig
 from ddp_repro.data import SegmentationDataset
 from ddp_repro.evaluation.inference import (
-    Segmenter, View, ViewedImage, bucketed, inference_mode, model_device, test_views, view_image,
-)  # fmt: skip
+    Segmenter,
+    View,
+    ViewedImage,
+    bucketed,
+    inference_mode,
+    model_device,
+    view_image,
+    views_of,
+)
 from ddp_repro.evaluation.metrics import ConfusionMatrix
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, run_keys
@@ -52,8 +59,9 @@ def evaluate_model(
     run = _Run(model, dataset, evaluation, keys)
     if save_to is not None:
         run.open_folder(Path(save_to), count, create=rank == 0)
-    with inference_mode(model), tqdm(total=len(range(rank, count, world)), unit="image", disable=not progress or rank > 0) as bar:
-        run.evaluate(list(range(rank, count, world)), bar)
+    share = range(rank, count, world)
+    with inference_mode(model), tqdm(total=len(share), unit="image", disable=not progress or rank > 0) as bar:
+        run.evaluate(share, bar)
     matrices = run.totals()
     return EvaluationResult(
         dataset=dataset.name,
@@ -71,9 +79,11 @@ def evaluate_model(
 class _Run:
     """One process's share of an evaluation."""
 
-    def __init__(self, model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig, keys: list[RunKey]) -> None:
+    def __init__(
+        self, model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig, keys: list[RunKey]
+    ) -> None:
         self.model, self.dataset, self.evaluation = model, dataset, evaluation
-        self.views: list[View] = test_views(evaluation)
+        self.views: list[View] = views_of(evaluation)
         self.device = model_device(model)
         self.matrices = {key: ConfusionMatrix(model.config.num_classes) for key in keys}
         self.saved: PredictionFolder | None = None
@@ -85,7 +95,7 @@ class _Run:
         wait_for_all()
         self.saved = self.saved or PredictionFolder(folder, made_by, create=False)
 
-    def evaluate(self, indices: list[int], bar: tqdm) -> None:
+    def evaluate(self, indices: range, bar: tqdm) -> None:
         pending = [index for index in indices if not self._score_saved(index, bar)]
         size = self.evaluation.batch_size
         images = prefetched(lambda index: view_image(self.dataset, index, self.views), pending, ahead=2 * size)
@@ -129,7 +139,7 @@ def _check(model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfi
     if classes != len(dataset.class_names):
         raise ConfigError(f"the model has {classes} classes, dataset {dataset.name} has {len(dataset.class_names)}")
     if classes > MAX_CLASSES:
-        raise ConfigError(f"evaluation supports at most {MAX_CLASSES} classes (255 is the ignore label); the model has {classes}")
+        raise ConfigError(f"evaluation takes at most {MAX_CLASSES} classes (255 is the ignore label); got {classes}")
     for name in ("steps", "seeds", "scales"):
         values = getattr(evaluation, name)
         if not values or len(set(values)) != len(values):

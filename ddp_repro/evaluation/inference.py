@@ -31,13 +31,10 @@ class View:
     flip: bool = False
 
 
-def test_views(evaluation: EvalConfig) -> list[View]:
+def views_of(evaluation: EvalConfig) -> list[View]:
     """Every scale, plain and (with ``flip``) mirrored, in the released order."""
     flips = (False, True) if evaluation.flip else (False,)
     return [View(scale, flip) for scale in evaluation.scales for flip in flips]
-
-
-test_views.__test__ = False  # not a test, whatever pytest thinks of its name
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,9 @@ class Segmenter:
         views: the views that the images were prepared with.
     """
 
-    def __init__(self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str) -> None:
+    def __init__(
+        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+    ) -> None:
         self.model, self.images, self.views, self.view_average = model, images, views, view_average
         device = model_device(model)
         inputs = [torch.stack([image.views[v] for image in images]) for v in range(len(views))]
@@ -138,7 +137,7 @@ class Segmenter:
         output = self.model.sample(features=self.features[view], **options)
         if not output.isfinite().all():
             names = ", ".join(image.id for image in self.images)
-            raise RuntimeError(f"the model's output is not finite (NaN or infinity) for image {names}; check its weights")
+            raise RuntimeError(f"the model's output is not finite for image {names}; check its weights")
         return output
 
     def _label(self, outputs: list[Tensor], index: int) -> Tensor:

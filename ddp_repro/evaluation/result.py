@@ -63,7 +63,9 @@ class EvaluationResult:
         """
         values = [getattr(self.matrices[steps, seed], metric) for seed in self.seeds(steps)]
         if not values:
-            raise ValueError(f"{steps} steps were not evaluated; there are results for {', '.join(map(str, self.steps))}")
+            raise ValueError(
+                f"{steps} steps were not evaluated; there are results for {', '.join(map(str, self.steps))}"
+            )
         std = statistics.stdev(values) if len(values) > 1 else math.nan
         return Summary(statistics.fmean(values), std, len(values))
 
@@ -102,7 +104,13 @@ def or_none(value: float) -> float | None:
 def _run_to_dict(key: RunKey, matrix: ConfusionMatrix) -> dict[str, Any]:
     steps, seed = key
     scores = {"miou": or_none(matrix.miou), "macc": or_none(matrix.macc), "aacc": or_none(matrix.aacc)}
-    return {"steps": steps, "seed": seed, **scores, "iou": _to_list(matrix.iou()), "accuracy": _to_list(matrix.accuracy())}
+    return {
+        "steps": steps,
+        "seed": seed,
+        **scores,
+        "iou": _to_list(matrix.iou()),
+        "accuracy": _to_list(matrix.accuracy()),
+    }
 
 
 def _to_list(values: Tensor) -> list[float | None]:

@@ -47,7 +47,9 @@ class PredictionFolder:
         self.folder = folder
         if created := (create and not (folder / MANIFEST).exists()):
             if folder.exists() and any(folder.iterdir()):
-                raise DataError(f"{folder}: is not empty and has no {MANIFEST}; save predictions into a folder of their own")
+                raise DataError(
+                    f"{folder}: is not empty and has no {MANIFEST}; save predictions into a folder of their own"
+                )
             folder.mkdir(parents=True, exist_ok=True)
             _write_atomically(folder / MANIFEST, json.dumps(made_by, indent=1, ensure_ascii=False).encode())
         if not created and (found := read_manifest(folder)) != made_by:
@@ -114,14 +116,18 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
     manifest = read_manifest(folder)
     classes, count = tuple(manifest["class_names"]), manifest["images"]
     if classes != dataset.class_names:
-        raise DataError(f"{folder}: predictions are of {len(classes)} classes of {manifest['dataset']}, not of {dataset.name}")
+        raise DataError(
+            f"{folder}: predictions are of {len(classes)} classes of {manifest['dataset']}, not of {dataset.name}"
+        )
     if len(dataset) < count:
         raise DataError(f"{folder}: holds predictions of {count} images, but the dataset has only {len(dataset)}")
     matrices = {key: ConfusionMatrix(len(classes)) for key in saved_runs(folder)}
     for index in range(count):
         label = torch.from_numpy(dataset.load(index)[1])
         for key, matrix in matrices.items():
-            score(matrix, read_prediction(folder, key, dataset.ids[index], tuple(label.shape)), label, dataset.ids[index])
+            score(
+                matrix, read_prediction(folder, key, dataset.ids[index], tuple(label.shape)), label, dataset.ids[index]
+            )
     return EvaluationResult(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
@@ -158,7 +164,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected the folder of an evaluation's predictions") from error
+        raise DataError(
+            f"{path}: cannot be read ({error}); expected the folder of an evaluation's predictions"
+        ) from error
     needed = {"class_names", "dataset", "images", "scales", "flip", "view_average"}
     if not isinstance(manifest, dict) or not needed <= manifest.keys():
         raise DataError(f"{path}: expected an object with {', '.join(sorted(needed))}")

@@ -10,11 +10,9 @@ from torch import distributed
 from ddp_repro.config import ConfigError, EvalConfig
 from ddp_repro.data import DataError
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import ConfusionMatrix, evaluate_model, rescore
-from ddp_repro.evaluation.evaluator import Segmenter
-from ddp_repro.evaluation.inference import to_image_size
-
-from .conftest import tiny_dataset, tiny_model
+from ddp_repro.evaluation import ConfusionMatrix, evaluate_model, evaluator, rescore
+from ddp_repro.evaluation.inference import Segmenter, to_image_size
+from tests.evaluation.conftest import tiny_dataset, tiny_model
 
 TWO = EvalConfig(steps=(1, 3), seeds=(0, 7))
 
@@ -88,8 +86,12 @@ def test_saved_predictions_are_rescored_and_reused(model, dataset, reference, tm
     (folder / "steps_1_seed_0" / "bild ü1.png").write_bytes(b"\x89PNG truncated")
     (folder / "steps_3_seed_0" / "bild ü4.png").unlink()
     segmented = []
-    original = Segmenter.__init__
-    monkeypatch.setattr(Segmenter, "__init__", lambda self, m, images, *a: (segmented.extend(images), original(self, m, images, *a))[1])
+
+    def recording(model, images, *rest):
+        segmented.extend(images)
+        return Segmenter(model, images, *rest)
+
+    monkeypatch.setattr(evaluator, "Segmenter", recording)
     again = evaluate_model(model, dataset, TWO, progress=False, save_to=folder)
     assert counts(again) == counts(reference)
     assert [image.id for image in segmented] == ["bild ü1", "bild ü4"]  # nothing else was computed again
@@ -100,10 +102,12 @@ def test_predictions_of_another_run_are_kept(model, dataset, tmp_path):
     one = EvalConfig(steps=(1,), seeds=(0,))
     evaluate_model(model, dataset, one, progress=False, save_to=tmp_path / "run")
     other = tiny_model(diffusion=False)
-    with pytest.raises(DataError, match="another run.*weights_sha256"):
+    with pytest.raises(DataError, match=r"another run.*weights_sha256"):
         evaluate_model(other, dataset, one, progress=False, save_to=tmp_path / "run")
     with pytest.raises(DataError, match="different flip"):
-        evaluate_model(model, dataset, EvalConfig(steps=(1,), seeds=(0,), flip=True), progress=False, save_to=tmp_path / "run")
+        evaluate_model(
+            model, dataset, EvalConfig(steps=(1,), seeds=(0,), flip=True), progress=False, save_to=tmp_path / "run"
+        )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(DataError, match="not empty"):
@@ -115,15 +119,15 @@ def test_rescore_names_what_is_wrong(model, dataset, tmp_path):
     evaluate_model(model, dataset, EvalConfig(steps=(1,), seeds=(0,)), progress=False, save_to=folder)
     path = folder / "steps_1_seed_0" / "bild ü2.png"
     Image.new("L", (47, 33), 9).save(path)
-    with pytest.raises(DataError, match="bild ü2: prediction holds class 9"):
+    with pytest.raises(DataError, match=r"bild ü2: prediction holds class 9"):
         rescore(folder, dataset)
     Image.new("L", (5, 5)).save(path)
-    with pytest.raises(DataError, match="bild ü2.png: is 5 x 5, its label map 47 x 33"):
+    with pytest.raises(DataError, match=r"bild ü2.png: is 5 x 5, its label map 47 x 33"):
         rescore(folder, dataset)
     path.unlink()
-    with pytest.raises(DataError, match="bild ü2.png: no such file"):
+    with pytest.raises(DataError, match=r"bild ü2.png: no such file"):
         rescore(folder, dataset)
-    with pytest.raises(DataError, match="predictions.json: cannot be read"):
+    with pytest.raises(DataError, match=r"predictions.json: cannot be read"):
         rescore(tmp_path, dataset)
     (tmp_path / "predictions.json").write_text("[1]")
     with pytest.raises(DataError, match="expected an object"):
@@ -155,7 +159,7 @@ def test_a_diverged_model_is_not_scored(dataset):
     broken = tiny_model()
     with torch.no_grad():
         broken.decoder.classifier.weight.fill_(math.nan)
-    with pytest.raises(RuntimeError, match="not finite.*bild ü0"):
+    with pytest.raises(RuntimeError, match=r"not finite.*bild ü0"):
         evaluate_model(broken, dataset, TWO, progress=False)
 
 
