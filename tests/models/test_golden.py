@@ -154,7 +154,6 @@ def test_training_loss_and_gradients(model: DDP, official_shapes: dict[str, list
     assert losses["auxiliary"].item() == pytest.approx(golden[f"{mode}.aux.loss_ce"], rel=FORWARD)
     check_gradients(chosen, golden, mode)
     if mode == "train":
-        assert_close(chosen.auxiliary_head[1].running_mean, golden["train.aux_bn_running_mean"])
         table = chosen.encoding.embedding_table.weight.grad[:, :32]
         assert_close(table, golden["train.grad_embedding_table"], GRADIENT)
 
