@@ -1,0 +1,110 @@
+"""Execute one notebook with papermill in this interpreter's kernel, and tell what really happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+KERNEL = "ddp-repro"
+
+
+class NotebookFailure(RuntimeError):
+    """A notebook did not run to its end, or did not write what it declares."""
+
+
+def execute(source: Path, output: Path, parameters: dict[str, Any], *, show_output: bool = False) -> str:
+    """Run the notebook ``source``, saving it to ``output`` as it goes, and return its HTML.
+
+    Args:
+        source: The notebook.
+        output: Where the executed notebook is written, cell by cell; complete only if this function returns.
+        parameters: Checked values for its ``parameters`` cell.
+        show_output: Let what cells print to stderr (progress bars) through to this process's stderr.
+
+    Raises:
+        NotebookFailure: a cell failed or exited, or the kernel died; names the cell by its ``In [n]``.
+        OSError: the output cannot be written.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    output.unlink(missing_ok=True)
+    with _private_kernel():
+        try:
+            notebook = papermill.execute_notebook(
+                source, output, parameters, kernel_name=KERNEL, language="python", progress_bar=False,
+                stderr_file=sys.stderr if show_output else None,
+            )  # fmt: skip
+        except papermill.PapermillExecutionError as error:
+            raise NotebookFailure(f"cell In [{error.exec_count}]: {error.ename}: {_line(error.evalue)}") from None
+        except DeadKernelError:
+            raise NotebookFailure(f"the kernel died in {_running_cell(output)} (killed, or out of memory?)") from None
+        except RuntimeError as error:  # the kernel died before its first cell
+            raise NotebookFailure(f"the kernel did not start: {_line(str(error))}") from None
+    _require_every_cell(notebook)
+    notebook.metadata.papermill.update(input_path=source.name, output_path=source.name)  # no local paths
+    return _save(notebook, output)
+
+
+def _require_every_cell(notebook: Any) -> None:
+    """Papermill returns normally when a cell calls ``sys.exit()``, and marks cells as completed that never ran."""
+    for cell in notebook.cells:
+        errors = [output for output in cell.get("outputs", ()) if output.output_type == "error"]
+        if errors:
+            raise NotebookFailure(
+                f"cell In [{cell.execution_count}]: {errors[0].ename}: the notebook ended itself early"
+            )
+        if _did_not_run(cell):
+            raise NotebookFailure(f"the cell that begins {_line(cell.source)!r} did not run to its end")
+
+
+def _did_not_run(cell: Mapping[str, Any]) -> bool:
+    return cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) and cell["execution_count"] is None
+
+
+def _save(notebook: Any, output: Path) -> str:
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    nbformat.write(notebook, output)
+    html, _ = HTMLExporter().from_notebook_node(notebook)
+    return html
+
+
+def _running_cell(output: Path) -> str:
+    cells = json.loads(output.read_text(encoding="utf-8"))["cells"] if output.is_file() else []
+    sources = ["".join(cell["source"]) for cell in cells if _did_not_run(cell)]
+    return f"the cell that begins {_line(sources[0])!r}" if sources else "its last cell"
+
+
+def _line(text: str) -> str:
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[0][:300] if lines else ""
+
+
+@contextmanager
+def _private_kernel() -> Iterator[None]:
+    """Make ``KERNEL`` mean this interpreter, whatever kernels and start-up files this machine's user has."""
+    with tempfile.TemporaryDirectory(prefix="ddp-repro-") as folder:
+        spec = Path(folder, "kernels", KERNEL, "kernel.json")
+        spec.parent.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=40"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}), encoding="utf-8")
+        changes = {
+            "JUPYTER_PATH": os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")])),
+            "JUPYTER_RUNTIME_DIR": folder,  # also works where the home folder is read-only
+            "IPYTHONDIR": folder,
+        }
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
