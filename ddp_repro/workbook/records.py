@@ -1,0 +1,238 @@
+"""The result record: one JSON file per run that holds everything a table or figure needs, and where it came from.
+
+All scores are in percent, as the paper prints them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+import tempfile
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ddp_repro.config import Recipe, from_dict
+from ddp_repro.workbook.paths import resolve
+from ddp_repro.workbook.provenance import Code, Environment
+
+SCHEMA = 1
+Verdict = Literal["reproduced", "differs", "trend only", "not run"]
+
+
+class RecordError(ValueError):
+    """A record file that is not a record of this version of the workbook."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Scores over the whole dataset, of one sampling seed, in percent; ``iou`` is None for absent classes."""
+
+    steps: int
+    seed: int
+    miou: float
+    macc: float
+    aacc: float
+    iou: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The images that were scored: ``images`` of the split's ``split_images``, and their content's fingerprint."""
+
+    name: str
+    split: str
+    images: int
+    split_images: int
+    fingerprint: str
+    classes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The weights: their hash, and whether they are in our format (``ddp_repro``) or the authors' (``official``)."""
+
+    sha256: str
+    origin: str
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the weights came to be; absent for a checkpoint trained elsewhere."""
+
+    iterations: int
+    wall_seconds: float
+    fingerprint: str  # training images
+    code_fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One printed number beside the measured mean (both percent) and the tolerance it was judged with."""
+
+    column: str
+    steps: int
+    paper: float
+    measured: float
+    tolerance: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished run."""
+
+    recipe: dict[str, Any]
+    scores: list[Score]
+    dataset: Dataset
+    checkpoint: Checkpoint
+    training: Training | None
+    code: Code
+    environment: Environment
+    wall_seconds: float  # of the evaluation
+    comparisons: list[Comparison]
+    verdict: Verdict
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, which is also the run folder's."""
+        return self.recipe["name"]
+
+    @property
+    def preset(self) -> str:
+        return self.recipe["preset"]
+
+    @property
+    def steps(self) -> list[int]:
+        """The numbers of sampling steps that were scored."""
+        return sorted({score.steps for score in self.scores})
+
+    @property
+    def seeds(self) -> list[int]:
+        """The sampling seeds that were scored."""
+        return sorted({score.seed for score in self.scores})
+
+    def values(self, steps: int, metric: str = "miou") -> list[float]:
+        """A metric of each seed at ``steps`` (empty: not run)."""
+        return [getattr(score, metric) for score in self.scores if score.steps == steps]
+
+    def settings(self) -> Recipe:
+        """The recipe as an object."""
+        return from_dict(Recipe, self.recipe)
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (None for a single value)."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def save_record(record: Record, path: Path) -> None:
+    """Write ``record`` as JSON, atomically: a run that dies leaves the former record as it was.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: a score is not finite.
+    """
+    values = {"schema": SCHEMA} | dataclasses.asdict(record)
+    values["summary"] = _summary(record)  # derived; for people who read the file
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def load_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: not JSON, another schema, or a missing, unknown or mistyped field; names the file and the field.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path} is not a JSON file ({error}); delete it and run again") from None
+    if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
+        raise RecordError(f"{path}: field 'schema' is not {SCHEMA}; written by another version, run again")
+    values.pop("summary", None)
+    try:
+        return _build(Record, values, "")
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from None
+
+
+def find_records(preset: str, output: str | Path = "results") -> list[Record]:
+    """Every finished run of a preset, by name."""
+    return [load_record(path) for path in sorted((resolve(output) / preset / "runs").glob("*/record.json"))]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees either the old or the whole new content.
+
+    Raises:
+        OSError: the folder cannot be written; names it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _summary(record: Record) -> list[dict[str, Any]]:
+    rows = []
+    for steps in record.steps:
+        row: dict[str, Any] = {"steps": steps, "seeds": len(record.values(steps))}
+        for metric in ("miou", "macc", "aacc"):
+            mean, std = spread(record.values(steps, metric))
+            row |= {f"{metric}_mean": mean, f"{metric}_std": std}
+        rows.append(row)
+    return rows
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the declared type ``hint``, or an error that names the field."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        kinds = [a for a in arguments if a is not type(None)]
+        return None if value is None else _build(kinds[0], value, where)
+    if dataclasses.is_dataclass(hint):
+        return _build_fields(hint, value, where)
+    if origin is list:
+        _expect(value, list, where)
+        return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is Literal:
+        if value not in arguments:
+            raise RecordError(f"field {where!r} must be one of {', '.join(arguments)}; got {value!r}")
+        return value
+    _expect(value, origin or hint, where)
+    return value
+
+
+def _build_fields(kind: type, value: Any, where: str) -> Any:
+    _expect(value, dict, where or "the record")
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    for name in hints:
+        if name not in value:
+            raise RecordError(f"field {prefix + name!r} is missing")
+    for name in value:
+        if name not in hints:
+            raise RecordError(f"field {prefix + name!r} is unknown")
+    return kind(**{name: _build(hints[name], value[name], prefix + name) for name in hints})
+
+
+def _expect(value: Any, kind: type, where: str) -> None:
+    number = kind is float and isinstance(value, (int, float)) and math.isfinite(value)
+    if (isinstance(value, bool) and kind is not bool) or not (number or isinstance(value, kind)):
+        raise RecordError(f"field {where!r} must be of type {kind.__name__}; got {value!r:.60}")

@@ -1,0 +1,245 @@
+"""Tables: the paper's printed numbers and ours side by side, built from records (no model, no data, no GPU needed).
+
+A measured number is never shown under a printed row's heading alone: its column is titled with preset, data and image
+count, and the provenance table beneath says which run, seeds and checkpoint each came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ddp_repro.config import ModelConfig, Recipe
+from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
+from ddp_repro.workbook.recipes import recipe, recipe_names
+from ddp_repro.workbook.records import Record, find_records, spread
+
+NOT_RUN = "not run"
+NOTHING = "–"  # the paper prints no number here
+PAPER = "paper"
+LIVE = "counted live"  # parameters and MACs of our model, built on the meta device while the table is made
+
+DATA_LABELS = {
+    "mini": "synthetic", "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "camvid": "CamVid test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A rendered-ready table.
+
+    Attributes:
+        frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live`` or
+            ``measured (...)``, and empty for the columns that identify a row.
+        provenance: one row per run that a measured cell comes from.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    provenance: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of a table before formatting: a printed row, or a run of ours that no printed row stands for."""
+
+    labels: dict[str, str]
+    paper: PaperRow | None
+    recipe: Recipe | None  # whose model the live columns count
+    steps: int | None
+
+
+def paper_table(name: str, preset: str, output: str | Path = "results") -> Table:
+    """Table ``name`` of the paper beside what the records of ``preset`` measured.
+
+    The preset's own recipes for this table (the small ``mini`` models, say) are rows of their own below the printed
+    ones: another model's score never enters a printed row.
+
+    Raises:
+        ConfigError: no such table or preset.
+        RecordError: a record is damaged.
+    """
+    printed = load_table(name)
+    known = set(recipe_names("paper"))
+    own = [recipe(n, preset) for n in recipe_names(preset)]
+    records = {r.name: r for r in find_records(preset, output)}
+    rows = [_printed_row(row, printed, known) for row in printed.rows]
+    for extra in own:
+        if extra.table == name and not any(row.recipe == extra.name for row in printed.rows):
+            rows += _own_rows(extra, records.get(extra.name), printed)
+    used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
+    title = _measured_title(preset, printed.dataset, used)
+    columns = _identifying(rows, printed.headers)
+    for column in printed.columns:
+        columns |= _quantity(column, rows, records, title, printed.image_size)
+    notes = (*printed.notes, *_general_notes(used, preset))
+    return Table(name, f"{printed.title}. {printed.caption}", _frame(columns), provenance_frame(used), notes)
+
+
+def measured_table(preset: str, output: str | Path = "results") -> Table:
+    """Every run of a preset at every number of steps, without any printed number (the table of ``camvid``)."""
+    records = find_records(preset, output)
+    rows: list[dict[tuple[str, str], str]] = []
+    for record in sorted(records, key=lambda r: not r.name.endswith("_baseline")):
+        rows += [_measured_row(record, steps) for steps in record.steps]
+    cells = {key: [row.get(key, NOT_RUN) for row in rows] for key in dict.fromkeys(k for row in rows for k in row)}
+    title = f"Runs of the {preset} preset"
+    return Table(f"{preset}_runs", title, _frame(cells), provenance_frame(records), _general_notes(records, preset))
+
+
+def provenance_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Where each run's numbers come from, one row a run."""
+    return pd.DataFrame([_provenance(record) for record in records], dtype=object)
+
+
+def _frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
+    names = pd.MultiIndex.from_arrays([[key[level] for key in columns] for level in (0, 1)])
+    return pd.DataFrame(dict(enumerate(columns.values())), dtype=object).set_axis(names, axis="columns")
+
+
+def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
+    labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
+    ours = recipe(row.recipe, "paper") if row.recipe in known and not row.overrides else None
+    return _Row(labels, row, ours, row.steps or (1 if ours else None))
+
+
+def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_Row]:
+    """The rows of a recipe that the paper does not print; the default steps say ``not run`` until it has a record."""
+    rows = []
+    for steps in record.steps if record else own.evaluation.steps:
+        method = f"DDP (step {steps})" if own.model.diffusion else "Non-diffusion Baseline"
+        where = "not in the paper" if own.preset == "paper" else own.preset
+        labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"{method}, {where}"}
+        if "backbone" in labels:
+            labels["backbone"] = own.model.backbone
+        rows.append(_Row(labels, None, own, steps))
+    return rows
+
+
+def _identifying(rows: list[_Row], headers: dict[str, str]) -> dict[tuple[str, str], list[str]]:
+    return {("", heading): [row.labels[key] for row in rows] for key, heading in headers.items()}
+
+
+def _quantity(
+    column: PaperColumn, rows: list[_Row], records: dict[str, Record], title: str, size: tuple[int, int] | None
+) -> dict[tuple[str, str], list[str]]:
+    """The paper's column and, where there is one, its counterpart of ours."""
+    heading = column.label + (f" ({column.unit})" if column.unit else "")
+    heading += {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
+    columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
+    if column.key in ("parameters", "flops") and size:
+        columns[heading, LIVE] = [_live_cell(row, column.key, size) for row in rows]
+    elif column.key in ("miou", "miou_ms", "macc"):
+        columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
+    return columns
+
+
+def _paper_cell(row: PaperRow | None, column: PaperColumn) -> str:
+    value = row.values.get(column.key) if row else None
+    return NOTHING if value is None else f"{value:.{column.decimals}f}"
+
+
+def _live_cell(row: _Row, key: str, printed_size: tuple[int, int]) -> str:
+    if row.recipe is None:
+        return NOTHING
+    size = printed_size if row.paper else _evaluation_size(row.recipe)
+    parameters, macs = _complexity(row.recipe.model, size, row.steps or 1)
+    return _short(parameters / 1e6) if key == "parameters" else _short(macs / 1e9)
+
+
+def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -> str:
+    if row.recipe is None:
+        return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
+    record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
+    values = record.values(row.steps or 1, "macc" if column.key == "macc" else "miou") if record else []
+    return _mean_std(values, column.decimals)
+
+
+def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
+    settings = record.settings()
+    parameters, macs = _complexity(settings.model, _evaluation_size(settings), steps)
+    title = _measured_title(record.preset, record.recipe["data"]["dataset"], [record])
+    cells = {
+        ("", "Run"): record.name,
+        ("", "Method"): "DDP" if settings.model.diffusion else "Non-diffusion Baseline",
+        ("", "Steps"): str(steps) if settings.model.diffusion else NOTHING,
+        ("#Param (M)", LIVE): _short(parameters / 1e6),
+        ("MACs (G)", LIVE): _short(macs / 1e9),
+    }
+    for metric, label in (("miou", "mIoU (%) ↑"), ("macc", "mAcc (%) ↑"), ("aacc", "aAcc (%) ↑")):
+        cells[label, title] = _mean_std(record.values(steps, metric), 2)
+    return cells
+
+
+def _complexity(model: ModelConfig, size: tuple[int, int], steps: int) -> tuple[int, int]:
+    from ddp_repro.evaluation.complexity import complexity
+
+    counted = complexity(model, size, steps)
+    return counted.parameters, counted.macs
+
+
+def _evaluation_size(settings: Recipe) -> tuple[int, int]:
+    """(height, width) of the largest image that the evaluation's keep-ratio resize yields."""
+    long, short = settings.data.image_scale
+    return short, long
+
+
+def _mean_std(values: list[float], decimals: int) -> str:
+    if not values:
+        return NOT_RUN
+    mean, std = spread(values)
+    return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std is not None else "")
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _run_names(rows: list[_Row]) -> list[str]:
+    names = dict.fromkeys(row.recipe.name for row in rows if row.recipe)
+    return [f"{name}{variant}" for name in names for variant in ("", "-ms")]
+
+
+def _measured_title(preset: str, dataset: str, records: list[Record]) -> str:
+    label = DATA_LABELS.get("mini" if preset == "mini" else "camvid" if preset == "camvid" else dataset, dataset)
+    counts = sorted({record.dataset.images for record in records})
+    images = f", {' / '.join(map(str, counts))} images" if counts else ""
+    return f"measured ({preset}: {label}{images})"
+
+
+def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
+    notes = []
+    if any(len(record.seeds) > 1 for record in records):
+        notes.append("± is the sample standard deviation over sampling seeds, of one set of weights.")
+    if preset != "paper":
+        notes.append(
+            f"The {preset} preset shows that the code path works, and trends; it claims no printed number."
+        )
+    return tuple(notes)
+
+
+def _provenance(record: Record) -> dict[str, str]:
+    training = record.training
+    images = str(record.dataset.images)
+    if record.dataset.images != record.dataset.split_images:
+        images += f" of {record.dataset.split_images}"
+    trained = f"{training.iterations} iterations, {training.wall_seconds / 60:.1f} min" if training else NOTHING
+    state = {True: " + changes", False: "", None: ""}[record.code.dirty]
+    return {
+        "Run": record.name,
+        "Preset": record.preset,
+        "Data": f"{record.dataset.name} {record.dataset.split}",
+        "Images": images,
+        "Steps": ", ".join(map(str, record.steps)),
+        "Seeds": ", ".join(map(str, record.seeds)),
+        "Checkpoint": f"{record.checkpoint.origin} {record.checkpoint.sha256[:12]}",
+        "Training": trained,
+        "Code": f"{record.code.commit[:9]}{state}",
+        "Device": record.environment.gpu or record.environment.cpu,
+        "Verdict": record.verdict,
+    }

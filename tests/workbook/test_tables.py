@@ -1,0 +1,141 @@
+"""Tables: the right number in the right cell, never a small run's number under a printed row."""
+
+import csv
+import io
+from types import SimpleNamespace
+
+import pytest
+from workbook.fakes import make_record, write_records
+
+from ddp_repro.config import ConfigError
+from ddp_repro.workbook import rendering, tables
+from ddp_repro.workbook.paper import TABLES
+from ddp_repro.workbook.recipes import recipe
+from ddp_repro.workbook.tables import measured_table, paper_table
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch):
+    """Complexity without building models: 1 M parameters a channel, 10 G a step."""
+
+    def complexity(model, image_size, steps):
+        assert len(image_size) == 2
+        return SimpleNamespace(parameters=model.channels * 10**6, macs=steps * 10**10)
+
+    monkeypatch.setattr(tables, "_complexity", lambda *a: (complexity(*a).parameters, complexity(*a).macs))
+
+
+def column(table, quantity, source):
+    return table.frame[next(c for c in table.frame.columns if c[0].startswith(quantity) and c[1].startswith(source))]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_renders_without_any_run(name, tmp_path):
+    table = paper_table(name, "paper", tmp_path)
+    assert len(table.provenance) == 0
+    for path in rendering.save_table(table, tmp_path / "tables"):
+        assert path.is_file()
+    if table.frame.columns.get_level_values(1).str.startswith("measured").any():
+        assert "not run" in rendering.to_markdown(table)
+
+
+def test_mini_scores_get_rows_of_their_own(tmp_path):
+    write_records(tmp_path, make_record("ade20k_mini", miou={1: [20.0, 21.0], 3: [22.0, 24.0]}))
+    table = paper_table("table1", "mini", tmp_path)
+    measured = column(table, "mIoU", "measured")
+    assert measured.name[1] == "measured (mini: synthetic, 40 images)"
+    methods = table.frame["", "Method"]
+    assert set(measured[:18]) == {"–", "not run"}  # the printed rows
+    assert list(methods[18:]) == ["DDP (step 1), mini", "DDP (step 3), mini", "Non-diffusion Baseline, mini"]
+    assert list(measured[18:]) == ["20.5 ± 0.7", "23.0 ± 1.4", "not run"]
+    assert set(column(table, "mIoU", "paper")[18:]) == {"–"}
+    assert list(table.frame["", "Backbone"][18:]) == ["resnet10t"] * 3
+
+
+def test_paper_scores_stand_beside_the_printed_ones(tmp_path):
+    settings = recipe("cityscapes_convnext_t", "paper")
+    write_records(tmp_path, make_record(settings=settings, images=500, miou={1: [82.2, 82.4], 3: [82.6, 82.8]}))
+    table = paper_table("table2", "paper", tmp_path)
+    measured = column(table, "mIoU", "measured")
+    assert measured.name[1] == "measured (paper: Cityscapes val, 500 images)"
+    row = list(table.frame["", "Backbone"]).index("ConvNext-T")
+    assert list(measured[row : row + 2]) == ["82.30 ± 0.14", "82.70 ± 0.14"]
+    assert list(column(table, "mIoU", "paper")[row : row + 2]) == ["82.33", "82.60"]
+    assert list(measured[:21]).count("not run") == 12
+    assert list(table.frame["", "Method"][21:]) == ["DDP (step 1), not in the paper", "DDP (step 3), not in the paper"]
+    assert table.provenance["Verdict"].tolist() == ["reproduced"]
+
+
+def test_part_of_a_split_is_titled_with_its_count(tmp_path):
+    write_records(tmp_path, make_record(settings=recipe("ade20k_swin_t", "paper"), images=100, miou={3: [47.0]}))
+    table = paper_table("table1", "paper", tmp_path)
+    assert "100 images" in column(table, "mIoU", "measured").name[1]
+    assert table.provenance["Verdict"].tolist() == ["trend only"]
+
+
+def test_live_columns_count_our_rows_only(tmp_path):
+    table = paper_table("table1", "mini", tmp_path)
+    live = column(table, "FLOPs", "counted live")
+    assert live[0] == "–"  # UperNet
+    assert list(live[6:9]) == ["10.0", "10.0", "30.0"]  # baseline, 1 step, 3 steps
+    assert column(table, "#Param", "counted live")[7] == "256.0"
+
+
+def test_provenance_names_run_data_seeds_and_checkpoint(tmp_path):
+    write_records(tmp_path, make_record("cityscapes_mini"))
+    (row,) = paper_table("table2", "mini", tmp_path).provenance.to_dict("records")
+    assert row["Run"] == "cityscapes_mini"
+    assert row["Data"] == "cityscapes val"
+    assert row["Images"] == "40"
+    assert row["Seeds"] == "0, 1, 2"
+    assert row["Checkpoint"] == "ddp_repro cccccccccccc"
+    assert row["Verdict"] == "trend only"
+
+
+def test_camvid_table_lists_baseline_then_steps(tmp_path):
+    ddp = make_record("camvid_lite0", images=233)
+    write_records(tmp_path, ddp, make_record("camvid_lite0_baseline", images=233, miou={1: [55.5]}))
+    table = measured_table("camvid", tmp_path)
+    assert list(table.frame["", "Method"]) == ["Non-diffusion Baseline"] + ["DDP"] * 5
+    assert list(table.frame["", "Steps"]) == ["–", "1", "2", "3", "5", "10"]
+    measured = column(table, "mIoU", "measured")
+    assert measured.name[1] == "measured (camvid: CamVid test, 233 images)"
+    assert measured[0] == "55.50"
+    assert measured[3] == "24.00 ± 1.00"
+
+
+def test_table_without_runs_is_empty_but_renders(tmp_path):
+    table = measured_table("camvid", tmp_path)
+    assert len(table.frame) == 0
+    assert len(rendering.save_table(table, tmp_path)) == 5
+
+
+def test_renderings_hold_the_same_cells(tmp_path):
+    write_records(tmp_path, make_record("ade20k_mini", miou={1: [20.0, 21.0]}))
+    table = paper_table("table1", "mini", tmp_path)
+    markdown, latex, page = (rendering.FORMATS[f](table) for f in ("md", "tex", "html"))
+    rows = list(csv.reader(io.StringIO(rendering.to_csv(table))))
+    assert len(rows) == 1 + len(table.frame)
+    assert "mIoU (%) ↑ measured (mini: synthetic, 40 images)" in rows[0]
+    assert "20.5 ± 0.7" in markdown
+    assert r"20.5 $\pm$ 0.7" in latex
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\#Param", r"\%"):
+        assert rule in latex
+    assert 'class="measured">20.5 ± 0.7<' in page
+    assert "<script" not in page
+    for text in (markdown, latex, page):
+        assert "ade20k\\_mini" in text or "ade20k_mini" in text  # provenance travels along
+
+
+def test_html_escapes_what_a_record_says(tmp_path):
+    write_records(tmp_path, make_record("ade20k_mini", recipe_changes={"name": "ade20k_mini"}))
+    table = paper_table("table1", "mini", tmp_path)
+    evil = tables.Table(table.name, "<b>&", table.frame, table.provenance, ("<i>",))
+    assert "&lt;b&gt;&amp;" in rendering.to_html(evil)
+    assert "<i>" not in rendering.to_html(evil)
+
+
+@pytest.mark.parametrize(("name", "preset"), [("table8", "mini"), ("table1", "tiny")])
+def test_unknown_names_are_refused(name, preset, tmp_path):
+    with pytest.raises(ConfigError):
+        paper_table(name, preset, tmp_path)
