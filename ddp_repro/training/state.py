@@ -1,0 +1,128 @@
+"""Resumable training state on disk: a killed run always leaves one that can be loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddp_repro.config import ConfigError, Recipe, to_dict
+from ddp_repro.interop.checkpoints import CheckpointError
+
+_KEPT = 2  # states left on disk
+# Settings that leave the trained weights as they are. Not data.root: the images are compared by fingerprint instead.
+_FREE = ("train.workers", "train.log_every", "train.checkpoint_every", "data.root")
+
+
+@dataclass
+class TrainingState:
+    """All that training needs to continue; random numbers and data order follow from the iteration."""
+
+    iteration: int = 0  # iterations done
+    seconds: float = 0.0
+    best_miou: float = -1.0
+    model: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] | None = None  # of fp16
+    pending_log: dict[str, float] = field(default_factory=dict)
+
+
+def provenance(recipe: Recipe, fingerprint: str) -> dict[str, str]:
+    """What every checkpoint carries about its origin: the recipe as JSON, and the training images' fingerprint."""
+    return {"recipe": json.dumps(to_dict(recipe)), "data": fingerprint}
+
+
+def save_state(state: TrainingState, origin: dict[str, str], folder: Path) -> Path:
+    """Write ``folder/iteration-<n>.pt`` and remove all but the last two; the file appears complete or not at all.
+
+    Raises:
+        OSError: it could not be written, e.g. the disk is full; earlier states are left as they were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"iteration-{state.iteration:09d}.pt"
+    temporary = path.with_suffix(".tmp")
+    values = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    try:
+        with temporary.open("wb") as file:
+            torch.save({**origin, **values}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(folder)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error}; earlier states are kept") from error
+    for old in saved_states(folder)[:-_KEPT]:
+        old.unlink()
+    return path
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """The state files in ``folder``, oldest first."""
+    return sorted(folder.glob("iteration-*.pt"))
+
+
+def load_state(path: Path, origin: dict[str, str]) -> TrainingState:
+    """Read a state that was saved under ``origin``; no code in the file is run.
+
+    Raises:
+        CheckpointError: the file is truncated, holds anything but tensors and plain values, or is no training state.
+        ConfigError: it was written for another recipe or other images; the message names the fields.
+    """
+    advice = "delete it to resume from the one before it, or train with resume=False to start again"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: not a readable training state ({reason}); {advice}") from error
+    names = [f.name for f in dataclasses.fields(TrainingState)]
+    if not isinstance(content, dict) or not {*names, *origin} <= content.keys():
+        raise CheckpointError(f"{path}: not a training state (expected {', '.join([*origin, *names])}); {advice}")
+    refuse_other_origin(content, origin, path)
+    return TrainingState(**{name: content[name] for name in names})
+
+
+def refuse_other_origin(saved: dict[str, Any], origin: dict[str, str], path: Path) -> None:
+    """Compare what a checkpoint says about its origin with this run's.
+
+    Raises:
+        ConfigError: recipe or training images differ in a way that changes the trained weights.
+    """
+    advice = "give the run a folder of its own, or train with resume=False to replace it"
+    try:
+        before, now = _flatten(json.loads(saved["recipe"])), _flatten(json.loads(origin["recipe"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: carries no readable recipe ({error!r}); {advice}") from error
+    fields = [name for name in {**before, **now} if before.get(name) != now.get(name) and not _is_free(name, now)]
+    if fields:
+        differences = "; ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in fields)
+        raise ConfigError(f"{path} was trained with another recipe: {differences}. {advice}")
+    if saved.get("data") != origin["data"]:
+        raise ConfigError(f"{path} was trained on other images than {now['data.root']} holds now; {advice}")
+
+
+def _is_free(name: str, recipe: dict[str, Any]) -> bool:
+    """Evaluation settings count only where they decide which weights are kept as the best."""
+    return name in _FREE or (name.startswith("evaluation.") and recipe["train.validate_every"] == 0)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat.update(_flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return flat
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""Which images, with which random numbers, each process trains on at each iteration.
+
+Nothing here has state.  Training reads an endless stream of positions p = 0, 1, 2, …; position p shows image
+``epoch_order[p mod n]`` of epoch ``p div n``, augmented with a generator seeded by p.  Iteration i takes the G
+positions from i·G on, cut into micro-batches of b images, numbered m = 0 … G/b - 1.  Process r of W runs those with
+m ≡ r (mod W), and seeds torch with (i, m) before each.  So the images and random numbers of a micro-batch depend
+neither on how many processes or workers there are nor on whether the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from ddp_repro.config import ConfigError, TrainConfig
+
+# First word of the spawn key: keeps the three kinds of random numbers apart.
+_ORDER, _AUGMENTATION, _MODEL = 0, 1, 2
+
+
+@functools.lru_cache(maxsize=2)  # every position of an epoch asks for the same order
+def epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
+    """The order of ``length`` images in one epoch: a permutation, int64 (length,)."""
+    return _generator(seed, _ORDER, epoch).permutation(length)
+
+
+def image_index(seed: int, position: int, length: int) -> int:
+    """Index of the image at a position of the endless stream."""
+    epoch, offset = divmod(position, length)
+    return int(epoch_order(seed, epoch, length)[offset])
+
+
+def augmentation_generator(seed: int, position: int) -> np.random.Generator:
+    """Random numbers for the augmentation of the image at a position of the endless stream."""
+    return _generator(seed, _AUGMENTATION, position)
+
+
+def model_seed(seed: int, iteration: int, micro_batch: int) -> int:
+    """Seed of torch's generators for one micro-batch: its times, noise, dropout and drop path."""
+    words = np.random.SeedSequence(seed, spawn_key=(_MODEL, iteration, micro_batch))
+    return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))  # torch takes 63 bits without a sign
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """How the global batch is cut into micro-batches and shared among processes."""
+
+    batch_size: int  # G: images of one iteration, over all processes
+    device_batch_size: int  # b: images of one forward pass
+    rank: int = 0
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        share = self.device_batch_size * self.processes
+        if self.batch_size % share:
+            raise ConfigError(
+                f"train.batch_size={self.batch_size} cannot be shared equally: it must be a multiple of "
+                f"train.device_batch_size × processes = {self.device_batch_size} × {self.processes} = {share}"
+            )
+
+    @property
+    def micro_batches(self) -> int:
+        """Micro-batches of one iteration, over all processes."""
+        return self.batch_size // self.device_batch_size
+
+    @property
+    def own_micro_batches(self) -> range:
+        """Numbers of the micro-batches that this process runs; as many as it accumulates gradients over."""
+        return range(self.rank, self.micro_batches, self.processes)
+
+    def positions(self, iteration: int, micro_batch: int) -> list[int]:
+        """Stream positions of the images of one micro-batch."""
+        first = iteration * self.batch_size + micro_batch * self.device_batch_size
+        return list(range(first, first + self.device_batch_size))
+
+
+class TrainingStream(Dataset):
+    """Map-style view of a segmentation dataset: position of the endless stream → augmented sample."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index = image_index(self.seed, position, len(self.dataset))
+        return self.dataset.sample(index, augmentation_generator(self.seed, position))
+
+
+class _OwnMicroBatches:
+    """Batch sampler: the positions of every micro-batch of this process, from one iteration to another."""
+
+    def __init__(self, layout: BatchLayout, iterations: range) -> None:
+        self.layout = layout
+        self.iterations = iterations
+
+    def __len__(self) -> int:
+        return len(self.iterations) * len(self.layout.own_micro_batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for iteration in self.iterations:
+            for micro_batch in self.layout.own_micro_batches:
+                yield self.layout.positions(iteration, micro_batch)
+
+
+def build_loader(
+    dataset: Any, config: TrainConfig, layout: BatchLayout, first_iteration: int, *, pin_memory: bool
+) -> DataLoader:
+    """Loader of this process's micro-batches from ``first_iteration`` to the last, in order.
+
+    Each is ``{"image": float32 (b,3,h,w), "label": int64 (b,h,w), "id": list of b names}``.
+    """
+    return DataLoader(
+        TrainingStream(dataset, config.seed),
+        batch_sampler=_OwnMicroBatches(layout, range(first_iteration, config.iterations)),
+        num_workers=config.workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_prepare_worker,
+    )
+
+
+def _prepare_worker(worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which reach the whole process group, to the trainer: it still needs its batch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,275 @@
+"""Training from a recipe to a finished checkpoint, interrupted as often as need be."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import (
+    AutocastKwargs,
+    DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    gather_object,
+)  # fmt: skip
+from torch import nn
+from tqdm import tqdm
+
+from ddp_repro.config import ConfigError, Recipe, TrainConfig
+from ddp_repro.data import SegmentationDataset, build_dataset
+from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
+from ddp_repro.models import build_model, load_backbone_weights
+from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
+from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
+from ddp_repro.training.log import TrainingLog
+from ddp_repro.training.state import TrainingState, load_state, provenance, save_state, saved_states
+from ddp_repro.training.step import Step
+from ddp_repro.training.stream import BatchLayout, build_loader
+
+
+def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool = True) -> TrainResult:
+    """Train ``recipe.model`` on ``recipe.data``, continuing what an interrupted run left in ``output``.
+
+    Works in one process and under ``torchrun`` or ``accelerate launch`` (``output`` must then be a folder that all
+    processes share).  Each micro-batch of ``train.device_batch_size`` images is normalised (batch norm) and given
+    random numbers by itself, whichever process it falls to.  So the weights and running statistics do not depend on
+    the number of processes, up to rounding; nor, in one process on the CPU, on interruptions, bit for bit.
+
+    Args:
+        output: gets ``model.safetensors`` (the finished weights), ``best.safetensors`` (with ``train.validate_every``),
+            ``log.jsonl``, and ``state/`` until the run is finished.
+        resume: False starts again, dropping saved states; a finished model is replaced when the new one is finished.
+        progress: show a progress bar.
+
+    Raises:
+        ConfigError: settings that cannot work together, or other than those of the run found in ``output``.
+        DataError: missing or damaged images.
+        CheckpointError: an unreadable state, or weights that do not fit.
+        OSError: ``output`` cannot be written.
+        TrainingInterrupted: SIGTERM or SIGINT came; the state is saved, and the same call continues.
+        TrainingDiverged: a loss or gradient is not finite.
+    """
+    _check(recipe)
+    accelerator = build_accelerator(recipe.train)
+    layout = BatchLayout(
+        recipe.train.batch_size, recipe.train.device_batch_size, accelerator.process_index, accelerator.num_processes
+    )
+    files = RunFiles(Path(output))
+    if accelerator.is_main_process:
+        _check_writable(files.folder)
+    torch.manual_seed(recipe.train.seed)
+    model = build_model(recipe.model)
+    dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
+    _check_classes(recipe, dataset)
+    origin = provenance(recipe, dataset.fingerprint())
+    if resume and (result := finished_result(files, origin, recipe)):
+        return result
+    run = _Run(recipe, files, origin, accelerator, layout, model, dataset)
+    run.start(resume)
+    with StopSignal() as stop:
+        run.iterate(stop, progress)
+    return run.finish()
+
+
+def build_accelerator(config: TrainConfig) -> Accelerator:
+    """The processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
+
+    Raises:
+        ConfigError: fp16 without a GPU.
+    """
+    cuda = torch.cuda.is_available()
+    if config.mixed_precision == "fp16" and not cuda:
+        raise ConfigError("train.mixed_precision=fp16 needs a GPU; use no or bf16 on the CPU")
+    AcceleratorState._reset_state()  # otherwise a second run in this process could not use another precision
+    return Accelerator(
+        cpu=not cuda,
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False),  # RunningStatistics keeps them equal
+            # The cache would hand the casts made by self-aligned training's no_grad pass, cut off from the weights, to
+            # the pass that needs their gradients.
+            AutocastKwargs(cache_enabled=config.self_aligned == "off"),
+        ],
+    )
+
+
+class _Run:
+    """One process's part of a training run."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        files: RunFiles,
+        origin: dict[str, str],
+        accelerator: Accelerator,
+        layout: BatchLayout,
+        model: nn.Module,
+        dataset: SegmentationDataset,
+    ) -> None:
+        self.recipe, self.files, self.origin = recipe, files, origin
+        self.accelerator, self.layout = accelerator, layout
+        self.model, self.dataset = model, dataset
+        self.state = TrainingState()
+
+    def start(self, resume: bool) -> None:
+        """Take up the newest saved state, or the initial weights."""
+        states = saved_states(self.files.states)
+        if states and resume:
+            self.state = load_state(states[-1], self.origin)
+            self.model.load_state_dict(self.state.model)
+        else:
+            _load_initial_weights(self.model, self.recipe.train)
+        self._refuse_separate_folders()  # also makes all processes wait until each has looked at the states
+        self.step = Step(self.model, self.recipe.train, self.accelerator, self.layout)
+        if self.state.optimizer:
+            self.step.optimizer.load_state_dict(self.state.optimizer)
+        if self.state.scaler:
+            self.accelerator.scaler.load_state_dict(self.state.scaler)
+        if self.accelerator.is_main_process:
+            for path in [] if resume else states:
+                path.unlink()
+            self.log = TrainingLog(self.files.log, iteration=self.state.iteration, pending=self.state.pending_log)
+
+    def iterate(self, stop: StopSignal, progress: bool) -> None:
+        """Run the remaining iterations.
+
+        Raises:
+            TrainingInterrupted: ``stop`` was received by any process; the state is saved.
+        """
+        config, first = self.recipe.train, self.state.iteration
+        pin = self.accelerator.device.type == "cuda"
+        batches = iter(build_loader(self.dataset, config, self.layout, first, pin_memory=pin))
+        hidden = not (progress and self.accelerator.is_main_process)
+        self.model.train()
+        with tqdm(total=config.iterations, initial=first, desc=self.recipe.name, unit="it", disable=hidden) as bar:
+            for iteration in range(first, config.iterations):
+                began = time.monotonic()
+                values = self.step(iteration, [next(batches) for _ in self.layout.own_micro_batches], stop.received)
+                stopping = values.pop("stop") > 0
+                self.state.iteration = iteration + 1
+                self._record(values, time.monotonic() - began, bar)
+                self._validate_if_due()
+                self.state.seconds += time.monotonic() - began
+                self._save_if_due(stopping)
+
+    def finish(self) -> TrainResult:
+        """Write the finished weights, then drop the states that they replace."""
+        if self.accelerator.is_main_process:
+            self._save_weights(self.files.model)
+            for path in saved_states(self.files.states):
+                path.unlink()
+        self.accelerator.wait_for_everyone()
+        return self.files.result(self.recipe, self.state.iteration, self.state.seconds)
+
+    def _record(self, values: dict[str, float], seconds: float, bar: tqdm) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        bar.update()
+        config, done, rate = self.recipe.train, self.state.iteration, values.pop("learning_rate")
+        self.log.add({**values, "seconds_per_iteration": seconds})
+        if done % config.log_every == 0 or done == config.iterations:
+            averages = self.log.take_averages()
+            per_second = config.batch_size / averages.pop("seconds_per_iteration")
+            elapsed = round(self.state.seconds + seconds, 3)
+            others = {"learning_rate": rate, "seconds": elapsed, "images_per_second": per_second}
+            self.log.write(iteration=done, **averages, **others)
+            bar.set_postfix(loss=f"{averages['loss']:.4f}", lr=f"{rate:.2e}")
+
+    def _validate_if_due(self) -> None:
+        every, done = self.recipe.train.validate_every, self.state.iteration
+        if every == 0 or done % every:
+            return
+        miou = self._validate()
+        better, self.state.best_miou = miou > self.state.best_miou, max(miou, self.state.best_miou)
+        if self.accelerator.is_main_process:
+            self.log.write(iteration=done, validation_miou=miou)
+            if better:
+                self._save_weights(self.files.best, miou=repr(miou))
+
+    def _validate(self) -> float:
+        """mIoU of one plain view, with the last of the recipe's step counts and the first of its seeds."""
+        from ddp_repro.evaluation import evaluate_model
+
+        data, evaluation = self.recipe.data, self.recipe.evaluation
+        one = dataclasses.replace(
+            evaluation, steps=evaluation.steps[-1:], seeds=evaluation.seeds[:1], scales=(1.0,), flip=False
+        )
+        dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
+        [matrix] = evaluate_model(self.model, dataset, one, progress=False).matrices.values()
+        self.model.train()
+        return matrix.miou
+
+    def _save_if_due(self, stopping: bool) -> None:
+        config, done = self.recipe.train, self.state.iteration
+        if done == config.iterations or not (stopping or done % config.checkpoint_every == 0):
+            return
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            self.state.model = self.model.state_dict()
+            self.state.optimizer = self.step.optimizer.state_dict()
+            self.state.scaler = scaler.state_dict() if scaler else None
+            self.state.pending_log = self.log.pending
+            self.log.sync()
+            save_state(self.state, self.origin, self.files.states)
+        self.accelerator.wait_for_everyone()
+        if stopping:
+            raise TrainingInterrupted(f"stopped at iteration {done}, state saved; run it again to continue")
+
+    def _save_weights(self, path: Path, **extra: str) -> None:
+        progress = {"iteration": str(self.state.iteration), "seconds": f"{self.state.seconds:.1f}"}
+        save_weights(self.model, path, {**self.origin, **progress, **extra})
+
+    def _refuse_separate_folders(self) -> None:
+        iterations = sorted(set(gather_object([self.state.iteration])))
+        if len(iterations) > 1:
+            raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
+
+
+def _load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
+    if config.initialize_from is not None:
+        load_checkpoint(model, Path(config.initialize_from))
+    elif config.backbone_weights is not None:
+        load_backbone_weights(model.backbone, config.backbone_weights)
+
+
+def _check(recipe: Recipe) -> None:
+    config = recipe.train
+    least = {
+        "iterations": 1, "batch_size": 1, "device_batch_size": 1, "log_every": 1, "checkpoint_every": 1,
+        "warmup_iterations": 0, "validate_every": 0, "workers": 0, "seed": 0, "weight_decay": 0, "power": 0,
+    }  # fmt: skip
+    for name, minimum in least.items():
+        if not getattr(config, name) >= minimum:
+            raise ConfigError(f"train.{name} must be at least {minimum}; got {getattr(config, name)}")
+    for name in ("learning_rate", "clip_norm"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"train.{name} must be greater than 0; got {value}")
+    if config.self_aligned != "off" and not recipe.model.diffusion:
+        raise ConfigError(f"train.self_aligned={config.self_aligned} needs model.diffusion=true")
+
+
+def _check_classes(recipe: Recipe, dataset: SegmentationDataset) -> None:
+    expected, found = len(dataset.class_names), recipe.model.num_classes
+    if expected != found:
+        raise ConfigError(f"model.num_classes is {found}, but {dataset.name} has {expected} classes")
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the training, not after.
+
+    Raises:
+        OSError: no file can be written into ``folder``.
+    """
+    probe = folder / f".write-test.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write into the output folder {folder}: {error}") from error
