@@ -14,6 +14,7 @@ from ddp_repro.evaluation.inference import (
     View,
     ViewedImage,
     average_views,
+    best_class,
     bucketed,
     to_image_size,
     view_generator,
@@ -113,6 +114,15 @@ def test_resizing_is_bilinear_in_two_steps():
     resize = torch.nn.functional.interpolate
     expected = resize(resize(output, (8, 12), mode="bilinear"), (9, 11), mode="bilinear")
     assert torch.equal(to_image_size(output, (8, 12), (9, 11)), expected)
+
+
+def test_best_class_equals_the_whole_argmax():
+    torch.manual_seed(0)
+    for classes in (1, 16, 40):
+        scores = torch.randn(classes, 5, 6).round()  # with ties
+        value, index = to_image_size(scores[None], (20, 24), (33, 31))[0].max(0)
+        best = best_class(scores, (20, 24), (33, 31))
+        assert torch.equal(best[0], value) and torch.equal(best[1], index)
 
 
 def test_batches_hold_equal_sizes_and_every_image():
