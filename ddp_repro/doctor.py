@@ -119,7 +119,9 @@ def conflicts(installed: dict[str, str]) -> list[Finding]:
     found = []
     if installed.get("mmcv-lite", "").startswith("2.2"):
         remedy = "`pip install mmcv-lite==2.1.0`"
-        found.append(Finding("mmcv-lite", "broken", f"mmcv-lite {installed['mmcv-lite']} is refused by mmsegmentation", remedy))
+        found.append(
+            Finding("mmcv-lite", "broken", f"mmcv-lite {installed['mmcv-lite']} is refused by mmsegmentation", remedy)
+        )
     if "nuscenes-devkit" in installed and int(installed.get("numpy", "1").partition(".")[0]) >= 2:
         detail = f"nuscenes-devkit needs numpy < 2; numpy {installed['numpy']} is installed"
         found.append(Finding("numpy", "broken", detail, "`pip install 'numpy>=1.26,<2'`"))
