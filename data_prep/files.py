@@ -1,0 +1,52 @@
+"""Writing folders so that a half-written one is never mistaken for a finished one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ddp_repro.data import DataError
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary sibling of ``target`` that takes its name when the block ends, and is removed if the block fails.
+
+    Raises:
+        DataError: ``target`` exists and is not empty, or its parent cannot be written.
+    """
+    refuse_existing(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise DataError(
+            f"{target}: cannot be written ({error.strerror}); choose an --output you may write to"
+        ) from error
+    try:
+        partial.chmod(0o755)  # mkdtemp makes it private
+        yield partial
+        refuse_existing(target)
+        os.replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise DataError if ``target`` is a file or a folder with something in it."""
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise DataError(f"{target}: exists already; expected a new folder (remove it, or verify it with --verify)")
+
+
+def place(source: Path, target: Path) -> None:
+    """Put a file at ``target``: a hard link where the file system can, else a copy. Folders are made as needed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
