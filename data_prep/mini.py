@@ -102,7 +102,8 @@ def write_mini(
     with new_folder(root) as partial:
         for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
             for number in tqdm(range(1, count + 1), desc=f"mini {dataset} {split}", delay=2, leave=False):
-                _write_pair(dataset, partial, split, number, (height, width), np.random.default_rng((seed, i, number)))
+                rng = np.random.default_rng((seed, list(_LAYOUTS).index(dataset), i, number))
+                _write_pair(dataset, partial, split, number, (height, width), rng)
         counts_by_split = dict(zip(layout.splits, counts, strict=True))
         write_manifest(partial, dataset, "synthetic street scenes of data_prep.mini", counts_by_split, parameters)
 

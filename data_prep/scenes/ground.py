@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.scenes.canvas import CLASS_INDEX, Canvas, cell_value, noise
-from data_prep.scenes.objects import Thing, disc
 from data_prep.scenes.street import Scene, shadow_length
+from data_prep.scenes.things import Thing, disc
 
 _PAVEMENT, _GRASS = np.array((0.56, 0.54, 0.51), np.float32), np.array((0.28, 0.36, 0.15), np.float32)
 

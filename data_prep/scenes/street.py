@@ -8,26 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.scenes.canvas import Camera, Color, Light
-from data_prep.scenes.objects import Thing
+from data_prep.scenes.looks import (
+    CAR_COLORS,
+    CLOTH_COLORS,
+    FENCE_COLORS,
+    LEAF_COLORS,
+    SIGN_COLORS,
+    WALL_COLORS,
+    pick_color,
+    random_light,
+)
+from data_prep.scenes.things import Thing
 
 END = 110.0  # metres to the far end of a street
-
-# Many cars are as grey as the road and many clothes as dull as the walls: colour alone must not give a class away.
-CAR_COLORS: tuple[Color, ...] = (
-    (0.30, 0.30, 0.31), (0.42, 0.42, 0.43), (0.55, 0.56, 0.57), (0.12, 0.12, 0.13), (0.80, 0.80, 0.79),
-    (0.50, 0.09, 0.08), (0.10, 0.17, 0.36), (0.17, 0.27, 0.19), (0.62, 0.56, 0.42), (0.22, 0.34, 0.45),
-)  # fmt: skip
-WALL_COLORS: tuple[Color, ...] = (
-    (0.52, 0.31, 0.24), (0.62, 0.43, 0.33), (0.72, 0.66, 0.54), (0.78, 0.75, 0.68), (0.55, 0.55, 0.54),
-    (0.40, 0.40, 0.42), (0.66, 0.60, 0.42), (0.48, 0.52, 0.56), (0.70, 0.52, 0.42), (0.60, 0.66, 0.72),
-)  # fmt: skip
-LEAF_COLORS: tuple[Color, ...] = ((0.20, 0.31, 0.12), (0.27, 0.36, 0.14), (0.16, 0.25, 0.14), (0.42, 0.36, 0.13))
-CLOTH_COLORS: tuple[Color, ...] = (
-    (0.15, 0.16, 0.20), (0.45, 0.12, 0.12), (0.20, 0.28, 0.45), (0.62, 0.60, 0.56), (0.52, 0.40, 0.30),
-    (0.35, 0.36, 0.37), (0.70, 0.55, 0.15), (0.22, 0.32, 0.22),
-)  # fmt: skip
-FENCE_COLORS: tuple[Color, ...] = ((0.42, 0.31, 0.21), (0.60, 0.60, 0.58), (0.24, 0.30, 0.22), (0.36, 0.36, 0.37))
-SIGN_COLORS: tuple[Color, ...] = ((0.72, 0.08, 0.08), (0.08, 0.22, 0.60), (0.80, 0.68, 0.10), (0.10, 0.42, 0.25))
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def random_street(rng: np.random.Generator, width: int, height: int, *, hood: bo
     grey = rng.uniform(0.24, 0.46)
     scene = Scene(
         camera=_camera(rng, width, height),
-        light=_light(rng),
+        light=random_light(rng),
         left=left,
         right=right,
         things=(),
@@ -106,46 +99,6 @@ def _camera(rng: np.random.Generator, width: int, height: int) -> Camera:
     )
 
 
-def _light(rng: np.random.Generator) -> Light:
-    weather = rng.choice(("clear", "overcast", "dusk", "hazy"), p=(0.45, 0.28, 0.13, 0.14))
-    low, high = {"clear": (25, 60), "overcast": (30, 60), "dusk": (6, 15), "hazy": (20, 50)}[weather]
-    elevation, azimuth = np.deg2rad(rng.uniform(low, high)), rng.uniform(0, 2 * np.pi)
-    flat = float(np.cos(elevation))
-    sun = (flat * float(np.sin(azimuth)), float(np.sin(elevation)), flat * float(np.cos(azimuth)))
-    looks = {  # sun, ambient, sky at the top, sky at the horizon, clouds, haze
-        "clear": (
-            (1.10, 1.02, 0.86),
-            (0.56, 0.61, 0.70),
-            (0.27, 0.47, 0.78),
-            (0.72, 0.82, 0.92),
-            (0.0, 0.5),
-            (250, 600),
-        ),
-        "overcast": (
-            (0.15, 0.15, 0.15),
-            (0.88, 0.90, 0.92),
-            (0.62, 0.65, 0.69),
-            (0.83, 0.84, 0.85),
-            (0.8, 1.0),
-            (150, 400),
-        ),
-        "dusk": (
-            (0.70, 0.40, 0.20),
-            (0.36, 0.36, 0.46),
-            (0.20, 0.25, 0.42),
-            (0.85, 0.58, 0.42),
-            (0.1, 0.6),
-            (150, 400),
-        ),
-        "hazy": ((0.50, 0.48, 0.43), (0.72, 0.74, 0.76), (0.68, 0.73, 0.78), (0.86, 0.87, 0.86), (0.2, 0.8), (45, 110)),
-    }[str(weather)]
-    sun_color, ambient, top, horizon, clouds, haze = looks
-    return Light(
-        sun=sun, sun_color=sun_color, ambient=ambient, sky_top=top, sky_horizon=horizon,
-        clouds=rng.uniform(*clouds), haze=rng.uniform(*haze), dark=str(weather) == "dusk",
-    )  # fmt: skip
-
-
 def _side(rng: np.random.Generator, kerb: float) -> Side:
     style = str(rng.choice(("urban", "houses", "park"), p=(0.42, 0.30, 0.28)))
     verge = {"urban": 0.0, "houses": rng.uniform(2.5, 7), "park": rng.uniform(8, 25)}[style]
@@ -160,20 +113,31 @@ def _side_things(rng: np.random.Generator, scene: Scene, sign: int) -> list[Thin
         things.append(Thing("lamp", kerb, float(z), 0.2, rng.uniform(5.5, 8.0), seed=_seed(rng)))
     for _ in range(rng.integers(0, 4)):
         x, z = kerb + sign * rng.uniform(0, 0.8), rng.uniform(6, 40)
-        things.append(Thing("sign", x, z, 1.0, rng.uniform(2.3, 3.3), color=_pick(rng, SIGN_COLORS), seed=_seed(rng)))
+        things.append(
+            Thing("sign", x, z, 1.0, rng.uniform(2.3, 3.3), color=pick_color(rng, SIGN_COLORS), seed=_seed(rng))
+        )
     if scene.crossing and rng.random() < 0.85:
         things.append(
             Thing("traffic light", kerb, scene.crossing[0] - 0.6, 0.5, rng.uniform(3.2, 4.5), seed=_seed(rng))
         )
     if rng.random() < 0.5:
         x, z = kerb + sign * rng.uniform(0.2, side.pavement - 0.5), rng.uniform(6, 30)
-        things.append(Thing("bin", x, z, rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.2), color=_pick(rng, FENCE_COLORS)))
+        things.append(
+            Thing("bin", x, z, rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.2), color=pick_color(rng, FENCE_COLORS))
+        )
     if rng.random() < (0.12 if side.style == "urban" else 0.7):
         start = rng.uniform(2, 14)
         x = sign * (side.kerb + side.pavement + 0.1) if side.style != "urban" else kerb
         things.append(
             Thing(
-                "fence", x, start, 0.1, rng.uniform(0.8, 1.9), rng.uniform(8, 40), _pick(rng, FENCE_COLORS), _seed(rng)
+                "fence",
+                x,
+                start,
+                0.1,
+                rng.uniform(0.8, 1.9),
+                rng.uniform(8, 40),
+                pick_color(rng, FENCE_COLORS),
+                _seed(rng),
             )
         )
     return things
@@ -190,7 +154,9 @@ def _buildings(rng: np.random.Generator, scene: Scene, side: Side, edge: float) 
         crossed = scene.crossing and z < scene.crossing[1] + 1 and z + length > scene.crossing[0] - 1
         if z + length > 1 and not crossed:
             x = edge + np.sign(edge) * depth / 2
-            things.append(Thing("building", x, max(z, 1.0), depth, height, length, _pick(rng, WALL_COLORS), _seed(rng)))
+            things.append(
+                Thing("building", x, max(z, 1.0), depth, height, length, pick_color(rng, WALL_COLORS), _seed(rng))
+            )
         z = scene.crossing[1] + 1 if crossed and z < scene.crossing[1] else z + length
         z += rng.uniform(2, 14) if rng.random() < gap else 0.0
     return things
@@ -220,7 +186,9 @@ def _far_end(rng: np.random.Generator) -> list[Thing]:
         width = rng.uniform(8, 22)
         z = END + rng.uniform(2, 25)
         if built:
-            things.append(Thing("building", x, z, width, rng.uniform(5, 26), 1.0, _pick(rng, WALL_COLORS), _seed(rng)))
+            things.append(
+                Thing("building", x, z, width, rng.uniform(5, 26), 1.0, pick_color(rng, WALL_COLORS), _seed(rng))
+            )
         else:
             things.append(_plant(rng, "bush", x, z, width * 1.5, rng.uniform(4, 13)))
         x += width * (0.95 if built else 0.6)
@@ -241,7 +209,7 @@ def _traffic(rng: np.random.Generator, scene: Scene) -> list[Thing]:
         toward = rng.random() < 0.5
         lane = oncoming if toward else own
         if rng.random() < 0.2:
-            color = _pick(rng, ((0.62, 0.10, 0.08), (0.75, 0.6, 0.1), *WALL_COLORS))
+            color = pick_color(rng, ((0.62, 0.10, 0.08), (0.75, 0.6, 0.1), *WALL_COLORS))
             height, length = rng.uniform(2.8, 3.3), rng.uniform(8, 12)
             things.append(Thing("bus", lane, rng.uniform(12, 50), 2.5, height, length, color, _seed(rng) * 2 + toward))
         else:
@@ -249,7 +217,7 @@ def _traffic(rng: np.random.Generator, scene: Scene) -> list[Thing]:
     if scene.crossing and rng.random() < 0.5:
         x, z = rng.uniform(-7, 7), rng.uniform(scene.crossing[0] + 1, scene.crossing[1] - 1)
         things.append(
-            Thing("crossing car", x, z, 4.3, rng.uniform(1.4, 1.7), color=_pick(rng, CAR_COLORS), seed=_seed(rng))
+            Thing("crossing car", x, z, 4.3, rng.uniform(1.4, 1.7), color=pick_color(rng, CAR_COLORS), seed=_seed(rng))
         )
     return things
 
@@ -272,17 +240,17 @@ def _people(rng: np.random.Generator, scene: Scene) -> list[Thing]:
         sign = int(rng.choice((-1, 1)))
         side = scene.right if sign > 0 else scene.left
         x = sign * (side.kerb + (0.8 if parked else -0.8))
-        kind, color = ("bicycle" if parked else "cyclist"), _pick(rng, CLOTH_COLORS)
+        kind, color = ("bicycle" if parked else "cyclist"), pick_color(rng, CLOTH_COLORS)
         things.append(Thing(kind, x, rng.uniform(4, 18), 1.75, 1.85, color=color, seed=_seed(rng)))
     return things
 
 
 def _person(rng: np.random.Generator, x: float, z: float) -> Thing:
-    return Thing("person", x, z, 0.8, rng.uniform(1.45, 1.9), color=_pick(rng, CLOTH_COLORS), seed=_seed(rng))
+    return Thing("person", x, z, 0.8, rng.uniform(1.45, 1.9), color=pick_color(rng, CLOTH_COLORS), seed=_seed(rng))
 
 
 def _plant(rng: np.random.Generator, kind: str, x: float, z: float, width: float, height: float) -> Thing:
-    return Thing(kind, x, z, width, height, color=_pick(rng, LEAF_COLORS), seed=_seed(rng))
+    return Thing(kind, x, z, width, height, color=pick_color(rng, LEAF_COLORS), seed=_seed(rng))
 
 
 def _car(rng: np.random.Generator, x: float, z: float, *, facing: bool) -> Thing:
@@ -290,7 +258,7 @@ def _car(rng: np.random.Generator, x: float, z: float, *, facing: bool) -> Thing
     height, length = (
         (rng.uniform(1.9, 2.3), rng.uniform(4.6, 5.3)) if van else (rng.uniform(1.38, 1.65), rng.uniform(3.7, 4.6))
     )
-    return Thing("car", x, z, 1.8, height, length, _pick(rng, CAR_COLORS), _seed(rng) * 2 + facing)
+    return Thing("car", x, z, 1.8, height, length, pick_color(rng, CAR_COLORS), _seed(rng) * 2 + facing)
 
 
 def _shadowed(thing: Thing, things: list[Thing], light: Light) -> Thing:
@@ -304,13 +272,6 @@ def _shadowed(thing: Thing, things: list[Thing], light: Light) -> Thing:
             if (thing.x - face) * reach > 0 and abs(thing.x - face) < abs(reach):
                 return dataclasses.replace(thing, shadow=1.0)
     return thing
-
-
-def _pick(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
-    """One of the colours, a little lighter or darker and tinted."""
-    base, tint = colors[int(rng.integers(len(colors)))], rng.normal(0, 0.02, 3)
-    level = rng.uniform(0.85, 1.15)
-    return tuple(float(np.clip(c * level + d, 0.02, 0.98)) for c, d in zip(base, tint, strict=True))
 
 
 def _seed(rng: np.random.Generator) -> int:
