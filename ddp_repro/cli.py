@@ -1,0 +1,173 @@
+"""``ddp-repro``: the workbook on the command line.
+
+Only the standard library is imported here, so that ``--help`` answers at once; a command's own module is imported when
+it runs (:mod:`ddp_repro.commands`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+PRESETS = ("mini", "camvid", "paper")
+OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
+
+# What a user can cause and mend: reported as one line, without a traceback.
+USER_ERRORS = {
+    "ddp_repro.config": ("ConfigError",),
+    "ddp_repro.data": ("DataError",),
+    "ddp_repro.interop.weight_files": ("CheckpointError",),
+    "ddp_repro.training": ("TrainingDiverged", "TrainingInterrupted"),
+    "ddp_repro.workbook.records": ("RecordError",),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse's parser, with the program's name before every error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ddp-repro: error: {message}\nTry '{self.prog} --help'.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 something failed, 2 a mistake in the request."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["data"]:  # has a command line of its own
+        return _guarded(lambda: importlib.import_module("data_prep.__main__").main(words[1:]))
+    options = _options(words)
+    command = options.pop("command")
+    return _guarded(lambda: getattr(importlib.import_module("ddp_repro.commands"), command)(**options))
+
+
+def _options(words: list[str]) -> dict[str, Any]:
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(words)
+    options = vars(parsed)
+    lists = [name for name in ("overrides", "names", "images") if name in options]
+    if rest and (not lists or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    for name in lists:
+        options[name] += rest  # argparse gives up on a list of words that an option interrupts
+    return options
+
+
+def _guarded(command: Any) -> int:
+    try:
+        return command() or 0
+    except BrokenPipeError:  # the reader, e.g. `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("ddp-repro: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _mistake(error)
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        return _mistake(error)
+
+
+def _mistake(error: Exception) -> int:
+    print(f"ddp-repro: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Those classes whose module was loaded: an error of one that was not cannot have been raised."""
+    loaded = ((sys.modules[module], names) for module, names in USER_ERRORS.items() if module in sys.modules)
+    return tuple(getattr(module, name) for module, names in loaded for name in names)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="ddp-repro",
+        description="Reproduce the tables and figures of 'DDP: Diffusion Model for Dense Visual Prediction', "
+        "train your own variant, or segment your own pictures.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _workbook_commands(commands)
+    _model_commands(commands)
+    _add(commands, "data", "prepare and verify datasets (see: ddp-repro data --help)")
+    doctor = _add(commands, "doctor", "show versions and device, what works, and what to do about what does not")
+    doctor.add_argument("--json", action="store_true", dest="as_json", help="machine-readable report")
+    return parser
+
+
+def _workbook_commands(commands: Any) -> None:
+    reproduce = _add(commands, "reproduce", "run notebooks from data to tables and figures")
+    reproduce.add_argument(
+        "names", nargs="*", metavar="NOTEBOOK", help="e.g. table1_ade20k; all of the preset by default"
+    )
+    _preset(reproduce, default="mini")
+    reproduce.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at once; they share the cores")
+    reproduce.add_argument(
+        "-p", "--parameter", action="append", default=[], dest="parameters", metavar="NAME=VALUE",
+        help="a value for a name of the notebooks' parameters cell, as a Python literal; may be repeated",
+    )  # fmt: skip
+    _place(reproduce)
+
+    table = _add(commands, "table", "show a table: the paper's numbers beside the recorded ones")
+    table.add_argument("name", metavar="TABLE", help="table1, table2, ..., or runs: every run of the preset")
+    _preset(table, default="mini")
+    _output(table)
+
+    listing = _add(commands, "list", "list recipes and notebooks with their parameters")
+    _preset(listing, default=None)
+
+
+def _model_commands(commands: Any) -> None:
+    train = _add(commands, "train", "train a recipe, or go on with an interrupted training")
+    _recipe(train)
+    _place(train)
+
+    evaluate = _add(commands, "evaluate", "score a recipe's finished weights, or a checkpoint")
+    _recipe(evaluate)
+    evaluate.add_argument("--checkpoint", metavar="FILE|official", help="weights; default: those that train has left")
+    evaluate.add_argument("--steps", metavar="1,3,...", help="numbers of sampling steps")
+    evaluate.add_argument("--seeds", metavar="0,1,...", help="sampling seeds")
+    _place(evaluate)
+
+    predict = _add(commands, "predict", "segment your own pictures: label map, overlay and uncertainty map")
+    predict.add_argument("images", nargs="+", metavar="IMAGE")
+    predict.add_argument("--recipe", metavar="RECIPE", help="default: the one that the checkpoint was trained with")
+    predict.add_argument("--checkpoint", metavar="FILE|official", help="default: the recipe's finished weights")
+    predict.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
+    predict.add_argument("--output", required=True, metavar="FOLDER", help="where the pictures are written")
+
+    convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")
+    convert.add_argument("source", metavar="SOURCE", help="a file, e.g. best_mIoU_iter_160000.pth")
+    convert.add_argument("destination", metavar="DESTINATION", help="e.g. ade20k_swin_t.safetensors")
+    convert.add_argument(
+        "--recipe", required=True, metavar="RECIPE", help="the model that it holds, e.g. ade20k_swin_t"
+    )
+
+
+def _add(commands: Any, name: str, text: str) -> Parser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(command=name.replace("list", "list_all"))
+    return parser
+
+
+def _recipe(parser: Parser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="e.g. ade20k_mini; see: ddp-repro list")
+    parser.add_argument("overrides", nargs="*", metavar="FIELD=VALUE", help=OVERRIDES)
+    _preset(parser, default=None)
+
+
+def _preset(parser: Parser, default: str | None) -> None:
+    text = f"default: {default}" if default else "default: all"
+    parser.add_argument("--preset", choices=PRESETS, default=default, help=text)
+
+
+def _output(parser: Parser) -> None:
+    parser.add_argument("--output", default="results", metavar="FOLDER", help="root of the results (default: results)")
+
+
+def _place(parser: Parser) -> None:
+    _output(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace finished work of other settings")

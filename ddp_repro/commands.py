@@ -1,0 +1,197 @@
+"""What the commands of ``ddp-repro`` do; one function each, returning the exit code (None is 0).
+
+The arguments are the parser's (see :mod:`ddp_repro.cli`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddp_repro.config import ConfigError, Recipe, from_dict, override, parse_overrides
+from ddp_repro.workbook.paths import repository_root, resolve, run_folder
+from ddp_repro.workbook.recipes import PRESETS, recipe_names
+from ddp_repro.workbook.recipes import recipe as named_recipe
+
+if TYPE_CHECKING:
+    from ddp_repro.workbook.records import Record
+    from ddp_repro.workbook.runner import Outcome
+
+
+def reproduce(names: list[str], preset: str, jobs: int, parameters: list[str], output: str, overwrite: bool) -> int:
+    """Run notebooks, render the index page, and show what there is now."""
+    from ddp_repro.workbook import runner
+    from ddp_repro.workbook.index import write_index
+
+    outcomes = runner.reproduce(
+        preset, [Path(name).stem for name in names], notebooks=repository_root() / "notebooks",
+        results=resolve(output), parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
+    )  # fmt: skip
+    page = write_index(preset, output)
+    _show_results(outcomes)
+    print(f"\nindex page: {_short(page)}")
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    for outcome in failed:
+        print(f"FAILED {outcome.job.notebook.name}: {outcome.message}")
+    return int(bool(failed))
+
+
+def table(name: str, preset: str, output: str) -> None:
+    """Print a table as Markdown and write it in every format."""
+    from ddp_repro.workbook.rendering import save_table, to_markdown
+    from ddp_repro.workbook.tables import measured_table, paper_table
+
+    made = measured_table(preset, output) if name == "runs" else paper_table(name, preset, output)
+    print(to_markdown(made))
+    paths = save_table(made, resolve(output) / preset / "tables")
+    print("written: " + ", ".join(_short(path) for path in paths))
+
+
+def list_all(preset: str | None) -> None:
+    """Recipes by preset, then the notebooks with their parameters."""
+    from ddp_repro.workbook.notebooks import read_notebook
+
+    for each in [preset] if preset else PRESETS:
+        print(f"recipes of the preset {each}:")
+        for recipe in (named_recipe(name, each) for name in recipe_names(each)):
+            print(f"  {recipe.name:<34}{recipe.table:<9}{recipe.row}")
+    print("notebooks:")
+    for path in sorted((repository_root() / "notebooks").glob("*.ipynb")):
+        notebook = read_notebook(path)
+        if not preset or not notebook.presets or preset in notebook.presets:
+            values = (f"{p.name}={p.default!r}" for p in notebook.parameters.values())
+            print(f"  {notebook.name:<34}{', '.join(values)}")
+
+
+def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
+    """Train, or go on with an interrupted training."""
+    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    from ddp_repro.workbook import runs  # heavy: after the quick checks
+
+    result = runs.train(chosen, output=output, overwrite=overwrite)
+    print(
+        f"{chosen.name}: {result.iterations} iterations in {result.seconds:.0f} s; weights: {_short(result.checkpoint)}"
+    )
+
+
+def evaluate(
+    recipe: str, overrides: list[str], preset: str | None, checkpoint: str | None, steps: str | None, seeds: str | None,
+    output: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Score weights and write the record."""
+    changes = parse_overrides(overrides)
+    changes |= {f"evaluation.{k}": v for k, v in {"steps": steps, "seeds": seeds}.items() if v is not None}
+    chosen = override(named_recipe(recipe, preset), changes)
+    from ddp_repro.workbook import runs  # heavy: after the quick checks
+
+    record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
+    _show_scores(record)
+    print(f"record: {_short(run_folder(output, record.preset, record.run) / 'record.json')}")
+
+
+def predict(images: list[str], recipe: str | None, checkpoint: str | None, steps: int, output: str) -> None:
+    """Write ``<name>_labels.png``, ``<name>_overlay.png`` and ``<name>_uncertainty.png`` for every picture."""
+    from tqdm import tqdm
+
+    from ddp_repro.data.segmentation import dataset_spec
+    from ddp_repro.evaluation import predict as predict_one
+    from ddp_repro.evaluation.pictures import save_prediction
+    from ddp_repro.interop import load_checkpoint, official_checkpoint
+    from ddp_repro.models import build_model
+
+    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
+    if clash:
+        raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
+    spec = dataset_spec(chosen.data.dataset, resolve(chosen.data.root))
+    model = build_model(chosen.model)
+    load_checkpoint(model, official_checkpoint(chosen.name) if weights == "official" else weights)
+    model = model.to(_device()).eval()
+    for image in tqdm(images, unit="image", disable=len(images) == 1):
+        prediction = predict_one(model, image, steps, image_scale=chosen.data.image_scale)
+        for path in save_prediction(prediction, Path(image), spec.palette, Path(output)):
+            tqdm.write(_short(path))
+
+
+def convert(source: str, destination: str, recipe: str) -> None:
+    """Write a checkpoint as safetensors."""
+    from ddp_repro.interop.convert import convert as convert_checkpoint
+
+    report = convert_checkpoint(source, destination, named_recipe(recipe))
+    print(f"{destination}: {len(report.used)} tensors of {report.origin} weights")
+
+
+def doctor(as_json: bool) -> int:
+    """Examine the installation."""
+    from ddp_repro import doctor as examination
+
+    return examination.main(as_json=as_json)
+
+
+def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
+    """The recipe by name, or the one inside the checkpoint; and its weights, or those that ``train`` has left."""
+    if name is None:
+        if checkpoint in (None, "official"):
+            raise ConfigError("give --recipe, or a --checkpoint that was trained here")
+        return _recipe_inside(Path(checkpoint)), checkpoint
+    recipe = named_recipe(name)
+    if checkpoint is not None:
+        return recipe, checkpoint
+    weights = run_folder("results", recipe.preset, recipe.name) / "model.safetensors"
+    if not weights.is_file():
+        raise ConfigError(
+            f"{name} has no finished weights in {_short(weights.parent)}: run `ddp-repro train {name}`, "
+            "or give --checkpoint (a file, or official)"
+        )
+    return _recipe_inside(weights), weights
+
+
+def _recipe_inside(checkpoint: Path) -> Recipe:
+    from ddp_repro.interop.weight_files import read_state_dict
+
+    _, metadata = read_state_dict(checkpoint)
+    if "recipe" not in metadata:
+        raise ConfigError(f"{checkpoint} does not say which recipe it belongs to; give --recipe")
+    return from_dict(Recipe, json.loads(metadata["recipe"]))
+
+
+def _show_scores(record: Record) -> None:
+    from ddp_repro.workbook.records import spread
+
+    print(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images")
+    print(f"{'steps':>5}  {'mIoU':>14}  {'mAcc':>14}  {'aAcc':>14}   (percent; ± over {len(record.seeds)} seeds)")
+    for steps in record.steps:
+        cells = []
+        for metric in ("miou", "macc", "aacc"):
+            mean, std = spread(record.values(steps, metric))
+            cells.append(f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}")
+        print(f"{steps:>5}  " + "  ".join(f"{cell:>14}" for cell in cells))
+    print(f"verdict: {record.verdict}")
+
+
+def _show_results(outcomes: list[Outcome]) -> None:
+    """Tables in full, everything else by its path."""
+    paths = [
+        outcome.job.folder / result
+        for outcome in outcomes
+        if outcome.state != "failed"
+        for result in outcome.job.notebook.results
+    ]
+    for path in paths:
+        if path.suffix == ".md":
+            print(f"\n{path.read_text(encoding='utf-8').rstrip()}")
+    print()
+    for path in paths:
+        print(_short(path))
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory where it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
