@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ddp_repro.config import ConfigError, EvalConfig
 from ddp_repro.data import SegmentationDataset
+from ddp_repro.evaluation.checks import check_classes, check_distinct, check_positive
 from ddp_repro.evaluation.inference import (
     Segmenter,
     View,
@@ -25,7 +26,7 @@ from ddp_repro.evaluation.inference import (
 from ddp_repro.evaluation.metrics import ConfusionMatrix
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, run_keys
-from ddp_repro.evaluation.saved import MAX_CLASSES, PredictionFolder, description, score
+from ddp_repro.evaluation.saved import PredictionFolder, description, score
 
 
 def evaluate_model(
@@ -135,19 +136,10 @@ class _Run:
 
 
 def _check(model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig) -> None:
-    classes = model.config.num_classes
-    if classes != len(dataset.class_names):
-        raise ConfigError(f"the model has {classes} classes, dataset {dataset.name} has {len(dataset.class_names)}")
-    if classes > MAX_CLASSES:
-        raise ConfigError(f"evaluation takes at most {MAX_CLASSES} classes (255 is the ignore label); got {classes}")
-    for name in ("steps", "seeds", "scales"):
-        values = getattr(evaluation, name)
-        if not values or len(set(values)) != len(values):
-            raise ConfigError(f"evaluation.{name} must be one or more different values; got {values}")
-    if min(evaluation.steps) < 1:
-        raise ConfigError(f"evaluation.steps must be at least 1; got {evaluation.steps}")
+    check_classes(model, dataset)
+    fields = {f"evaluation.{name}": value for name, value in vars(evaluation).items()}
+    check_distinct(**{name: fields[name] for name in ("evaluation.steps", "evaluation.seeds", "evaluation.scales")})
+    check_positive(**{name: fields[name] for name in ("evaluation.batch_size", "evaluation.limit")})
+    check_positive(**{"evaluation.steps": min(evaluation.steps)})
     if not all(0 < scale < math.inf for scale in evaluation.scales):
         raise ConfigError(f"evaluation.scales must be positive; got {evaluation.scales}")
-    for name in ("batch_size", "limit"):
-        if getattr(evaluation, name) is not None and getattr(evaluation, name) < 1:
-            raise ConfigError(f"evaluation.{name} must be at least 1; got {getattr(evaluation, name)}")

@@ -28,7 +28,6 @@ from ddp_repro.evaluation.metrics import ConfusionMatrix
 from ddp_repro.evaluation.result import EvaluationResult, RunKey
 
 MANIFEST = "predictions.json"
-MAX_CLASSES = 255  # 8-bit PNG; 255 stays free for "ignore"
 _RUN_FOLDER = re.compile(r"steps_(\d+)_seed_(-?\d+|none)")
 
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def test_maps_lie_in_the_unit_interval_and_ignore_the_batch(size):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8))
 def test_change_count_against_a_loop(labels):
-    changes = sum(a != b for a, b in zip(labels, labels[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(labels))
     expected = changes / (len(labels) - 1) if len(labels) > 1 else 0.0
     assert change_count(torch.tensor(labels)[:, None, None, None]).item() == pytest.approx(expected)
 

@@ -1,6 +1,7 @@
 """The mergeable measures against scikit-learn and sorted arrays."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_calibration_error_by_definition():
     confidence[:2] = 0.0, 1.0
     found = CalibrationHistogram().update(torch.from_numpy(confidence), torch.from_numpy(right))
     edges, expected = np.linspace(0, 1, 16), 0.0
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         inside = (confidence > low) & (confidence <= high) | (confidence == 0) & (low == 0)
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())

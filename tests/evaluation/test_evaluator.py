@@ -10,7 +10,14 @@ from torch import distributed
 from ddp_repro.config import ConfigError, EvalConfig
 from ddp_repro.data import DataError
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import ConfusionMatrix, evaluate_model, evaluator, rescore
+from ddp_repro.evaluation import (
+    ConfusionMatrix,
+    evaluate_drift,
+    evaluate_model,
+    evaluate_uncertainty,
+    evaluator,
+    rescore,
+)
 from ddp_repro.evaluation.inference import Segmenter, to_image_size
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 
@@ -163,17 +170,29 @@ def test_a_diverged_model_is_not_scored(dataset):
         evaluate_model(broken, dataset, TWO, progress=False)
 
 
+def evaluate_all(root, folder):
+    """Everything that shares images between processes, as one JSON text."""
+    model, dataset = tiny_model(), tiny_dataset(root)
+    result = evaluate_model(model, dataset, TWO, progress=False, save_to=folder)
+    records = [
+        evaluate_uncertainty(model, dataset, noise_samples=2, progress=False).to_dict(),
+        evaluate_drift(model, dataset, steps=2, seeds=(0,), progress=False).to_dict(),
+    ]
+    for record in records:
+        del record["seconds"]
+    return json.dumps([[matrix.to_list() for matrix in result.matrices.values()], *records])
+
+
 def evaluate_in_process(rank, world, root, folder):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
-    result = evaluate_model(tiny_model(), tiny_dataset(root), TWO, progress=False, save_to=folder / "saved")
-    (folder / f"{rank}.json").write_text(json.dumps([matrix.to_list() for matrix in result.matrices.values()]))
+    (folder / f"{rank}.json").write_text(evaluate_all(root, folder / "saved"))
     distributed.destroy_process_group()
 
 
 def test_two_processes_agree_with_one(reference, data_root, dataset, tmp_path):
     multiprocessing.spawn(evaluate_in_process, args=(2, data_root, tmp_path), nprocs=2)
-    expected = [matrix.to_list() for matrix in reference.matrices.values()]
+    expected = evaluate_all(data_root, tmp_path / "alone")
     for rank in range(2):
-        assert json.loads((tmp_path / f"{rank}.json").read_text()) == expected
+        assert (tmp_path / f"{rank}.json").read_text() == expected
     assert counts(rescore(tmp_path / "saved", dataset)) == counts(reference)

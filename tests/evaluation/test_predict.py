@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddp_repro.config import ConfigError
+from ddp_repro.data import DataError
+from ddp_repro.data.transforms import normalize
+from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation import predict
+from ddp_repro.evaluation.inference import to_image_size
+from tests.evaluation.conftest import tiny_model
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(0, 256, (38, 51, 3), dtype=np.uint8)
+
+
+@torch.no_grad()
+def test_labels_are_the_models_at_the_pictures_size(model):
+    found = predict(model, PICTURE, steps=2)
+    pixels = torch.from_numpy(normalize(PICTURE, model.mean, model.std))[None]
+    model.eval()
+    run = model.sample(pixels, steps=2, generator=image_generator(0, "predict"), return_trajectory=True)
+    expected = to_image_size(run.output, (38, 51), (38, 51)).argmax(1)[0]
+    np.testing.assert_array_equal(found.labels, expected)
+    assert found.uncertainty.shape == found.entropy.shape == (38, 51) and found.uncertainty_score == "change_count"
+    assert found.uncertainty.min() >= 0 and found.uncertainty.max() <= 1
+    np.testing.assert_allclose(found.probabilities, run.probabilities.mean(0)[0], atol=1e-6)
+
+
+def test_image_scale_bounds_what_the_network_sees(model):
+    found = predict(model, PICTURE, image_scale=(32, 32))
+    assert found.labels.shape == (38, 51) and found.probabilities.shape == (3, 6, 8)
+
+
+def test_a_seed_repeats_and_noise_samples_average(model):
+    one, same, other = (predict(model, PICTURE, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.probabilities, same.probabilities)
+    assert not np.array_equal(one.probabilities, other.probabilities)
+    both = predict(model, PICTURE, noise_samples=2)
+    np.testing.assert_allclose(both.probabilities, (one.probabilities + other.probabilities) / 2, atol=1e-6)
+    np.testing.assert_allclose(both.uncertainty, (one.uncertainty + other.uncertainty) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"diffusion": False}])
+def test_entropy_where_there_are_no_steps_to_compare(settings):
+    found = predict(tiny_model(**settings), PICTURE, steps=1)
+    assert found.uncertainty_score == "entropy" and found.uncertainty.max() > 0
+    np.testing.assert_array_equal(found.uncertainty, found.entropy)
+
+
+def test_every_kind_of_picture(model, tmp_path):
+    """A path, a picture and an array of the same pixels give the same map; orientation and alpha are undone."""
+    reference = predict(model, PICTURE).labels
+    path = tmp_path / "bild ü.png"
+    Image.fromarray(PICTURE).save(path)
+    alpha = np.dstack([PICTURE, RNG.integers(0, 256, PICTURE.shape[:2], dtype=np.uint8)])
+    rotated = Image.fromarray(np.rot90(PICTURE).copy())
+    rotated.getexif()[0x0112] = 6  # turn by 90 degrees clockwise to view
+    for image in (path, str(path), Image.fromarray(PICTURE), alpha, Image.fromarray(alpha), rotated):
+        np.testing.assert_array_equal(predict(model, image).labels, reference)
+    grey = PICTURE[:, :, 0]
+    expected = predict(model, np.dstack([grey] * 3)).labels
+    for image in (grey, grey[:, :, None], Image.fromarray(grey), Image.fromarray(grey).convert("P")):
+        np.testing.assert_array_equal(predict(model, image).labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (PICTURE.astype(np.float32), ValueError, "uint8 array; got float32"),
+        (PICTURE[None], ValueError, r"got \(1, 38, 51, 3\)"),
+        (PICTURE[:0], ValueError, "got"),
+        (None, ValueError, "got NoneType"),
+        (Image.new("F", (8, 8)), ValueError, "mode F"),
+        ("no/such.png", DataError, "no such file"),
+    ],
+)
+def test_other_images_are_refused(model, image, error, message):
+    with pytest.raises(error, match=message):
+        predict(model, image)
+
+
+def test_impossible_requests(model):
+    with pytest.raises(ConfigError, match="steps must be at least 1"):
+        predict(model, PICTURE, steps=0)
