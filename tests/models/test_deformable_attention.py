@@ -1,0 +1,75 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ddp_repro.models.deformable_attention import BACKENDS, DeformableAttention, attend_cpu, attend_reference
+
+
+def problem(batch: int, shape: tuple[int, int], heads: int, points: int, dtype: torch.dtype = torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    tokens = shape[0] * shape[1]
+    value = torch.randn(batch, tokens, heads, 3, generator=generator, dtype=dtype)
+    # some locations lie far outside the map
+    spread = torch.tensor([shape[1], shape[0]], dtype=dtype)
+    locations = (torch.rand(batch, 5, heads, points, 2, generator=generator, dtype=dtype) * 2 - 0.5) * spread
+    weights = torch.rand(batch, 5, heads, points, generator=generator, dtype=dtype).softmax(-1)
+    return value, locations, weights, shape
+
+
+def plain_loop(value: Tensor, locations: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The definition, one sample at a time."""
+    (height, width), (batch, queries, heads, points, _) = shape, locations.shape
+    output = torch.zeros(batch, queries, heads, value.shape[-1], dtype=value.dtype)
+    for b, q, h, p in torch.cartesian_prod(*map(torch.arange, (batch, queries, heads, points))).tolist():
+        x, y = locations[b, q, h, p].tolist()
+        for row in range(int(y // 1), int(y // 1) + 2):
+            for column in range(int(x // 1), int(x // 1) + 2):
+                if 0 <= row < height and 0 <= column < width:
+                    share = (1 - abs(y - row)) * (1 - abs(x - column))
+                    output[b, q, h] += weights[b, q, h, p] * share * value[b, row * width + column, h]
+    return output.flatten(2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_matches_the_definition(backend: str) -> None:
+    arguments = problem(2, (3, 5), 2, 4)
+    torch.testing.assert_close(BACKENDS[backend](*arguments), plain_loop(*arguments))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    batch=st.integers(1, 3), height=st.integers(1, 6), width=st.integers(1, 6), heads=st.integers(1, 3),
+    points=st.integers(1, 4), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_backends_agree(batch: int, height: int, width: int, heads: int, points: int, seed: int) -> None:
+    arguments = problem(batch, (height, width), heads, points, seed=seed)
+    torch.testing.assert_close(attend_cpu(*arguments), attend_reference(*arguments))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients(backend: str) -> None:
+    value, locations, weights, shape = problem(1, (3, 4), 2, 2)
+    locations = locations.round(decimals=1) + 0.05  # away from the kinks at whole pixels
+    inputs = [t.requires_grad_() for t in (value, locations, weights)]
+    assert torch.autograd.gradcheck(lambda *a: BACKENDS[backend](*a, shape), inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_keeps_the_dtype(backend: str, dtype: torch.dtype) -> None:
+    assert BACKENDS[backend](*problem(1, (3, 4), 2, 2, dtype)).dtype == dtype
+
+
+def test_starts_by_looking_in_all_directions() -> None:
+    attention = DeformableAttention(16, heads=4, points=2)
+    attention.reset_parameters()
+    offsets = attention.sampling_offsets(torch.randn(1, 16)).view(4, 2, 2)
+    expected = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    torch.testing.assert_close(offsets, torch.stack([expected, 2 * expected], 1), atol=1e-6, rtol=0)
+
+
+def test_heads_must_divide_channels() -> None:
+    with pytest.raises(ValueError, match="multiple of heads"):
+        DeformableAttention(10, heads=4, points=2)
