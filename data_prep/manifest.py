@@ -69,7 +69,9 @@ def _describe(root: Path) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 of every file but the manifest, by path relative to ``root`` with forward slashes."""
     files = sorted(path for path in root.rglob("*") if path.is_file() and path != root / NAME)
     with ThreadPoolExecutor() as pool:
-        digests = list(tqdm(pool.map(_digest, files), total=len(files), desc="SHA-256", delay=2, leave=False))
+        digests = list(
+            tqdm(pool.map(_digest, files), total=len(files), desc="SHA-256", delay=2, leave=False, disable=None)
+        )
     return {f.relative_to(root).as_posix(): (f.stat().st_size, d) for f, d in zip(files, digests, strict=True)}
 
 

@@ -101,7 +101,7 @@ def write_mini(
         return
     with new_folder(root) as partial:
         for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
-            for number in tqdm(range(1, count + 1), desc=f"mini {dataset} {split}", delay=2, leave=False):
+            for number in tqdm(range(1, count + 1), desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
                 rng = np.random.default_rng((seed, list(_LAYOUTS).index(dataset), i, number))
                 _write_pair(dataset, partial, split, number, (height, width), rng)
         counts_by_split = dict(zip(layout.splits, counts, strict=True))

@@ -107,39 +107,28 @@ def _side(rng: np.random.Generator, kerb: float) -> Side:
 
 def _side_things(rng: np.random.Generator, scene: Scene, sign: int) -> list[Thing]:
     side, edge = (scene.right if sign > 0 else scene.left), scene.edge(sign)
-    things = _buildings(rng, scene, side, edge) + _greenery(rng, scene, side, edge)
-    kerb = sign * (side.kerb + 0.4)
+    return _buildings(rng, scene, side, edge) + _greenery(rng, scene, side, edge) + _furniture(rng, scene, side, sign)
+
+
+def _furniture(rng: np.random.Generator, scene: Scene, side: Side, sign: int) -> list[Thing]:
+    """Lamps, signs, a traffic light before the crossing, a bin, and a fence along the pavement."""
+    kerb, things = sign * (side.kerb + 0.4), []
     for z in np.arange(rng.uniform(6, 22), 80, rng.uniform(16, 28)):
         things.append(Thing("lamp", kerb, float(z), 0.2, rng.uniform(5.5, 8.0), seed=_seed(rng)))
     for _ in range(rng.integers(0, 4)):
-        x, z = kerb + sign * rng.uniform(0, 0.8), rng.uniform(6, 40)
-        things.append(
-            Thing("sign", x, z, 1.0, rng.uniform(2.3, 3.3), color=pick_color(rng, SIGN_COLORS), seed=_seed(rng))
-        )
+        x, z, color = kerb + sign * rng.uniform(0, 0.8), rng.uniform(6, 40), pick_color(rng, SIGN_COLORS)
+        things.append(Thing("sign", x, z, 1.0, rng.uniform(2.3, 3.3), color=color, seed=_seed(rng)))
     if scene.crossing and rng.random() < 0.85:
-        things.append(
-            Thing("traffic light", kerb, scene.crossing[0] - 0.6, 0.5, rng.uniform(3.2, 4.5), seed=_seed(rng))
-        )
+        z, height = scene.crossing[0] - 0.6, rng.uniform(3.2, 4.5)
+        things.append(Thing("traffic light", kerb, z, 0.5, height, seed=_seed(rng)))
     if rng.random() < 0.5:
         x, z = kerb + sign * rng.uniform(0.2, side.pavement - 0.5), rng.uniform(6, 30)
-        things.append(
-            Thing("bin", x, z, rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.2), color=pick_color(rng, FENCE_COLORS))
-        )
+        width, height, color = rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.2), pick_color(rng, FENCE_COLORS)
+        things.append(Thing("bin", x, z, width, height, color=color))
     if rng.random() < (0.12 if side.style == "urban" else 0.7):
-        start = rng.uniform(2, 14)
-        x = sign * (side.kerb + side.pavement + 0.1) if side.style != "urban" else kerb
-        things.append(
-            Thing(
-                "fence",
-                x,
-                start,
-                0.1,
-                rng.uniform(0.8, 1.9),
-                rng.uniform(8, 40),
-                pick_color(rng, FENCE_COLORS),
-                _seed(rng),
-            )
-        )
+        x = kerb if side.style == "urban" else sign * (side.kerb + side.pavement + 0.1)
+        z, height, length = rng.uniform(2, 14), rng.uniform(0.8, 1.9), rng.uniform(8, 40)
+        things.append(Thing("fence", x, z, 0.1, height, length, pick_color(rng, FENCE_COLORS), _seed(rng)))
     return things
 
 

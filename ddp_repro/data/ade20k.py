@@ -162,8 +162,7 @@ CLASSES = {
 
 def list_samples(root: Path, split: str) -> list[Sample]:
     """``images/<split>/NAME.jpg`` with ``annotations/<split>/NAME.png``; the id is ``NAME``."""
-    folder = root / "images" / split
-    return pair_by_stem(list_files(folder, (".jpg",)), root / "annotations" / split, folder)
+    return pair_by_stem(list_files(root / "images" / split, (".jpg",)), root / "annotations" / split)
 
 
 ADE20K = DatasetSpec(
@@ -172,4 +171,5 @@ ADE20K = DatasetSpec(
     palette=tuple(CLASSES.values()),
     label_ids={0: IGNORE, **{i: i - 1 for i in range(1, 151)}},  # 0: "other"
     list_samples=list_samples,
+    layout="images/<split>/NAME.jpg and annotations/<split>/NAME.png",
 )

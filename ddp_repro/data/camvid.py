@@ -23,8 +23,7 @@ CLASSES = {
 
 def list_samples(root: Path, split: str) -> list[Sample]:
     """``images/<split>/NAME.jpg`` (or ``.png``) with ``labels/<split>/NAME.png``; the id is ``NAME``."""
-    folder = root / "images" / split
-    return pair_by_stem(list_files(folder, (".jpg", ".png")), root / "labels" / split, folder)
+    return pair_by_stem(list_files(root / "images" / split, (".jpg", ".png")), root / "labels" / split)
 
 
 CAMVID = DatasetSpec(
@@ -33,4 +32,5 @@ CAMVID = DatasetSpec(
     palette=tuple(CLASSES.values()),
     label_ids={**{i: i for i in range(11)}, 11: IGNORE, 255: IGNORE},  # 11: "unlabelled"
     list_samples=list_samples,
+    layout="images/<split>/NAME.jpg (or .png) and labels/<split>/NAME.png",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddp_repro.data.spec import IGNORE, DatasetSpec, Sample, checked, list_files, list_folders
+from ddp_repro.data.spec import IGNORE, DatasetSpec, Sample, list_files, list_folders
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 LABEL_SUFFIX = "_gtFine_labelIds.png"
@@ -39,14 +39,13 @@ def list_samples(root: Path, split: str) -> list[Sample]:
 
     The id is ``CITY/NAME``.
     """
-    folder = root / "leftImg8bit" / split
     samples = []
-    for city in list_folders(folder):
+    for city in list_folders(root / "leftImg8bit" / split):
         for image in list_files(city, (IMAGE_SUFFIX.lower(),)):
             name = image.name[: -len(IMAGE_SUFFIX)]
             label = root / "gtFine" / split / city.name / f"{name}{LABEL_SUFFIX}"
             samples.append(Sample(f"{city.name}/{name}", image, label))
-    return checked(samples, folder)
+    return samples
 
 
 CITYSCAPES = DatasetSpec(
@@ -55,4 +54,5 @@ CITYSCAPES = DatasetSpec(
     palette=tuple(color for _, color in CLASSES.values()),
     label_ids={**dict.fromkeys(LABEL_IDS, IGNORE), **{label_id: i for i, (label_id, _) in enumerate(CLASSES.values())}},
     list_samples=list_samples,
+    layout=f"leftImg8bit/<split>/CITY/NAME{IMAGE_SUFFIX} and gtFine/<split>/CITY/NAME{LABEL_SUFFIX}",
 )

@@ -39,6 +39,7 @@ def folder_spec(root: Path) -> DatasetSpec:
         palette=_checked_palette(settings.get("palette"), len(names), path),
         label_ids={**{i: i for i in range(len(names))}, ignore: IGNORE},
         list_samples=list_samples,
+        layout="images/<split>/NAME.jpg (or another format) and masks/<split>/NAME.png",
     )
 
 
@@ -49,7 +50,7 @@ def list_samples(root: Path, split: str) -> list[Sample]:
     names_file = root / "splits" / f"{split}.txt"
     if names_file.exists():
         images = _select(images, names_file, folder)
-    return pair_by_stem(images, root / "masks" / split, folder)
+    return pair_by_stem(images, root / "masks" / split)
 
 
 def _read_settings(path: Path) -> dict:

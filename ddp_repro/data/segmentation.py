@@ -18,7 +18,7 @@ from ddp_repro.data.camvid import CAMVID
 from ddp_repro.data.cityscapes import CITYSCAPES
 from ddp_repro.data.folder import folder_spec
 from ddp_repro.data.io import DataError, read_image, read_label
-from ddp_repro.data.spec import IGNORE, DatasetSpec, Sample, id_table, to_train_ids
+from ddp_repro.data.spec import IGNORE, DatasetSpec, Sample, checked, id_table, to_train_ids
 
 SPECS: dict[str, DatasetSpec] = {spec.name: spec for spec in (ADE20K, CITYSCAPES, CAMVID)}
 """The public datasets, whose classes are known without looking at files."""
@@ -58,8 +58,8 @@ def build_dataset(
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; expected at least 1 image")
     spec = dataset_spec(data.dataset, root)
-    samples = spec.list_samples(root, split)[:limit]
-    return SegmentationDataset(spec, samples, data, train=train, mean=mean, std=std)
+    samples = checked(spec.list_samples(root, split), root, split, spec.layout)
+    return SegmentationDataset(spec, samples[:limit], data, train=train, mean=mean, std=std)
 
 
 class SegmentationDataset(Dataset):
@@ -99,7 +99,7 @@ class SegmentationDataset(Dataset):
         Raises:
             DataError: a damaged file, sizes that differ, or an id that the dataset does not have.
         """
-        image, label = self._read(index)
+        image, label = read_pair(self.samples[index], self._table)
         return image, label.astype(np.int64)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | str]:
@@ -110,7 +110,7 @@ class SegmentationDataset(Dataset):
         """
         if self.train:
             raise TypeError("a training dataset is sampled with sample(index, rng); build with train=False to index it")
-        image, label = self._read(index)
+        image, label = read_pair(self.samples[index], self._table)
         image = transforms.resize_image(image, transforms.rescaled_size(label.shape, self.data.image_scale))
         return self._item(index, transforms.normalize(image, self.mean, self.std), label)
 
@@ -123,7 +123,7 @@ class SegmentationDataset(Dataset):
         if not self.train:
             raise TypeError("an evaluation dataset is indexed; build with train=True to sample it")
         data = self.data
-        image, label = self._read(index)
+        image, label = read_pair(self.samples[index], self._table)
         image, label = transforms.random_resize(image, label, data.image_scale, data.ratio_range, rng)
         image, label = transforms.random_crop(image, label, data.crop_size, data.cat_max_ratio, rng)
         image, label = transforms.random_flip(image, label, rng)
@@ -140,22 +140,28 @@ class SegmentationDataset(Dataset):
             digest.update(f"\n{sample.id}\t{os.path.getsize(sample.image)}\t{os.path.getsize(sample.label)}".encode())
         return digest.hexdigest()
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        sample = self.samples[index]
-        image, stored = read_image(sample.image), read_label(sample.label)
-        if image.shape[:2] != stored.shape:
-            raise DataError(
-                f"{sample.label}: is {_size(stored)}, but its image {sample.image} is {_size(image)} (width x height); "
-                "expected equal sizes"
-            )
-        return image, to_train_ids(stored, self._table, sample.label)
-
     def _item(self, index: int, image: np.ndarray, label: np.ndarray) -> dict[str, torch.Tensor | str]:
         return {
             "image": torch.from_numpy(image),
             "label": torch.from_numpy(label.astype(np.int64)),
             "id": self.ids[index],
         }
+
+
+def read_pair(sample: Sample, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Read a picture and its label map, translated with a table of :func:`~ddp_repro.data.spec.id_table`.
+
+    Returns:
+        RGB uint8 (H, W, 3) and train ids uint8 (H, W).
+
+    Raises:
+        DataError: a missing or damaged file, sizes that differ, or an id that the dataset does not have.
+    """
+    image, stored = read_image(sample.image), read_label(sample.label)
+    if image.shape[:2] != stored.shape:
+        sizes = f"is {_size(stored)}, but its image {sample.image} is {_size(image)} (width x height)"
+        raise DataError(f"{sample.label}: {sizes}; expected equal sizes")
+    return image, to_train_ids(stored, table, sample.label)
 
 
 def _size(array: np.ndarray) -> str:

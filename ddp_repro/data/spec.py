@@ -30,7 +30,8 @@ class DatasetSpec:
     """A dataset as data.
 
     ``label_ids`` maps every id that may occur on disk to a train id (0 … K-1, or 255 = ignore).
-    ``list_samples(root, split)`` returns the split's samples in the order of their ids.
+    ``list_samples(root, split)`` finds the split's pictures and says where their label maps should be.
+    ``layout`` shows where that is, for error messages.
     """
 
     name: str
@@ -38,6 +39,7 @@ class DatasetSpec:
     palette: tuple[Color, ...]
     label_ids: Mapping[int, int]
     list_samples: Callable[[Path, str], list[Sample]]
+    layout: str
 
 
 def id_table(label_ids: Mapping[int, int]) -> np.ndarray:
@@ -93,24 +95,19 @@ def list_folders(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); expected a folder of folders") from error
 
 
-def pair_by_stem(images: list[Path], labels: Path, folder: Path) -> list[Sample]:
-    """Pair ``NAME.jpg`` with ``labels/NAME.png``; the id is ``NAME``.
-
-    Raises:
-        DataError: no images (``folder`` is named), two images of one name, or an image without a label map.
-    """
-    samples = [Sample(image.stem, image, labels / f"{image.stem}.png") for image in images]
-    return checked(samples, folder)
+def pair_by_stem(images: list[Path], labels: Path) -> list[Sample]:
+    """Pair ``NAME.jpg`` with ``labels/NAME.png`` (which need not exist); the id is ``NAME``."""
+    return [Sample(image.stem, image, labels / f"{image.stem}.png") for image in images]
 
 
-def checked(samples: list[Sample], folder: Path) -> list[Sample]:
+def checked(samples: list[Sample], root: Path, split: str, layout: str) -> list[Sample]:
     """Return ``samples`` sorted by id if they are complete.
 
     Raises:
         DataError: there are none, an id occurs twice, or a label map is missing; the first offenders are named.
     """
     if not samples:
-        raise DataError(f"{folder}: contains no images")
+        raise DataError(f"{root}: split {split!r} has no images; expected {layout}")
     samples = sorted(samples, key=lambda sample: sample.id)
     for one, two in itertools.pairwise(samples):
         if one.id == two.id:
@@ -118,10 +115,8 @@ def checked(samples: list[Sample], folder: Path) -> list[Sample]:
     present = {parent: _names(parent) for parent in {sample.label.parent for sample in samples}}
     missing = [s for s in samples if s.label.name not in present[s.label.parent]]
     if missing:
-        raise DataError(
-            f"{missing[0].image}: has no label map, expected {missing[0].label} "
-            f"({len(missing)} of {len(samples)} images lack theirs)"
-        )
+        count = f"{len(missing)} of {len(samples)} images lack theirs"
+        raise DataError(f"{missing[0].image}: has no label map; expected {missing[0].label} ({count})")
     return samples
 
 
