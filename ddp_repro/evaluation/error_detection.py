@@ -2,8 +2,8 @@
 
 All measures depend on the order of the scores only (the correlation excepted), so the pixels of any number of images
 are kept as two histograms, of right and of wrong pixels.  The bins are the float32 numbers cut to 11 bits behind the
-point: any score between 1e-38 and 1 is kept to a relative 0.05 %, counts are integers, and histograms of disjoint images
-add up exactly.  Scores that share a bin count as tied.
+point: any score between 1e-38 and 1 is kept to a relative 0.05 %, counts are integers, and histograms of disjoint
+images add up exactly.  Scores that share a bin count as tied.
 """
 
 from __future__ import annotations
