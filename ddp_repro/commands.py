@@ -6,6 +6,7 @@ The arguments are the parser's (see :mod:`ddp_repro.cli`).
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def train(recipe: str, overrides: list[str], preset: str | None, output: str, ov
     from ddp_repro.workbook import runs  # heavy: after the quick checks
 
     result = runs.train(chosen, output=output, overwrite=overwrite)
-    print(
+    _say(
         f"{chosen.name}: {result.iterations} iterations in {result.seconds:.0f} s; weights: {_short(result.checkpoint)}"
     )
 
@@ -87,7 +88,7 @@ def evaluate(
 
     record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
     _show_scores(record)
-    print(f"record: {_short(run_folder(output, record.preset, record.run) / 'record.json')}")
+    _say(f"record: {_short(run_folder(output, record.preset, record.run) / 'record.json')}")
 
 
 def predict(images: list[str], recipe: str | None, checkpoint: str | None, steps: int, output: str) -> None:
@@ -159,15 +160,15 @@ def _recipe_inside(checkpoint: Path) -> Recipe:
 def _show_scores(record: Record) -> None:
     from ddp_repro.workbook.records import spread
 
-    print(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images")
-    print(f"{'steps':>5}  {'mIoU':>14}  {'mAcc':>14}  {'aAcc':>14}   (percent; ± over {len(record.seeds)} seeds)")
+    _say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images")
+    _say(f"{'steps':>5}  {'mIoU':>14}  {'mAcc':>14}  {'aAcc':>14}   (percent; ± over {len(record.seeds)} seeds)")
     for steps in record.steps:
         cells = []
         for metric in ("miou", "macc", "aacc"):
             mean, std = spread(record.values(steps, metric))
             cells.append(f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}")
-        print(f"{steps:>5}  " + "  ".join(f"{cell:>14}" for cell in cells))
-    print(f"verdict: {record.verdict}")
+        _say(f"{steps:>5}  " + "  ".join(f"{cell:>14}" for cell in cells))
+    _say(f"verdict: {record.verdict}")
 
 
 def _show_results(outcomes: list[Outcome]) -> None:
@@ -184,6 +185,12 @@ def _show_results(outcomes: list[Outcome]) -> None:
     print()
     for path in paths:
         print(_short(path))
+
+
+def _say(text: str) -> None:
+    """Print, once if torchrun runs several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
 
 
 def _short(path: Path) -> str:

@@ -1,0 +1,162 @@
+"""The command line: quick help, one-line errors, and every command on something small."""
+
+import subprocess
+import sys
+import time
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddp_repro import cli, commands
+from ddp_repro.config import ConfigError
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Commands record their arguments instead of running."""
+    calls = []
+    for name in ("train", "evaluate", "predict", "reproduce"):
+        monkeypatch.setattr(commands, name, lambda **options: calls.append(options))
+    return calls
+
+
+def error_of(capsys, *words: str) -> str:
+    """The one line on stderr of a command that is refused."""
+    assert cli.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line.removeprefix("ddp-repro: error: ")
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    heavy = "{'torch', 'numpy', 'timm', 'pandas'} & {*sys.modules}"
+    code = f"import sys, ddp_repro.cli as c; c._parser().format_help(); print(sorted({heavy}))"
+    started = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("command", ["reproduce", "table", "list", "train", "evaluate", "predict", "convert", "doctor"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"ddp-repro {command}" in capsys.readouterr().out
+
+
+def test_overrides_may_stand_around_options(called):
+    cli.main(["train", "ade20k_mini", "--preset", "mini", "train.iterations=2", "--output", "o", "model.layers=1"])
+    assert called[0]["overrides"] == ["train.iterations=2", "model.layers=1"]
+    cli.main(["reproduce", "a", "--jobs", "2", "b", "-p", "x=1", "-p", "y=2"])
+    assert (called[1]["names"], called[1]["parameters"]) == (["a", "b"], ["x=1", "y=2"])
+
+
+@pytest.mark.parametrize("words", [["tabel"], ["table", "table1", "--presett", "mini"], ["train"], ["list", "x"], []])
+def test_a_mistyped_command_line_is_refused_with_a_hint(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    assert "--help" in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_suggests_close_names(capsys):
+    assert "did you mean ade20k_mini" in error_of(capsys, "train", "ade_mini")
+
+
+def test_a_wrong_override_names_field_and_type(capsys):
+    assert error_of(capsys, "train", "ade20k_mini", "train.iterations=ten").startswith(
+        "train.iterations must be of type int"
+    )
+    assert "unknown field 'train.iteration'" in error_of(capsys, "evaluate", "ade20k_mini", "train.iteration=1")
+    assert "evaluation.steps" in error_of(capsys, "evaluate", "ade20k_mini", "--steps", "1,x")
+
+
+def test_an_unknown_table_names_those_there_are(capsys):
+    assert "table1, table2" in error_of(capsys, "table", "table99")
+
+
+def test_an_unwritable_output_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").write_text("a file where a folder should be")
+    assert "results" in error_of(capsys, "table", "runs")
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+    def broken(**options):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(commands, "list_all", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        cli.main(["list"])
+
+
+def test_list_shows_recipes_and_notebooks(capsys):
+    assert cli.main(["list", "--preset", "mini"]) == 0
+    out = capsys.readouterr().out
+    assert "ade20k_mini" in out
+    assert "ade20k_swin_t" not in out
+
+
+def test_predict_needs_a_recipe_or_weights_that_name_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "give --recipe" in error_of(capsys, "predict", "a.jpg", "--output", "maps")
+    assert "run `ddp-repro train ade20k_mini`" in error_of(
+        capsys, "predict", "a.jpg", "--recipe", "ade20k_mini", "--output", "m"
+    )
+    words = ("predict", "x/a.jpg", "y/a.png", "--recipe", "ade20k_mini", "--checkpoint", "w", "--output", "m")
+    assert "would overwrite each other" in error_of(capsys, *words)
+
+
+def test_predict_writes_three_maps_of_the_pictures_size(tmp_path, monkeypatch, capsys):
+    from test_readme import save_untrained
+
+    from ddp_repro.config import override
+    from ddp_repro.workbook.recipes import recipe
+
+    monkeypatch.chdir(tmp_path)
+    weights = tmp_path / "weights" / "model.safetensors"
+    save_untrained(override(recipe("cityscapes_mini"), {"model.layers": 1}), weights)
+    pixels = np.random.default_rng(0).integers(0, 255, (37, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "straße 1.png")
+    assert cli.main(["predict", "straße 1.png", "--checkpoint", str(weights), "--output", "maps"]) == 0
+    maps = {
+        kind: Image.open(tmp_path / "maps" / f"straße 1_{kind}.png") for kind in ("labels", "overlay", "uncertainty")
+    }
+    assert {kind: (m.mode, m.size) for kind, m in maps.items()} == {
+        "labels": ("P", (50, 37)), "overlay": ("RGB", (50, 37)), "uncertainty": ("L", (50, 37)),
+    }  # fmt: skip
+    assert maps["labels"].getpalette()[:3] == [128, 64, 128]  # road
+    assert np.asarray(maps["labels"]).max() < 19
+    assert "maps/straße 1_overlay.png" in capsys.readouterr().out
+
+
+def test_reproduce_runs_and_shows_tables_paths_and_index(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "repository_root", lambda: tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    cells = [
+        ("preset = 'mini'\noutput = 'results'\nfail = False", ["parameters"]),
+        ("import pathlib\nout = pathlib.Path(output, preset, 'tables')\nout.mkdir(parents=True, exist_ok=True)", []),
+        ("(out / 't.md').write_text('| mIoU |')\nassert not fail", []),
+    ]
+    content = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source, metadata={"tags": tags}) for source, tags in cells],
+        metadata={"ddp_repro": {"results": ["tables/t.md"], "datasets": []}},
+    )
+    nbformat.write(content, tmp_path / "notebooks" / "table_t.ipynb")
+    assert cli.main(["reproduce", "--preset", "mini", "table_t"]) == 0
+    out = capsys.readouterr().out
+    assert "| mIoU |" in out
+    assert "index page: results/mini/index.html" in out
+    assert cli.main(["reproduce", "table_t", "-p", "fail=true", "--overwrite"]) == 1
+    assert "FAILED table_t: cell In [4]: AssertionError" in capsys.readouterr().out
+
+
+def test_user_errors_are_all_there_is_to_catch():
+    import importlib
+
+    for module, names in cli.USER_ERRORS.items():
+        assert all(issubclass(getattr(importlib.import_module(module), name), Exception) for name in names)
+    assert ConfigError in cli._user_errors()

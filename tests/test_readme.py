@@ -1,0 +1,81 @@
+"""The README's commands and snippets run, in a clone of their own.
+
+A fenced ``bash`` or ``python`` block is preceded by ``<!-- test -->`` (it runs as printed), ``<!-- test: command -->``
+(a short stand-in runs instead) or ``<!-- not run: reason -->``.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]+) -->\n)?```(?P<language>bash|python)\n(?P<code>.+?)```", re.DOTALL)
+BLOCKS = [match.groupdict() for match in BLOCK.finditer(README)]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """What a user has after ``make demo``, made small: the printed numbers, a picture, and weights of a mini model."""
+    from ddp_repro.workbook import recipes
+
+    folder = tmp_path_factory.mktemp("clone with spaces")
+    for name in ("Makefile", "pyproject.toml", "uv.lock", "notebooks"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "results").mkdir()
+    (folder / "results" / "paper").symlink_to(ROOT / "results" / "paper")
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "photo.jpg")
+    save_untrained(recipes.recipe("ade20k_mini"), folder / "results/mini/runs/ade20k_mini/model.safetensors")
+    return folder
+
+
+def save_untrained(recipe, path: Path) -> None:
+    """Initial weights with the recipe inside, as training writes them."""
+    import json
+
+    from ddp_repro.config import to_dict
+    from ddp_repro.interop.checkpoints import save_weights
+    from ddp_repro.models import build_model
+
+    path.parent.mkdir(parents=True)
+    save_weights(build_model(recipe.model), path, {"recipe": json.dumps(to_dict(recipe)), "iteration": "0"})
+
+
+def test_every_block_says_how_it_is_tested():
+    assert len(BLOCKS) == README.count("```bash") + README.count("```python")
+    marks = [block["mark"] or "" for block in BLOCKS]
+    assert all(re.fullmatch(r"test|test: .+|not run: .+", mark) for mark in marks), marks
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["code"].splitlines()[0])
+def test_block(block, clone):
+    if block["mark"].startswith("not run"):
+        pytest.skip(block["mark"])
+    code = block["code"] if block["mark"] == "test" else block["mark"].removeprefix("test: ")
+    command = (
+        [sys.executable, "-c", code] if block["language"] == "python" else ["bash", "-euo", "pipefail", "-c", code]
+    )
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_layout_is_the_repositorys():
+    layout = README.partition("## Layout")[2].partition("```")[2].partition("```")[0]
+    parent = ROOT
+    for line in layout.strip().splitlines():
+        name = line.split()[0]
+        parent = ROOT if not line.startswith(" ") else ROOT / "ddp_repro"
+        assert (parent / name).is_dir(), name
+
+
+def test_links_within_the_repository_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
