@@ -32,10 +32,15 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Scores over the whole dataset, of one sampling seed, in percent; ``iou`` is None for absent classes."""
+    """Scores over the whole dataset, of one sampling seed, in percent.
+
+    Attributes:
+        seed: None for the non-diffusion baseline, which draws no noise.
+        iou: per class; None for one that is neither in the labels nor predicted.
+    """
 
     steps: int
-    seed: int
+    seed: int | None
     miou: float
     macc: float
     aacc: float
@@ -102,8 +107,13 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The recipe's name, which is also the run folder's."""
+        """The recipe's name."""
         return self.recipe["name"]
+
+    @property
+    def run(self) -> str:
+        """The name of the record's folder."""
+        return run_name(self.recipe)
 
     @property
     def preset(self) -> str:
@@ -117,7 +127,7 @@ class Record:
     @property
     def seeds(self) -> list[int]:
         """The sampling seeds that were scored."""
-        return sorted({score.seed for score in self.scores})
+        return sorted({score.seed for score in self.scores if score.seed is not None})
 
     def values(self, steps: int, metric: str = "miou") -> list[float]:
         """A metric of each seed at ``steps`` (empty: not run)."""
@@ -126,6 +136,13 @@ class Record:
     def settings(self) -> Recipe:
         """The recipe as an object."""
         return from_dict(Recipe, self.recipe)
+
+
+def run_name(recipe: dict[str, Any]) -> str:
+    """``<recipe>``, or ``<recipe>-ms`` for a multi-scale or flip test: a second record of the same weights."""
+    evaluation = recipe["evaluation"]
+    multi_scale = evaluation["flip"] or evaluation["scales"] != [1.0]
+    return recipe["name"] + ("-ms" if multi_scale else "")
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:

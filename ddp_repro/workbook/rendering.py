@@ -32,7 +32,7 @@ def to_latex(table: Table) -> str:
     """A ``table`` environment for the booktabs and multirow packages, with the provenance as a comment above it."""
     comment = "".join(f"% {line}\n" for line in table.provenance.to_csv(index=False).splitlines())
     escaped = table.frame.map(_latex)
-    escaped.columns = pd.MultiIndex.from_tuples([tuple(_latex(part) for part in c) for c in table.frame.columns])
+    escaped.columns = pd.MultiIndex.from_arrays([[_latex(c[level]) for c in table.frame.columns] for level in (0, 1)])
     text = escaped.to_latex(
         index=False, escape=False, caption=_latex(table.title), label=f"tab:{table.name}", multicolumn_format="c",
         column_format="l" * len(table.frame.columns), position="t",

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ddp_repro.config import ModelConfig, Recipe
+from ddp_repro.config import ModelConfig, Recipe, override
 from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
 from ddp_repro.workbook.recipes import recipe, recipe_names
 from ddp_repro.workbook.records import Record, find_records, spread
+
+if TYPE_CHECKING:
+    from ddp_repro.evaluation.complexity import Complexity
 
 NOT_RUN = "not run"
 NOTHING = "–"  # the paper prints no number here
@@ -67,13 +71,13 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     printed = load_table(name)
     known = set(recipe_names("paper"))
     own = [recipe(n, preset) for n in recipe_names(preset)]
-    records = {r.name: r for r in find_records(preset, output)}
+    records = {r.run: r for r in find_records(preset, output)}
     rows = [_printed_row(row, printed, known) for row in printed.rows]
     for extra in own:
         if extra.table == name and not any(row.recipe == extra.name for row in printed.rows):
             rows += _own_rows(extra, records.get(extra.name), printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
-    title = _measured_title(preset, printed.dataset, used)
+    title = measured_title(preset, printed.dataset, used)
     columns = _identifying(rows, printed.headers)
     for column in printed.columns:
         columns |= _quantity(column, rows, records, title, printed.image_size)
@@ -104,7 +108,7 @@ def _frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
 
 def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
     labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
-    ours = recipe(row.recipe, "paper") if row.recipe in known and not row.overrides else None
+    ours = override(recipe(row.recipe, "paper"), row.overrides) if row.recipe in known else None
     return _Row(labels, row, ours, row.steps or (1 if ours else None))
 
 
@@ -132,7 +136,7 @@ def _quantity(
     heading = column.label + (f" ({column.unit})" if column.unit else "")
     heading += {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
     columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
-    if column.key in ("parameters", "flops") and size:
+    if column.key in ("parameters", "decoder_parameters", "flops") and size:
         columns[heading, LIVE] = [_live_cell(row, column.key, size) for row in rows]
     elif column.key in ("miou", "miou_ms", "macc"):
         columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
@@ -148,39 +152,42 @@ def _live_cell(row: _Row, key: str, printed_size: tuple[int, int]) -> str:
     if row.recipe is None:
         return NOTHING
     size = printed_size if row.paper else _evaluation_size(row.recipe)
-    parameters, macs = _complexity(row.recipe.model, size, row.steps or 1)
-    return _short(parameters / 1e6) if key == "parameters" else _short(macs / 1e9)
+    counted = _complexity(row.recipe.model, size, row.steps or 1)
+    if key == "flops":
+        return _short(counted.macs / 1e9)
+    return _short((counted.parameters if key == "parameters" else counted.map_decoder_parameters) / 1e6)
 
 
 def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -> str:
     if row.recipe is None:
         return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
     record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
+    if row.paper and row.paper.overrides:
+        record = None  # an ablation's run is not the recipe's
     values = record.values(row.steps or 1, "macc" if column.key == "macc" else "miou") if record else []
     return _mean_std(values, column.decimals)
 
 
 def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
     settings = record.settings()
-    parameters, macs = _complexity(settings.model, _evaluation_size(settings), steps)
-    title = _measured_title(record.preset, record.recipe["data"]["dataset"], [record])
+    counted = _complexity(settings.model, _evaluation_size(settings), steps)
+    title = measured_title(record.preset, record.recipe["data"]["dataset"], [record])
     cells = {
-        ("", "Run"): record.name,
+        ("", "Run"): record.run,
         ("", "Method"): "DDP" if settings.model.diffusion else "Non-diffusion Baseline",
         ("", "Steps"): str(steps) if settings.model.diffusion else NOTHING,
-        ("#Param (M)", LIVE): _short(parameters / 1e6),
-        ("MACs (G)", LIVE): _short(macs / 1e9),
+        ("#Param (M)", LIVE): _short(counted.parameters / 1e6),
+        ("MACs (G)", LIVE): _short(counted.macs / 1e9),
     }
     for metric, label in (("miou", "mIoU (%) ↑"), ("macc", "mAcc (%) ↑"), ("aacc", "aAcc (%) ↑")):
         cells[label, title] = _mean_std(record.values(steps, metric), 2)
     return cells
 
 
-def _complexity(model: ModelConfig, size: tuple[int, int], steps: int) -> tuple[int, int]:
-    from ddp_repro.evaluation.complexity import complexity
+def _complexity(model: ModelConfig, size: tuple[int, int], steps: int) -> Complexity:
+    from ddp_repro.evaluation.complexity import complexity  # brings torch and timm, which no other part here needs
 
-    counted = complexity(model, size, steps)
-    return counted.parameters, counted.macs
+    return complexity(model, size, steps)
 
 
 def _evaluation_size(settings: Recipe) -> tuple[int, int]:
@@ -205,7 +212,7 @@ def _run_names(rows: list[_Row]) -> list[str]:
     return [f"{name}{variant}" for name in names for variant in ("", "-ms")]
 
 
-def _measured_title(preset: str, dataset: str, records: list[Record]) -> str:
+def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
     label = DATA_LABELS.get("mini" if preset == "mini" else "camvid" if preset == "camvid" else dataset, dataset)
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""
@@ -217,9 +224,7 @@ def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
     if any(len(record.seeds) > 1 for record in records):
         notes.append("± is the sample standard deviation over sampling seeds, of one set of weights.")
     if preset != "paper":
-        notes.append(
-            f"The {preset} preset shows that the code path works, and trends; it claims no printed number."
-        )
+        notes.append(f"The {preset} preset shows that the code path works, and trends; it claims no printed number.")
     return tuple(notes)
 
 
@@ -231,12 +236,12 @@ def _provenance(record: Record) -> dict[str, str]:
     trained = f"{training.iterations} iterations, {training.wall_seconds / 60:.1f} min" if training else NOTHING
     state = {True: " + changes", False: "", None: ""}[record.code.dirty]
     return {
-        "Run": record.name,
+        "Run": record.run,
         "Preset": record.preset,
         "Data": f"{record.dataset.name} {record.dataset.split}",
         "Images": images,
         "Steps": ", ".join(map(str, record.steps)),
-        "Seeds": ", ".join(map(str, record.seeds)),
+        "Seeds": ", ".join(map(str, record.seeds)) or NOTHING,
         "Checkpoint": f"{record.checkpoint.origin} {record.checkpoint.sha256[:12]}",
         "Training": trained,
         "Code": f"{record.code.commit[:9]}{state}",

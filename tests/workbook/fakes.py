@@ -18,7 +18,7 @@ def make_record(name="ade20k_mini", *, miou=None, images=40, recipe_changes=None
         miou = {s: [20.0 + s + k for k in range(len(settings.evaluation.seeds))] for s in settings.evaluation.steps}
     classes = settings.model.num_classes
     scores = [
-        records.Score(steps=s, seed=k, miou=v, macc=v + 5, aacc=v + 30, iou=[v] * (classes - 1) + [None])
+        records.Score(steps=s, seed=k if settings.model.diffusion else None, miou=v, macc=v + 5, aacc=v + 30, iou=[v] * (classes - 1) + [None])
         for s, values in miou.items()
         for k, v in enumerate(values)
     ]
@@ -40,4 +40,4 @@ def make_record(name="ade20k_mini", *, miou=None, images=40, recipe_changes=None
 def write_records(output, *made):
     """Save records where a run would have put them."""
     for record in made:
-        records.save_record(record, output / record.preset / "runs" / record.name / "record.json")
+        records.save_record(record, output / record.preset / "runs" / record.run / "record.json")

@@ -20,9 +20,10 @@ def counted(monkeypatch):
 
     def complexity(model, image_size, steps):
         assert len(image_size) == 2
-        return SimpleNamespace(parameters=model.channels * 10**6, macs=steps * 10**10)
+        parameters = {"parameters": model.channels * 10**6, "map_decoder_parameters": model.layers * 10**6}
+        return SimpleNamespace(**parameters, macs=steps * 10**10)
 
-    monkeypatch.setattr(tables, "_complexity", lambda *a: (complexity(*a).parameters, complexity(*a).macs))
+    monkeypatch.setattr(tables, "_complexity", complexity)
 
 
 def column(table, quantity, source):
@@ -79,6 +80,13 @@ def test_live_columns_count_our_rows_only(tmp_path):
     assert live[0] == "–"  # UperNet
     assert list(live[6:9]) == ["10.0", "10.0", "30.0"]  # baseline, 1 step, 3 steps
     assert column(table, "#Param", "counted live")[7] == "256.0"
+
+
+def test_ablations_count_their_own_decoder_and_borrow_no_score(tmp_path):
+    write_records(tmp_path, make_record(settings=recipe("ade20k_swin_t", "paper"), images=2000, miou={3: [47.0]}))
+    table = paper_table("table5d", "paper", tmp_path)
+    assert list(column(table, "#Param", "counted live")) == ["1.00", "2.00", "4.00", "6.00", "12.0"]
+    assert list(column(table, "mIoU", "measured")) == ["not run"] * 3 + ["47.0", "not run"]
 
 
 def test_provenance_names_run_data_seeds_and_checkpoint(tmp_path):

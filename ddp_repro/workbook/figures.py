@@ -1,0 +1,229 @@
+"""Figure 3 of the paper, drawn from records and saved trajectories: no model and no data needed.
+
+a: dynamic inference (mIoU over sampling steps); b: one image's way through the steps; c: uncertainty beside errors.
+The paper's numbers appear in an axis of their own, never on the scale of a measured curve.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ddp_repro.workbook.paper import load_table
+from ddp_repro.workbook.records import Record, spread
+from ddp_repro.workbook.style import BLACK, BLUE, GREY, ORANGE, SEQUENTIAL, TEXT_WIDTH, Figure, paper_style
+from ddp_repro.workbook.tables import measured_title
+from ddp_repro.workbook.trajectories import SavedTrajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+    from ddp_repro.workbook.paper import PaperRow
+
+SHOWN_STEPS = (1, 2, 3, 5, 10)
+_IGNORE = 255
+_IGNORE_COLOUR = (235, 235, 235)
+
+
+def figure_3a(record: Record, baseline: Record | None = None) -> Figure:
+    """mIoU over sampling steps: mean and band of ± one standard deviation over seeds; the baseline as a level line.
+
+    The right-hand axis shows what the paper prints for Cityscapes, on its own scale.
+
+    Raises:
+        ValueError: ``record`` is a run of the baseline, which has no sampling steps.
+    """
+    import matplotlib.pyplot as plt
+
+    if not record.seeds:
+        raise ValueError(f"{record.run} has no sampling steps; give the run of a diffusion model")
+    with paper_style():
+        drawing, (ours, paper) = plt.subplots(
+            1, 2, figsize=(TEXT_WIDTH, 2.35), width_ratios=(1.55, 1), layout="constrained", gridspec_kw={"wspace": 0.08}
+        )
+        _draw_measured(ours, record, baseline)
+        _draw_printed(paper)
+        for axes in (ours, paper):
+            axes.set_xticks(SHOWN_STEPS)
+            axes.set_xlabel("sampling steps")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, columnspacing=1.2)
+        plt.close(drawing)
+    runs = (record.run, *([baseline.run] if baseline else []))
+    caption = (
+        f"Left: mIoU over 1 to {max(record.steps)} sampling steps of one set of weights, {_measured(record)}; "
+        f"mean and band of ± 1 standard deviation over {len(record.seeds)} sampling seeds. "
+        "Right: the paper's numbers (Cityscapes val), on an axis of their own."
+    )
+    return Figure("figure3a", "Figure 3a. Dynamic inference: more steps, same weights", caption, runs, drawing)
+
+
+def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
+    """The way of one image: the noisy map that enters a step, and the prediction that leaves it."""
+    import matplotlib.pyplot as plt
+
+    steps = [s for s in SHOWN_STEPS if s <= len(trajectory.predictions)]
+    height, width = trajectory.image.shape[:2]
+    columns = 1 + len(steps)
+    with paper_style():
+        panel = TEXT_WIDTH / columns
+        size = (TEXT_WIDTH, 2 * panel * height / width + 0.75)
+        drawing, axes = plt.subplots(2, columns, figsize=size, layout="constrained", squeeze=False)
+        _show(axes[0, 0], trajectory.image, "image")
+        _show(axes[1, 0], _colours(trajectory.label, trajectory), "ground truth", below=True)
+        for column, step in enumerate(steps, start=1):
+            _show(axes[0, column], _enlarged(trajectory.maps[step - 1], (height, width)), f"step {step}")
+            _show(axes[1, column], _enlarged(_colours(trajectory.predictions[step - 1], trajectory), (height, width)))
+        _row_label(axes[0, 1], "noisy map")
+        _row_label(axes[1, 1], "prediction")
+        _class_legend(drawing, trajectory)
+        plt.close(drawing)
+    caption = (
+        f"The noisy map before a step (first three principal components as RGB) and the prediction after it, "
+        f"of {len(trajectory.predictions)} steps; image {trajectory.image_id}, seed {trajectory.seed}, "
+        f"{_measured(record)}."
+    )
+    return Figure("figure3b", "Figure 3b. Sampling trajectory", caption, (record.run,), drawing)
+
+
+def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
+    """The uncertainty map (label changes over the steps) beside the map of errors of the last step."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+
+    height, width = trajectory.image.shape[:2]
+    last = _enlarged(trajectory.predictions[-1], (height, width))
+    uncertainty = _enlarged(trajectory.uncertainty, (height, width))
+    errors = np.where(trajectory.label == _IGNORE, np.nan, last != trajectory.label)
+    with paper_style():
+        size = (TEXT_WIDTH, (TEXT_WIDTH - 0.6) / 4 * height / width + 0.42)
+        drawing, axes = plt.subplots(1, 4, figsize=size, layout="constrained")
+        _show(axes[0], trajectory.image, "image")
+        _show(axes[1], _colours(last, trajectory), "prediction")
+        _show(axes[2], errors, "errors", cmap=ListedColormap(["#F4F4F4", BLACK]), vmin=0, vmax=1)
+        shown = _show(axes[3], uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0, vmax=max(uncertainty.max(), 1e-6))
+        axes[2].set_facecolor("#BDBDBD")  # ignored pixels
+        bar = drawing.colorbar(shown, ax=axes[3], aspect=14, pad=0.03)
+        bar.set_label("label changes\n(fraction of steps)", size=6.5)
+        bar.outline.set_visible(False)
+        axes[2].text(
+            0.5, -0.06, "black: wrong, grey: ignored", transform=axes[2].transAxes, ha="center", va="top", size=6.5
+        )
+        plt.close(drawing)
+    wrong, right = uncertainty[errors == 1], uncertainty[errors == 0]
+    caption = (
+        f"Errors after {len(trajectory.predictions)} steps beside the count of label changes over the steps, "
+        f"image {trajectory.image_id}, {_measured(record)}. Mean uncertainty is {_mean(wrong)} on wrong pixels "
+        f"and {_mean(right)} on right ones."
+    )
+    return Figure("figure3c", "Figure 3c. Uncertainty for free", caption, (record.run,), drawing)
+
+
+# -- Figure 3a ---------------------------------------------------------------------------------------------------------
+
+
+def _draw_measured(axes: Axes, record: Record, baseline: Record | None) -> None:
+    import pandas as pd
+    import seaborn as sns
+
+    scores = [(s.steps, s.miou, s.seed) for s in record.scores]
+    frame = pd.DataFrame(scores, columns=["steps", "mIoU", "seed"])
+    sns.lineplot(
+        frame, x="steps", y="mIoU", errorbar="sd", color=BLUE, marker="o", markeredgewidth=0, ax=axes,
+        label="DDP, mean ± std over seeds", err_kws={"alpha": 0.22, "linewidth": 0},
+    )  # fmt: skip
+    if baseline:
+        level, _ = spread(baseline.values(baseline.steps[0]))
+        axes.axhline(level, color=ORANGE, linestyle=(0, (5, 2)), label="non-diffusion baseline")
+    axes.set_ylabel("mIoU (%)")
+    axes.set_title(_wrapped(f"measured ({record.preset}: {_data(record)})"), loc="left")
+    axes.margins(y=0.18)
+
+
+def _draw_printed(axes: Axes) -> None:
+    """Reference marks: the numbers of the text, hollow, without a line where the paper gives only two points."""
+    rows = [row for row in load_table("figure3").rows if row.backbone == "ConvNeXt-T"]
+    plain = [row for row in rows if row.method == "DDP"]
+    aligned = [row for row in rows if row.method != "DDP"]
+    _mark(axes, plain, "DDP", {"marker": "s", "color": BLACK, "markersize": 5})
+    _mark(axes, aligned, "self-aligned", {"marker": "D", "color": GREY, "linestyle": ":", "linewidth": 0.9})
+    axes.set_xlim(0, 11)
+    axes.set_ylim(82.15, 82.75)
+    axes.set_title("printed (Cityscapes, ConvNeXt-T)", loc="left", color=GREY)
+    axes.set_facecolor("#F7F7F7")
+
+
+def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, object]) -> None:
+    points = [(row.steps, row.values["miou"]) for row in rows]
+    defaults: dict[str, object] = {"linestyle": "none", "fillstyle": "none", "markeredgewidth": 1.0}
+    axes.plot(*zip(*points, strict=True), label=label, **(defaults | style))
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def _show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: object) -> object:
+    shown = axes.imshow(picture, **options)
+    if title and below:
+        axes.set_xlabel(title, labelpad=3)
+    elif title:
+        axes.set_title(title, pad=3)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.4, color="#999999")
+    return shown
+
+
+def _row_label(axes: Axes, text: str) -> None:
+    axes.set_ylabel(text, labelpad=3)
+
+
+def _colours(labels: np.ndarray, trajectory: SavedTrajectory) -> np.ndarray:
+    """Class indices (h, w) -> the dataset's colours (h, w, 3); ignored pixels light grey."""
+    table = np.full((256, 3), _IGNORE_COLOUR, dtype=np.uint8)
+    table[: len(trajectory.palette)] = trajectory.palette
+    return table[labels]
+
+
+def _enlarged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest neighbour, so that no colour appears that is no class."""
+    rows = np.arange(size[0]) * picture.shape[0] // size[0]
+    columns = np.arange(size[1]) * picture.shape[1] // size[1]
+    return picture[rows[:, None], columns]
+
+
+def _class_legend(drawing: SubFigure, trajectory: SavedTrajectory) -> None:
+    """The classes of this image's ground truth and last prediction, largest first, below the panels."""
+    from matplotlib.patches import Patch
+
+    seen = np.concatenate([trajectory.label.ravel(), trajectory.predictions[-1].ravel()])
+    counts = np.bincount(seen[seen != _IGNORE], minlength=len(trajectory.class_names))
+    classes = [int(c) for c in np.argsort(-counts) if counts[c]][:16]
+    patches = [
+        Patch(
+            facecolor=trajectory.palette[c] / 255, edgecolor="#777777", linewidth=0.3, label=trajectory.class_names[c]
+        )
+        for c in classes
+    ]
+    drawing.legend(
+        handles=patches, loc="outside lower center", ncols=min(8, len(patches)), handlelength=1.0, fontsize=6.5
+    )
+
+
+def _data(record: Record) -> str:
+    return measured_title(record.preset, record.recipe["data"]["dataset"], [record]).split(": ", 1)[1].rstrip(")")
+
+
+def _measured(record: Record) -> str:
+    return f"measured on {record.preset}: {_data(record)}"
+
+
+def _wrapped(text: str, width: int = 58) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{values.mean():.3f}" if values.size else "undefined"

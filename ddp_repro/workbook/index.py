@@ -1,0 +1,118 @@
+"""``results/<preset>/index.html``: every table and figure of a preset with its provenance, on one page without scripts.
+
+The page embeds what :func:`save_table` and :func:`save_figure` wrote and links to the rest by relative paths, so that
+the folder can be moved, zipped or opened from disk.
+"""
+
+from __future__ import annotations
+
+import html
+import string
+from importlib import resources
+from pathlib import Path
+
+from ddp_repro.workbook.paths import resolve
+from ddp_repro.workbook.recipes import recipe_names
+from ddp_repro.workbook.records import Record, find_records, spread, write_atomically
+from ddp_repro.workbook.tables import provenance_frame
+
+CLAIMS = {
+    "mini": "Small models trained for minutes on synthetic scenes. They show that the whole path from data to figure "
+    "works, and trends; none of these numbers is comparable with the paper's.",
+    "camvid": "Small models trained on the real images of CamVid. They show whether the paper's trends hold on other "
+    "real data; none of these numbers is comparable with the paper's.",
+    "paper": "The paper's own datasets and settings. A verdict stands beside every printed number that a run covers "
+    "completely.",
+}
+
+
+def write_index(preset: str, output: str | Path = "results") -> Path:
+    """Write the page for all that ``<output>/<preset>`` holds now, and return its path.
+
+    Raises:
+        ConfigError: no such preset.
+        RecordError: a record is damaged.
+        OSError: the page cannot be written.
+    """
+    recipe_names(preset)  # refuses an unknown preset
+    folder = resolve(output) / preset
+    records = find_records(preset, output)
+    template = resources.files("ddp_repro.workbook").joinpath("index.html").read_text(encoding="utf-8")
+    sections = {
+        "figures": _fragments(folder / "figures", "figure"),
+        "tables": _fragments(folder / "tables", "table"),
+        "runs": _runs(records),
+        "notebooks": _notebooks(folder / "notebooks"),
+    }
+    page = string.Template(template).substitute(
+        sections, preset=html.escape(preset), claim=html.escape(CLAIMS[preset]), summary=_summary(records),
+        environment=_environment(records),
+    )  # fmt: skip
+    path = folder / "index.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def _fragments(folder: Path, kind: str) -> str:
+    parts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.html"))]
+    return "\n".join(parts) or f'<p class="nothing">No {kind} yet: run the notebooks of this preset.</p>'
+
+
+def _summary(records: list[Record]) -> str:
+    """One card a run: its best-known number, spread and verdict."""
+    cards = []
+    for record in records:
+        steps = 3 if 3 in record.steps else record.steps[-1]
+        mean, std = spread(record.values(steps))
+        value = f"{mean:.1f}" + (f"<small> ± {std:.1f}</small>" if std is not None else "")
+        at = f"mIoU at {steps} step{'s' if steps > 1 else ''}" if record.seeds else "mIoU"
+        verdict = record.verdict.replace(" ", "-")
+        cards.append(
+            f'<li><span class="name">{html.escape(record.run)}</span><span class="value">{value}</span>'
+            f'<span class="what">{at}, {record.dataset.images} images</span>'
+            f'<span class="verdict {verdict}">{record.verdict}</span></li>'
+        )
+    return f"<ul class='cards'>{''.join(cards)}</ul>" if cards else '<p class="nothing">No finished run yet.</p>'
+
+
+def _runs(records: list[Record]) -> str:
+    if not records:
+        return '<p class="nothing">No finished run yet.</p>'
+    frame = provenance_frame(records)
+    links = [f'<a href="runs/{html.escape(r.run)}/record.json">{html.escape(r.run)}</a>' for r in records]
+    escaped = frame.map(lambda cell: html.escape(str(cell))).assign(Run=links)
+    table = escaped.to_html(index=False, border=0, escape=False, classes="provenance", justify="left")
+    return f'<div class="scroll">{table}</div>{_comparisons(records)}'
+
+
+def _comparisons(records: list[Record]) -> str:
+    rows = [
+        f"<tr><td>{html.escape(r.run)}</td><td>{c.steps}</td><td>{c.column}</td><td>{c.paper:.2f}</td>"
+        f"<td>{c.measured:.2f}</td><td>± {c.tolerance:.2f}</td><td>{c.verdict}</td></tr>"
+        for r in records
+        for c in r.comparisons
+    ]
+    if not rows:
+        return ""
+    head = "".join(f"<th>{h}</th>" for h in ("Run", "Steps", "Column", "Paper", "Measured", "Tolerance", "Verdict"))
+    return f'<h3>Against the printed numbers</h3><table class="provenance"><tr>{head}</tr>{"".join(rows)}</table>'
+
+
+def _notebooks(folder: Path) -> str:
+    links = [
+        f'<li><a href="notebooks/{html.escape(path.name)}">{html.escape(path.stem)}</a></li>'
+        for path in sorted(folder.glob("*.html"))
+    ]
+    return f"<ul>{''.join(links)}</ul>" if links else '<p class="nothing">No executed notebook yet.</p>'
+
+
+def _environment(records: list[Record]) -> str:
+    """Machine and packages, once for each that differs."""
+    lines = {}
+    for record in records:
+        env = record.environment
+        packages = ", ".join(f"{name} {version}" for name, version in env.packages.items())
+        machine = f"{env.gpu or env.cpu}, {env.backend}, {env.threads} thread{'s' if env.threads > 1 else ''}"
+        lines.setdefault(f"{machine}; {env.system}; Python {env.python}; {packages}", []).append(record.run)
+    items = [f"<li>{html.escape(line)} <em>({html.escape(', '.join(runs))})</em></li>" for line, runs in lines.items()]
+    return f"<ul>{''.join(items)}</ul>" if items else ""

@@ -1,0 +1,236 @@
+"""One run from recipe to record: prepare the mini data, train if needed, evaluate, write down the result.
+
+Equal work (same recipe, code and data) is never done twice.  A changed recipe is refused unless ``overwrite`` allows
+replacing what is there; settings of the evaluation alone never cause a new training.  All relative paths of a recipe
+start from the clone (see :mod:`ddp_repro.workbook.paths`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ddp_repro.config import ConfigError, Recipe
+from ddp_repro.data import SegmentationDataset, build_dataset
+from ddp_repro.evaluation import EvaluationResult, evaluate_model
+from ddp_repro.evaluation.processes import rank_and_world
+from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.interop.hub import official_checkpoint
+from ddp_repro.models import build_model
+from ddp_repro.training import TrainResult
+from ddp_repro.workbook import provenance, records, trajectories
+from ddp_repro.workbook.paths import resolve, run_folder
+from ddp_repro.workbook.records import Record, load_record, save_record
+from ddp_repro.workbook.trainings import (
+    current_inputs,
+    decided_by_main,
+    differences,
+    finished_training,
+    prepare_data,
+    read_inputs,
+    say,
+    train,
+    train_in,
+    workplace,
+)
+from ddp_repro.workbook.verdicts import compare, overall
+
+__all__ = ["evaluate", "run", "train", "trained_model"]
+
+
+def run(
+    recipe: Recipe,
+    *,
+    checkpoint: str | Path | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Record:
+    """Everything a recipe stands for, down to its record in ``<output>/<preset>/runs/<name>/record.json``.
+
+    A multi-scale evaluation has a record of its own, in ``<name>-ms``, of the same weights.
+
+    Args:
+        checkpoint: weights to evaluate instead of training: a file, or ``official`` for the authors'.
+        overwrite: allows replacing a finished run of another recipe or checkpoint.  Equal work is skipped all the same.
+
+    Raises:
+        ConfigError: the place holds another recipe's run, or settings that cannot work.
+        DataError: missing or damaged images.
+        CheckpointError: weights that cannot be read or do not fit.
+        OSError: the results cannot be written.
+    """
+    return _run(recipe, checkpoint, output, overwrite, progress, may_train=True)
+
+
+def evaluate(
+    recipe: Recipe,
+    *,
+    checkpoint: str | Path | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Record:
+    """As :func:`run`, but never trains: from ``checkpoint``, or the finished weights in the run's folder.
+
+    Raises:
+        ConfigError: as :func:`run`; also when there are no finished weights.
+    """
+    return _run(recipe, checkpoint, output, overwrite, progress, may_train=False)
+
+
+def trained_model(record: Record, output: str | Path = "results") -> nn.Module:
+    """The model of a finished run that was trained here, with its weights, in evaluation mode.
+
+    Raises:
+        ConfigError: the weights are not there (a clone has records without weights).
+    """
+    path = run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: a clone has records without weights; train {record.name} to have them")
+    model = build_model(record.settings().model)
+    load_checkpoint(model, path)
+    return model.eval()
+
+
+def _run(
+    recipe: Recipe,
+    checkpoint: str | Path | None,
+    output: str | Path,
+    overwrite: bool,
+    progress: bool,
+    *,
+    may_train: bool,
+) -> Record:
+    with workplace(recipe, output) as folder:
+        prepare_data(recipe)
+        weights = _given_weights(recipe, checkpoint)
+        model = build_model(recipe.model)
+        data = recipe.data
+        dataset = build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
+        path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
+        if finished := decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite)):
+            say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
+            return finished
+        trained = None
+        if weights is None and may_train:
+            trained = train_in(folder, recipe, output, overwrite, progress)
+        elif weights is None:
+            trained = finished_training(folder, recipe, output)
+        weights = weights or _chosen(trained, recipe)
+        return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress)
+
+
+def _evaluate(
+    recipe: Recipe, model: nn.Module, dataset: SegmentationDataset, weights: Path, trained: records.Training | None,
+    path: Path, progress: bool,
+) -> Record:  # fmt: skip
+    origin = load_checkpoint(model, weights).origin
+    model.to(_device())
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress)
+    checkpoint = records.Checkpoint(
+        sha256=provenance.file_sha256(weights), origin=origin, file=provenance.public_file(weights)
+    )
+    record = _record(recipe, dataset, result, checkpoint, trained)
+    if rank_and_world()[0] == 0:
+        trajectories.save_trajectory(model, dataset, recipe, path.with_name(trajectories.FILE))
+        save_record(record, path)
+    return record
+
+
+def _finished(
+    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: SegmentationDataset, overwrite: bool
+) -> Record | None:
+    """The record of this very work, or None if it is to be done.
+
+    Raises:
+        ConfigError: the place holds another recipe's or checkpoint's record and ``overwrite`` is not given.
+    """
+    if not path.is_file():
+        return None
+    record = load_record(path)
+    changed = differences(record.recipe, provenance.public_recipe(recipe))
+    if weights is not None and provenance.file_sha256(weights) != record.checkpoint.sha256:
+        changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
+    if weights is None and record.training is None:
+        changed.append(f"checkpoint was {record.checkpoint.file} (given), is trained here")
+    if changed and not overwrite:
+        raise ConfigError(
+            f"{path.parent} holds a finished run of another recipe: {'; '.join(changed)}. "
+            "--overwrite allows replacing it; or choose another output"
+        )
+    same_code = record.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
+    same_data = record.dataset.fingerprint == dataset.fingerprint()
+    same = not changed and same_code and same_data and (weights is not None or _same_training(record, recipe, folder))
+    return record if same else None
+
+
+def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
+    """Whether the record's weights are what a training would give now.  A clone has the record alone: that will do."""
+    weights = folder / Path(record.checkpoint.file).name
+    if weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256:
+        return False
+    now = current_inputs(recipe)
+    return (record.training.fingerprint, record.training.code_fingerprint) == (now.data, now.code)
+
+
+def _record(
+    recipe: Recipe, dataset: SegmentationDataset, result: EvaluationResult, checkpoint: records.Checkpoint,
+    trained: records.Training | None,
+) -> Record:  # fmt: skip
+    scored = records.Dataset(
+        name=dataset.name, split=recipe.data.eval_split, images=result.images, split_images=len(dataset),
+        fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
+    )  # fmt: skip
+    scores = _scores(result)
+    comparisons = compare(recipe, scored, scores)
+    return Record(
+        recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
+        code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
+        comparisons=comparisons, verdict=overall(comparisons),
+    )  # fmt: skip
+
+
+def _scores(result: EvaluationResult) -> list[records.Score]:
+    """Fractions to percent; a class that does not occur has no IoU."""
+    scores = []
+    for (steps, seed), matrix in result.matrices.items():
+        iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
+        means = {"miou": 100 * matrix.miou, "macc": 100 * matrix.macc, "aacc": 100 * matrix.aacc}
+        scores.append(records.Score(steps=steps, seed=seed, iou=iou, **means))
+    return scores
+
+
+def _training(folder: Path, result: TrainResult | None) -> records.Training | None:
+    inputs = read_inputs(folder)
+    if result is None or inputs is None:
+        return None
+    return records.Training(
+        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
+        code_fingerprint=inputs.code,
+    )  # fmt: skip
+
+
+def _given_weights(recipe: Recipe, checkpoint: str | Path | None) -> Path | None:
+    if checkpoint is None:
+        return None
+    return official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
+
+
+def _chosen(result: TrainResult, recipe: Recipe) -> Path:
+    if recipe.evaluation.weights == "last":
+        return result.checkpoint
+    if result.best is None:
+        raise ConfigError("evaluation.weights=best needs a training with train.validate_every > 0")
+    return result.best
+
+
+def _device() -> torch.device:
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
