@@ -28,11 +28,13 @@ def prepare() -> None:
     """
     if importlib.util.find_spec("mmcv") is None or importlib.util.find_spec("mmseg") is None:
         raise ModuleNotFoundError("mmsegmentation is not installed; run: uv sync --extra mmseg (or make install)")
-    if _EXTENSION in sys.modules or importlib.util.find_spec(_EXTENSION) is not None:
+    if "mmcv.ops" in sys.modules or importlib.util.find_spec(_EXTENSION) is not None:
         return
     sys.modules[_EXTENSION] = _MissingExtension(_EXTENSION)
-    import mmcv.ops
-
+    try:
+        import mmcv.ops
+    finally:
+        del sys.modules[_EXTENSION]  # mmengine must go on seeing that nothing is compiled
     mmcv.ops.sigmoid_focal_loss = sigmoid_focal_loss
 
 
