@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
+    from ddp_repro.data import SegmentationDataset
+    from ddp_repro.evaluation.predict import Prediction
     from ddp_repro.workbook.paper import PaperRow
 
 SHOWN_STEPS = (1, 2, 3, 5, 10)
@@ -77,7 +79,8 @@ def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
             _show(axes[1, column], _enlarged(_colours(trajectory.predictions[step - 1], trajectory), (height, width)))
         _row_label(axes[0, 1], "noisy map")
         _row_label(axes[1, 1], "prediction")
-        _class_legend(drawing, trajectory)
+        seen = np.concatenate([trajectory.label.ravel(), trajectory.predictions[-1].ravel()])
+        _class_legend(drawing, seen, trajectory.class_names, trajectory.palette)
         plt.close(drawing)
     caption = (
         f"The noisy map before a step (first three principal components as RGB) and the prediction after it, "
@@ -118,6 +121,27 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
         f"and {_mean(right)} on right ones."
     )
     return Figure("figure3c", "Figure 3c. Uncertainty for free", caption, (record.run,), drawing)
+
+
+def figure_prediction(picture: np.ndarray, prediction: Prediction, dataset: SegmentationDataset, run: str) -> Figure:
+    """A picture (H, W, 3), its label map over it, and its uncertainty."""
+    import matplotlib.pyplot as plt
+
+    height, width = picture.shape[:2]
+    colours = np.asarray(dataset.palette, dtype=np.uint8)[prediction.labels]
+    with paper_style():
+        size = (TEXT_WIDTH, (TEXT_WIDTH - 0.6) / 3 * height / width + 0.42)
+        drawing, axes = plt.subplots(1, 3, figsize=size, layout="constrained")
+        _show(axes[0], picture, "picture")
+        _show(axes[1], (0.35 * picture + 0.65 * colours).astype(np.uint8), "classes")
+        shown = _show(axes[2], prediction.uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0)
+        bar = drawing.colorbar(shown, ax=axes[2], aspect=14, pad=0.03)
+        bar.set_label(prediction.uncertainty_score.replace("_", " "), size=6.5)
+        bar.outline.set_visible(False)
+        _class_legend(drawing, prediction.labels, dataset.class_names, np.asarray(dataset.palette))
+        plt.close(drawing)
+    caption = "A picture, the most likely class of every pixel, and how uncertain the model is of it."
+    return Figure("quickstart", "A prediction and its uncertainty", caption, (run,), drawing)
 
 
 # -- Figure 3a ---------------------------------------------------------------------------------------------------------
@@ -193,19 +217,13 @@ def _enlarged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return picture[rows[:, None], columns]
 
 
-def _class_legend(drawing: SubFigure, trajectory: SavedTrajectory) -> None:
-    """The classes of this image's ground truth and last prediction, largest first, below the panels."""
+def _class_legend(drawing: SubFigure, seen: np.ndarray, names: tuple[str, ...], palette: np.ndarray) -> None:
+    """The classes among the labels ``seen``, most frequent first, below the panels."""
     from matplotlib.patches import Patch
 
-    seen = np.concatenate([trajectory.label.ravel(), trajectory.predictions[-1].ravel()])
-    counts = np.bincount(seen[seen != _IGNORE], minlength=len(trajectory.class_names))
+    counts = np.bincount(seen[seen != _IGNORE], minlength=len(names))
     classes = [int(c) for c in np.argsort(-counts) if counts[c]][:16]
-    patches = [
-        Patch(
-            facecolor=trajectory.palette[c] / 255, edgecolor="#777777", linewidth=0.3, label=trajectory.class_names[c]
-        )
-        for c in classes
-    ]
+    patches = [Patch(facecolor=palette[c] / 255, edgecolor="#777777", linewidth=0.3, label=names[c]) for c in classes]
     drawing.legend(
         handles=patches, loc="outside lower center", ncols=min(8, len(patches)), handlelength=1.0, fontsize=6.5
     )

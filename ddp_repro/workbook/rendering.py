@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ddp_repro.workbook.records import write_atomically
-from ddp_repro.workbook.tables import LIVE, NOT_RUN, PAPER, Table
+from ddp_repro.workbook.tables import NOT_RUN, NOTHING, PAPER, Table
 
 
 def to_markdown(table: Table) -> str:
@@ -82,10 +82,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 def _html_cells(frame: pd.DataFrame) -> str:
     """The cells with a class per source, so that a style sheet can set printed and measured numbers apart."""
     kinds = [_kind(source) for source in frame.columns.get_level_values(1)] if len(frame.columns) else []
-    body = "".join(
-        "<tr>" + "".join(_html_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)) + "</tr>\n"
-        for row in frame.itertuples(index=False, name=None)
-    )
+    body = "".join(_html_row(row, kinds) for row in frame.itertuples(index=False, name=None))
     return f"<table><thead>{_html_head(frame, kinds)}</thead>\n<tbody>{body}</tbody></table>"
 
 
@@ -102,13 +99,20 @@ def _html_head(frame: pd.DataFrame, kinds: list[str]) -> str:
     return f"<tr>{top}</tr><tr>{bottom}</tr>"
 
 
+def _html_row(row: tuple[str, ...], kinds: list[str]) -> str:
+    cells = list(zip(row, kinds, strict=True))
+    own = "printed" in kinds and all(cell == NOTHING for cell, kind in cells if kind == "printed")
+    return f"<tr{' class=own' if own else ''}>" + "".join(_html_cell(*cell) for cell in cells) + "</tr>\n"
+
+
 def _html_cell(cell: str, kind: str) -> str:
     classes = f"{kind} absent" if cell == NOT_RUN else kind
     return f'<td class="{classes}">{html.escape(str(cell))}</td>'
 
 
 def _kind(source: str) -> str:
-    return "measured" if source.startswith("measured") else {PAPER: "printed", LIVE: "live"}.get(source, "label")
+    kinds = {"measured": "measured", "counted": "live", PAPER: "printed"}
+    return kinds.get(source.partition(" ")[0], "label")
 
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {

@@ -7,22 +7,26 @@ start from the clone (see :mod:`ddp_repro.workbook.paths`).
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ddp_repro.config import ConfigError, Recipe
+from ddp_repro.config import ConfigError, Recipe, override, parse_overrides
 from ddp_repro.data import SegmentationDataset, build_dataset
 from ddp_repro.evaluation import EvaluationResult, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import load_checkpoint
-from ddp_repro.interop.hub import official_checkpoint
+from ddp_repro.interop.hub import OFFICIAL_FILES, official_checkpoint
 from ddp_repro.models import build_model
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook import provenance, records, trajectories
 from ddp_repro.workbook.paths import resolve, run_folder
+from ddp_repro.workbook.recipes import recipe as named_recipe
+from ddp_repro.workbook.recipes import recipe_names
 from ddp_repro.workbook.records import Record, load_record, save_record
 from ddp_repro.workbook.trainings import (
     current_inputs,
@@ -38,7 +42,7 @@ from ddp_repro.workbook.trainings import (
 )
 from ddp_repro.workbook.verdicts import compare, overall
 
-__all__ = ["evaluate", "run", "train", "trained_model"]
+__all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
 
 
 def run(
@@ -82,6 +86,52 @@ def evaluate(
     return _run(recipe, checkpoint, output, overwrite, progress, may_train=False)
 
 
+def run_table(
+    table: str,
+    preset: str,
+    *,
+    rows: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    checkpoint: str | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[Record]:
+    """:func:`run` every recipe of a preset that belongs to a table.
+
+    Args:
+        table: e.g. ``table1``.
+        rows: names of the recipes to run; all by default.
+        overrides: changes to each of them, e.g. ``["train.iterations=20"]``.
+        checkpoint: None trains; ``official`` evaluates the authors' weights, of those recipes that have some.
+
+    Raises:
+        ConfigError: no such recipe in this table, or as :func:`run`.
+    """
+    recipes = {name: named_recipe(name, preset) for name in recipe_names(preset)}
+    names = [name for name, each in recipes.items() if each.table == table]
+    if unknown := [name for name in rows if name not in names]:
+        raise ConfigError(f"{table} has no recipe {unknown[0]!r} under {preset}; it has: {', '.join(names) or 'none'}")
+    made = []
+    for name in rows or names:
+        if checkpoint == "official" and name not in OFFICIAL_FILES:
+            say(f"{name}: the authors published no weights; not run")
+            continue
+        changed = override(recipes[name], parse_overrides(list(overrides)))
+        made.append(run(changed, checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress))
+    return made
+
+
+def evaluation_dataset(recipe: Recipe, model: nn.Module) -> SegmentationDataset:
+    """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
+
+    Raises:
+        DataError: missing images or labels.
+    """
+    data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
+    return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
+
+
 def trained_model(record: Record, output: str | Path = "results") -> nn.Module:
     """The model of a finished run that was trained here, with its weights, in evaluation mode.
 
@@ -109,8 +159,7 @@ def _run(
         prepare_data(recipe)
         weights = _given_weights(recipe, checkpoint)
         model = build_model(recipe.model)
-        data = recipe.data
-        dataset = build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
+        dataset = evaluation_dataset(recipe, model)
         path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
         if finished := decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite)):
             say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")

@@ -52,6 +52,10 @@ class Figure:
     sources: tuple[str, ...]
     drawing: MatplotlibFigure
 
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return _rendered(self, "png", dpi=150)
+
 
 @contextmanager
 def paper_style() -> Iterator[None]:
@@ -73,14 +77,18 @@ def save_figure(figure: Figure, folder: Path) -> list[Path]:
     paths = []
     metadata: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     for suffix, entries in metadata.items():
-        buffer = io.BytesIO()
-        with paper_style():
-            figure.drawing.savefig(buffer, format=suffix, metadata=entries, bbox_inches="tight", pad_inches=0.03)
         paths.append(folder / f"{figure.name}.{suffix}")
-        write_atomically(paths[-1], buffer.getvalue())
+        write_atomically(paths[-1], _rendered(figure, suffix, metadata=entries))
     paths.append(folder / f"{figure.name}.html")
     write_atomically(paths[-1], _html(figure).encode())
     return paths
+
+
+def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    with paper_style():
+        figure.drawing.savefig(buffer, format=suffix, bbox_inches="tight", pad_inches=0.03, **options)
+    return buffer.getvalue()
 
 
 def _html(figure: Figure) -> str:

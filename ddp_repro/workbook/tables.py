@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 NOT_RUN = "not run"
 NOTHING = "–"  # the paper prints no number here
 PAPER = "paper"
-LIVE = "counted live"  # parameters and MACs of our model, built on the meta device while the table is made
+LIVE = "counted live"  # on our model, built on the meta device while the table is made
+LIVE_MODULES = "counted live, modules"  # the other convention of evaluation.complexity; the paper uses both
 
 DATA_LABELS = {
     "mini": "synthetic", "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "camvid": "CamVid test",
@@ -36,8 +37,8 @@ class Table:
     """A rendered-ready table.
 
     Attributes:
-        frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live`` or
-            ``measured (...)``, and empty for the columns that identify a row.
+        frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live...`` or
+            ``measured (...)``; the columns that identify a row have a heading as source and no quantity.
         provenance: one row per run that a measured cell comes from.
     """
 
@@ -46,6 +47,12 @@ class Table:
     frame: pd.DataFrame
     provenance: pd.DataFrame
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ddp_repro.workbook.rendering import to_html  # which imports this file
+
+        return to_html(self)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     columns = _identifying(rows, printed.headers)
     for column in printed.columns:
         columns |= _quantity(column, rows, records, title, printed.image_size)
-    notes = (*printed.notes, *_general_notes(used, preset))
+    notes = (*printed.notes, *_counting_notes(printed), *_general_notes(used, preset))
     return Table(name, f"{printed.title}. {printed.caption}", _frame(columns), provenance_frame(used), notes)
 
 
@@ -120,7 +127,7 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
         where = "not in the paper" if own.preset == "paper" else own.preset
         labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"{method}, {where}"}
         if "backbone" in labels:
-            labels["backbone"] = own.model.backbone
+            labels["backbone"] = own.model.backbone.partition(".")[0]
         rows.append(_Row(labels, None, own, steps))
     return rows
 
@@ -138,7 +145,9 @@ def _quantity(
     columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
     if column.key in ("parameters", "decoder_parameters", "flops") and size:
         columns[heading, LIVE] = [_live_cell(row, column.key, size) for row in rows]
-    elif column.key in ("miou", "miou_ms", "macc"):
+        if column.key == "flops":
+            columns[heading, LIVE_MODULES] = [_live_cell(row, "modules", size) for row in rows]
+    elif column.key in ("miou", "macc") or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
         columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
     return columns
 
@@ -153,9 +162,19 @@ def _live_cell(row: _Row, key: str, printed_size: tuple[int, int]) -> str:
         return NOTHING
     size = printed_size if row.paper else _evaluation_size(row.recipe)
     counted = _complexity(row.recipe.model, size, row.steps or 1)
-    if key == "flops":
-        return _short(counted.macs / 1e9)
-    return _short((counted.parameters if key == "parameters" else counted.map_decoder_parameters) / 1e6)
+    values = {
+        "parameters": counted.parameters / 1e6,
+        "decoder_parameters": counted.map_decoder_parameters / 1e6,
+        "flops": counted.macs / 1e9,
+        "modules": counted.by_kind.modules / 1e9,
+    }
+    return _short(values[key])
+
+
+def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
+    """The paper's recipes always have the column; others once a multi-scale test was run."""
+    recipes = [row.recipe for row in rows if row.recipe]
+    return all(r.preset == "paper" for r in recipes) or any(f"{r.name}-ms" in records for r in recipes)
 
 
 def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -> str:
@@ -217,6 +236,17 @@ def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""
     return f"measured ({preset}: {label}{images})"
+
+
+def _counting_notes(printed: PaperTable) -> tuple[str, ...]:
+    if not printed.image_size or not printed.column("flops"):
+        return ()
+    return (
+        "Multiply-accumulates are counted in two ways, as the paper does without saying so: all convolutions, linear "
+        "layers and products of activations (its Swin-T and Swin-S rows of Table 1, and Table 5e); or modules only, "
+        "with normalisation, without the products inside window attention (Swin-B, Swin-L, and Table 2).",
+        "The rows of our own recipes are counted at the size of their evaluation images.",
+    )
 
 
 def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Tables: the right number in the right cell, never a small run's number under a printed row."""
 
 import csv
+import dataclasses
 import io
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from ddp_repro.workbook import rendering, tables
 from ddp_repro.workbook.paper import TABLES
 from ddp_repro.workbook.recipes import recipe
 from ddp_repro.workbook.tables import measured_table, paper_table
+from ddp_repro.workbook.verdicts import OFFICIAL_SCALES
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,8 @@ def counted(monkeypatch):
     def complexity(model, image_size, steps):
         assert len(image_size) == 2
         parameters = {"parameters": model.channels * 10**6, "map_decoder_parameters": model.layers * 10**6}
-        return SimpleNamespace(**parameters, macs=steps * 10**10)
+        kinds = SimpleNamespace(modules=steps * 9 * 10**9)
+        return SimpleNamespace(**parameters, macs=steps * 10**10, by_kind=kinds)
 
     monkeypatch.setattr(tables, "_complexity", complexity)
 
@@ -67,6 +70,19 @@ def test_paper_scores_stand_beside_the_printed_ones(tmp_path):
     assert table.provenance["Verdict"].tolist() == ["reproduced"]
 
 
+def test_multi_scale_has_a_record_and_a_column_of_its_own(tmp_path):
+    settings = recipe("ade20k_swin_t", "paper")
+    evaluation = dataclasses.replace(settings.evaluation, scales=OFFICIAL_SCALES, flip=True)
+    multi = make_record(settings=dataclasses.replace(settings, evaluation=evaluation), images=2000, miou={3: [47.8]})
+    assert multi.run == "ade20k_swin_t-ms"
+    write_records(tmp_path, make_record(settings=settings, images=2000, miou={3: [47.0]}), multi)
+    table = paper_table("table1", "paper", tmp_path)
+    assert column(table, "mIoU", "measured")[8] == "47.0"
+    assert column(table, "+MS", "measured")[8] == "47.8"
+    assert list(table.provenance["Run"]) == ["ade20k_swin_t", "ade20k_swin_t-ms"]
+    assert "+MS (%) ↑ measured" not in rendering.to_csv(paper_table("table1", "mini", tmp_path))
+
+
 def test_part_of_a_split_is_titled_with_its_count(tmp_path):
     write_records(tmp_path, make_record(settings=recipe("ade20k_swin_t", "paper"), images=100, miou={3: [47.0]}))
     table = paper_table("table1", "paper", tmp_path)
@@ -79,6 +95,7 @@ def test_live_columns_count_our_rows_only(tmp_path):
     live = column(table, "FLOPs", "counted live")
     assert live[0] == "–"  # UperNet
     assert list(live[6:9]) == ["10.0", "10.0", "30.0"]  # baseline, 1 step, 3 steps
+    assert list(column(table, "FLOPs", "counted live, modules")[6:9]) == ["9.00", "9.00", "27.0"]
     assert column(table, "#Param", "counted live")[7] == "256.0"
 
 

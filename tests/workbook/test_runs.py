@@ -1,0 +1,283 @@
+"""Runs: equal work is skipped, other work refused or redone, and a failure loses nothing."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+from workbook.tiny import tiny, write_data
+
+from ddp_repro import training
+from ddp_repro.config import ConfigError, override
+from ddp_repro.workbook import paths, provenance, runs, trainings, trajectories
+from ddp_repro.workbook.records import load_record
+from ddp_repro.workbook.runs import evaluate, run, run_table, train, trained_model
+
+NAME = "cityscapes_mini"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data("cityscapes", tmp_path_factory.mktemp("data") / "cityscapes")
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A finished run, made once; tests take copies of it."""
+    output = tmp_path_factory.mktemp("results")
+    run(tiny(NAME, data), output=output, progress=False)
+    return output
+
+
+@pytest.fixture
+def output(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "results")
+
+
+@pytest.fixture
+def folder(output):
+    return output / "mini" / "runs" / NAME
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Which of the two expensive parts were called, with the real thing behind them."""
+    made = []
+
+    def spy(name, function):
+        def call(*arguments, **options):
+            made.append(name if name == "evaluate" else ("resume" if options.get("resume", True) else "anew"))
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(runs, "evaluate_model", spy("evaluate", runs.evaluate_model))
+    monkeypatch.setattr(training, "train", spy("train", training.train))
+    return made
+
+
+def test_record_of_a_run(output, data, folder):
+    record = load_record(folder / "record.json")
+    assert (record.run, record.preset, record.verdict) == (NAME, "mini", "trend only")
+    assert [(s.steps, s.seed) for s in record.scores] == [(1, 0), (1, 1), (3, 0), (3, 1)]
+    assert all(0 <= s.miou <= 100 and len(s.iou) == 19 for s in record.scores)
+    assert (record.dataset.images, record.dataset.split_images, record.dataset.split) == (3, 3, "val")
+    assert record.checkpoint.sha256 == provenance.file_sha256(folder / "model.safetensors")
+    assert record.checkpoint.origin == "ddp_repro"
+    assert record.training.iterations == 2
+    assert record.recipe["data"]["root"] == "cityscapes"
+    assert "torch" in record.environment.packages
+
+
+def test_equal_work_is_skipped(output, data, calls, capsys):
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == []
+    assert "skipped" in capsys.readouterr().err
+
+
+def test_settings_without_influence_do_not_count(output, data, calls):
+    run(tiny(NAME, data, train__log_every=1, evaluation__batch_size=1), output=output, progress=False)
+    assert calls == []
+
+
+def test_another_recipe_is_refused_and_changes_nothing(output, data, folder, calls):
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(ConfigError, match=r"train\.learning_rate was 0\.001, is 0\.5.*--overwrite"):
+        run(tiny(NAME, data, train__learning_rate=0.5), output=output, progress=False)
+    with pytest.raises(ConfigError, match=r"another training \(train\.learning_rate"):
+        train(tiny(NAME, data, train__learning_rate=0.5), output=output, progress=False)
+    assert calls == []
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_overwrite_trains_another_recipe(output, data, folder, calls):
+    old = provenance.file_sha256(folder / "model.safetensors")
+    record = run(tiny(NAME, data, train__learning_rate=0.5), output=output, overwrite=True, progress=False)
+    assert calls == ["anew", "evaluate"]
+    assert record.checkpoint.sha256 == provenance.file_sha256(folder / "model.safetensors") != old
+    assert not (folder / "previous.safetensors").exists()
+
+
+def test_overwrite_repeats_no_equal_work(output, data, calls):
+    run(tiny(NAME, data), output=output, overwrite=True, progress=False)
+    assert calls == []
+
+
+def test_evaluation_settings_do_not_retrain(output, data, folder, calls):
+    weights = provenance.file_sha256(folder / "model.safetensors")
+    changed = tiny(NAME, data, evaluation__steps="1,2")
+    with pytest.raises(ConfigError, match=r"evaluation\.steps"):
+        run(changed, output=output, progress=False)
+    record = run(changed, output=output, overwrite=True, progress=False)
+    assert calls == ["resume", "evaluate"]
+    assert record.steps == [1, 2]
+    assert record.checkpoint.sha256 == weights
+
+
+def test_changed_evaluation_code_evaluates_again(output, data, calls, monkeypatch):
+    old = provenance.code_fingerprint
+    monkeypatch.setattr(
+        provenance, "code_fingerprint", lambda parts: "changed" if parts == provenance.EVALUATION_CODE else old(parts)
+    )
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == ["resume", "evaluate"]
+
+
+def test_changed_training_code_trains_anew(output, data, calls, monkeypatch, capsys):
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda parts: "changed")
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == ["anew", "evaluate"]
+    assert "the code changed" in capsys.readouterr().err
+
+
+def test_changed_images_are_noticed(output, data, calls, tmp_path, capsys):
+    other = shutil.copytree(data, tmp_path / "cityscapes")
+    picture = min((other / "leftImg8bit" / "train").rglob("*.png"))
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    run(tiny(NAME, other), output=output, progress=False)
+    assert calls == ["anew", "evaluate"]
+    assert "the images changed" in capsys.readouterr().err
+
+
+def test_failed_evaluation_keeps_the_record(output, data, folder, monkeypatch):
+    before = (folder / "record.json").read_bytes()
+    monkeypatch.setattr(runs, "evaluate_model", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("not finite")))
+    with pytest.raises(RuntimeError, match="not finite"):
+        run(tiny(NAME, data, evaluation__steps="1"), output=output, overwrite=True, progress=False)
+    assert (folder / "record.json").read_bytes() == before
+
+
+def test_failed_training_keeps_the_old_weights(output, data, folder, monkeypatch):
+    before = (folder / "record.json").read_bytes(), (folder / "model.safetensors").read_bytes()
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "train", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("diverged")))
+        with pytest.raises(RuntimeError, match="diverged"):
+            run(tiny(NAME, data, train__learning_rate=0.5), output=output, overwrite=True, progress=False)
+    assert (folder / "record.json").read_bytes() == before[0]
+    assert (folder / "previous.safetensors").read_bytes() == before[1]
+    record = run(tiny(NAME, data, train__learning_rate=0.5), output=output, overwrite=True, progress=False)
+    assert record.recipe["train"]["learning_rate"] == 0.5
+
+
+def test_clone_with_records_but_no_weights_is_finished(output, data, folder, calls):
+    record = load_record(folder / "record.json")
+    (folder / "model.safetensors").unlink()
+    (folder / "training.json").unlink()
+    assert run(tiny(NAME, data), output=output, progress=False) == record
+    assert calls == []
+    with pytest.raises(ConfigError, match="a clone has records without weights"):
+        trained_model(record, output)
+
+
+def test_damaged_record_is_reported_not_overwritten(output, data, folder):
+    (folder / "record.json").write_text("{")
+    with pytest.raises(ValueError, match=r"record\.json is not a JSON file"):
+        run(tiny(NAME, data), output=output, progress=False)
+
+
+def test_evaluate_needs_finished_weights(data, tmp_path):
+    with pytest.raises(ConfigError, match="no finished weights"):
+        evaluate(tiny(NAME, data), output=tmp_path, progress=False)
+
+
+def test_given_checkpoint_is_evaluated_without_training(finished, data, tmp_path, calls):
+    weights = finished / "mini" / "runs" / NAME / "model.safetensors"
+    options = {"checkpoint": weights, "output": tmp_path, "progress": False}
+    record = evaluate(tiny(NAME, data), **options)
+    assert calls == ["evaluate"]
+    assert record.training is None
+    assert record.checkpoint.file == "model.safetensors"
+    assert evaluate(tiny(NAME, data), **options) == record
+    assert calls == ["evaluate"]
+    with pytest.raises(ConfigError, match="is trained here"):
+        run(tiny(NAME, data), output=tmp_path, progress=False)
+
+
+def test_trained_model_predicts(output, data, folder):
+    record = load_record(folder / "record.json")
+    model = trained_model(record, output)
+    assert not model.training
+    dataset = runs.evaluation_dataset(tiny(NAME, data), model)
+    assert model.sample(dataset[0]["image"][None], steps=2).shape[1] == 19
+
+
+def test_trajectory_beside_the_record(folder):
+    trajectory = trajectories.load_trajectory(folder / trajectories.FILE)
+    steps, height, width = trajectory.predictions.shape
+    assert steps == 10
+    assert trajectory.image.shape[:2] == trajectory.label.shape == (32, 64)
+    assert trajectory.maps.shape == (10, height, width, 3)
+    assert trajectory.uncertainty.shape == (height, width)
+    assert trajectory.uncertainty.min() >= 0
+    assert trajectory.uncertainty.max() <= 1
+    assert len(trajectory.class_names) == len(trajectory.palette) == 19
+    assert (folder / trajectories.FILE).stat().st_size < 100_000
+
+
+def test_baseline_has_one_score_and_no_trajectory(data, tmp_path):
+    record = run(tiny(f"{NAME}_baseline", data, evaluation__steps="1"), output=tmp_path, progress=False)
+    (score,) = record.scores
+    assert score.seed is None
+    assert record.seeds == []
+    assert not (tmp_path / "mini" / "runs" / f"{NAME}_baseline" / trajectories.FILE).exists()
+
+
+def test_multi_scale_test_keeps_its_own_record(output, data, folder, calls):
+    recipe = tiny(NAME, data, evaluation__scales="0.5,1.0", evaluation__flip="true", evaluation__steps="1")
+    record = run(recipe, output=output, progress=False)
+    assert calls == ["resume", "evaluate"]
+    assert (folder.with_name(f"{NAME}-ms") / "record.json").is_file()
+    assert record.recipe["evaluation"]["flip"]
+    assert load_record(folder / "record.json").run == NAME
+
+
+def test_training_starts_from_another_recipes_weights(output, data, calls, monkeypatch):
+    monkeypatch.setattr(trainings, "named_recipe", lambda name, preset: pytest.fail("trained already"))
+    recipe = tiny(NAME, data, train__initialize_from=NAME, train__self_aligned="same_noise")
+    recipe = dataclasses.replace(recipe, name=f"{NAME}_aligned")
+    record = run(recipe, output=output, progress=False)
+    assert calls == ["anew", "evaluate"]
+    assert record.recipe["train"]["initialize_from"] == NAME
+
+
+def test_weights_of_unknown_origin_are_not_replaced(data, tmp_path):
+    weights = paths.run_folder(tmp_path, "mini", NAME) / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="unknown origin"):
+        run(tiny(NAME, data), output=tmp_path, progress=False)
+    assert weights.read_bytes() == b"mine"
+
+
+def test_mini_data_is_written_once(monkeypatch, tmp_path):
+    from data_prep import mini
+
+    written = []
+    monkeypatch.setattr(mini, "write_mini", lambda dataset, root: (written.append(dataset), root.mkdir()))
+    recipe = tiny(NAME, tmp_path / "cityscapes")
+    trainings.prepare_data(recipe)
+    trainings.prepare_data(recipe)
+    assert written == ["cityscapes"]
+    trainings.prepare_data(override(dataclasses.replace(recipe, preset="paper"), {"data.root": str(tmp_path / "x")}))
+    assert written == ["cityscapes"]
+
+
+def test_relative_paths_start_from_the_clone(monkeypatch):
+    monkeypatch.chdir(paths.repository_root() / "notebooks")
+    assert paths.resolve("results") == paths.repository_root() / "results"
+
+
+def test_table_refuses_a_recipe_of_another_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"table1 has no recipe 'cityscapes_mini' under mini; it has: ade20k_mini"):
+        run_table("table1", "mini", rows=["cityscapes_mini"], output=tmp_path)
+
+
+def test_rows_without_official_weights_say_so(tmp_path, capsys):
+    assert run_table("table1", "mini", checkpoint="official", output=tmp_path) == []
+    assert "ade20k_mini: the authors published no weights; not run" in capsys.readouterr().err
+
+
+def test_training_inputs_hold_no_absolute_path(folder):
+    content = json.loads((folder / "training.json").read_text())
+    assert content["recipe"]["data"]["root"] == "cityscapes"
+    assert "evaluation" not in content["recipe"]
