@@ -65,14 +65,19 @@ def _fetch(url: str, partial: Path, timeout: float) -> int | None:
     try:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing after what is there already
-            return _total(error.headers, 0)
-        raise
+        if error.code != 416 or not have:
+            raise
+        if _size(error.headers) == have:  # complete already
+            return have
+        partial.unlink()  # not a beginning of what the server has now
+        return _fetch(url, partial, timeout)
     with response:
         resumed = response.status == 206
         if not resumed:
             have = 0  # the server does not resume: start again
-        total = _total(response.headers, have)
+        total = _size(response.headers)
+        if total is None and (length := response.headers.get("Content-Length")):
+            total = have + int(length)
         with (
             partial.open("ab" if resumed else "wb") as file,
             tqdm(
@@ -85,10 +90,7 @@ def _fetch(url: str, partial: Path, timeout: float) -> int | None:
     return total
 
 
-def _total(headers: http.client.HTTPMessage, have: int) -> int | None:
-    """The full size from ``Content-Range: bytes a-b/size`` or from ``Content-Length``."""
+def _size(headers: http.client.HTTPMessage) -> int | None:
+    """The file's full size, from ``Content-Range: bytes a-b/size``."""
     size = (headers.get("Content-Range") or "").rpartition("/")[2]
-    if size.isdigit():
-        return int(size)
-    length = headers.get("Content-Length")
-    return have + int(length) if length else None
+    return int(size) if size.isdigit() else None

@@ -31,7 +31,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         partial.chmod(0o755)  # mkdtemp makes it private
         yield partial
         refuse_existing(target)
-        os.replace(partial, target)
+        try:
+            os.replace(partial, target)
+        except OSError:
+            refuse_existing(target)  # somebody else was faster
+            raise
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -96,14 +96,27 @@ def write_mini(
         got = f"{counts} images of {height} x {width}, seed {seed}"
         raise DataError(f"mini {dataset}: {got}; expected 1 or more of at least 32 x 32, seed 0 or more")
     parameters = {"train": counts[0], "val": counts[1], "size": [height, width], "seed": seed}
-    manifest = read_manifest(root)
-    if manifest and manifest["dataset"] == dataset and manifest["parameters"] == parameters:
+    if _holds(root, dataset, parameters):
         return
+    try:
+        _write(dataset, root, counts, (height, width), parameters)
+    except DataError:
+        if not _holds(root, dataset, parameters):  # another process may have written the same meanwhile
+            raise
+
+
+def _holds(root: Path, dataset: str, parameters: dict) -> bool:
+    manifest = read_manifest(root)
+    return manifest is not None and (manifest["dataset"], manifest["parameters"]) == (dataset, parameters)
+
+
+def _write(dataset: str, root: Path, counts: tuple[int, int], size: tuple[int, int], parameters: dict) -> None:
+    layout, seed = _LAYOUTS[dataset], parameters["seed"]
     with new_folder(root) as partial:
         for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
             for number in tqdm(range(1, count + 1), desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
                 rng = np.random.default_rng((seed, list(_LAYOUTS).index(dataset), i, number))
-                _write_pair(dataset, partial, split, number, (height, width), rng)
+                _write_pair(dataset, partial, split, number, size, rng)
         counts_by_split = dict(zip(layout.splits, counts, strict=True))
         write_manifest(partial, dataset, "synthetic street scenes of data_prep.mini", counts_by_split, parameters)
 
