@@ -67,7 +67,7 @@ def attend_cpu(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) 
     rows = (index + offset) * heads + head
     read = F.embedding_bag(
         rows.view(-1, points * 4),
-        value.reshape(-1, channels),
+        value.reshape(-1, channels).to(weight.dtype),  # autocast leaves the weights in float32
         mode="sum",
         per_sample_weights=weight.view(-1, points * 4),
     )

@@ -61,6 +61,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").split("\n")
     lines.pop()  # what follows the last newline: nothing, or a line that a killed run did not finish
     try:
-        return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: damaged training log ({error}); move it away to continue without it") from error
+        records = [json.loads(line) for line in lines]
+        complete = all(isinstance(record["iteration"], int) for record in records)
+    except (ValueError, TypeError, KeyError):
+        complete = False
+    if not complete:
+        raise ValueError(f"{path}: damaged training log, expected one JSON object a line; move it away to continue")
+    return records

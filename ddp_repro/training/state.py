@@ -79,7 +79,7 @@ def load_state(path: Path, origin: dict[str, str]) -> TrainingState:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path}: not a readable training state ({reason}); {advice}") from error
     names = [f.name for f in dataclasses.fields(TrainingState)]
     if not isinstance(content, dict) or not {*names, *origin} <= content.keys():

@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ddp_repro.config import TrainConfig
+from ddp_repro.training.interruption import StopSignal
 from ddp_repro.training.optimizer import build_optimizer, learning_rate
 from ddp_repro.training.running_statistics import RunningStatistics
 from ddp_repro.training.stream import BatchLayout, model_seed
@@ -50,13 +51,13 @@ class Step:
         self.loss, self.optimizer = accelerator.prepare(loss, optimizer)
         self.statistics = RunningStatistics(model, accelerator, layout)
 
-    def __call__(self, iteration: int, batches: list[Batch], stop: bool) -> dict[str, float]:
+    def __call__(self, iteration: int, batches: list[Batch], stop: StopSignal) -> dict[str, float]:
         """Train on this process's micro-batches of one iteration.
 
         Args:
             iteration: counted from 0.
             batches: one per number in ``layout.own_micro_batches``.
-            stop: whether this process has been asked to stop.
+            stop: tells whether this process has been asked to stop.
 
         Returns:
             ``learning_rate``; the losses, averaged over the global batch; ``grad_norm`` before clipping; ``stop`` > 0
@@ -72,7 +73,8 @@ class Step:
         losses = self._accumulate_gradients(iteration, batches)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
         values = {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
-        numbers = self._average({**values, "grad_norm": norm, "stop": torch.tensor(float(stop), device=norm.device)})
+        asked = torch.tensor(float(stop.received), device=norm.device)
+        numbers = self._average({**values, "grad_norm": norm, "stop": asked})
         self._refuse_not_finite(iteration, numbers, batches, losses)
         self.optimizer.step()
         return {"learning_rate": rate, **numbers}

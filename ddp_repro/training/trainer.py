@@ -149,7 +149,7 @@ class _Run:
         with tqdm(total=config.iterations, initial=first, desc=self.recipe.name, unit="it", disable=hidden) as bar:
             for iteration in range(first, config.iterations):
                 began = time.monotonic()
-                values = self.step(iteration, [next(batches) for _ in self.layout.own_micro_batches], stop.received)
+                values = self.step(iteration, [next(batches) for _ in self.layout.own_micro_batches], stop)
                 stopping = values.pop("stop") > 0
                 self.state.iteration = iteration + 1
                 self._record(values, time.monotonic() - began, bar)
