@@ -98,7 +98,7 @@ def official_checkpoint(recipe_name: str) -> Path:
     return path
 
 
-class PretrainedMixin(PyTorchModelHubMixin):
+class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/2303.17559", license="apache-2.0"):
     """``save_pretrained(folder)`` and ``from_pretrained(folder or hub repository)``: config.json and model.safetensors.
 
     For modules built as ``cls(config: ModelConfig)``.  Unlike the plain mixin it is strict in both files.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Peer:
     Attributes:
         table, method, backbone: as printed.
         config: file in mmsegmentation's ``configs`` folder; empty where there is none.
-        changes: dotted settings of the configuration that are set for this row.
+        changes: (dotted setting, value) pairs that the configuration gets for this row.
         image_size: (height, width) of the FLOPs column.
         note: what the reader of the number should know.
         reason: why there is no number; empty if there is one.
@@ -43,7 +44,7 @@ class Peer:
     method: str
     backbone: str
     config: str = ""
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: tuple[tuple[str, Any], ...] = ()
     image_size: tuple[int, int] = ADE20K
     note: str = ""
     reason: str = ""
@@ -51,12 +52,12 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerCost:
-    """What was measured of a peer: None where ``reason`` says why not."""
+    """What was measured of a peer; ``remark`` says how, or why there is nothing (None)."""
 
     peer: Peer
     parameters: int | None = None
     macs: Macs | None = None
-    reason: str = ""
+    remark: str = ""
 
 
 _UPERNET = "swin/swin-{}_upernet_8xb2-160k_ade20k-512x512.py"
@@ -78,22 +79,22 @@ PEERS = (
     Peer("table1", "UperNet", "Swin-L", _UPERNET.format("large-patch4-window12-in22k-384x384-pre")),
     Peer(
         "table2", "Segmenter", "ViT-L", "segmenter/segmenter_vit-l_mask_8xb1-160k_ade20k-512x512.py",
-        {"decode_head.num_classes": 19}, CITYSCAPES, "the ADE20K configuration with 19 classes, whole image",
+        (("decode_head.num_classes", 19),), CITYSCAPES, "the ADE20K configuration with 19 classes, whole image",
     ),
     Peer(
-        "table2", "SETR-PUP", "ViT-L", "setr/setr_vit-l_pup_8xb1-80k_cityscapes-768x768.py", {}, CITYSCAPES,
+        "table2", "SETR-PUP", "ViT-L", "setr/setr_vit-l_pup_8xb1-80k_cityscapes-768x768.py", (), CITYSCAPES,
         "whole image",
     ),
     Peer("table2", "StructToken", "ViT-L", reason=_NO_MODEL),
     Peer("table2", "OCRNet", "HRFormer-B", reason="mmsegmentation has OCRNet, but not the HRFormer backbone"),
     Peer(
         "table2", "SegFormer-B5", "MiT-B5", "segformer/segformer_mit-b5_8xb1-160k_cityscapes-1024x1024.py",
-        {"decode_head.channels": 768}, CITYSCAPES, "decoder width 768 as in SegFormer's paper; mmsegmentation's is 256",
+        (("decode_head.channels", 768),), CITYSCAPES, "decoder width 768 as in SegFormer's paper (mmsegmentation: 256)",
     ),
     Peer("table2", "DiversePatch", "Swin-L", reason=_NO_MODEL),
     Peer(
         "table2", "Mask2Former", "Swin-L",
-        "mask2former/mask2former_swin-l-in22k-384x384-pre_8xb2-90k_cityscapes-512x1024.py", {}, CITYSCAPES,
+        "mask2former/mask2former_swin-l-in22k-384x384-pre_8xb2-90k_cityscapes-512x1024.py", (), CITYSCAPES,
     ),
     Peer("table5e", "K-Net", "Swin-T", _KNET),
 )  # fmt: skip
@@ -110,14 +111,15 @@ def find_peer(table: str, method: str, backbone: str | None = None) -> Peer | No
     return matches[0] if matches else None
 
 
+@cache
 def measure_peer(peer: Peer) -> PeerCost:
     """Parameters and MACs of a peer; what cannot be had is None, with the reason."""
     if peer.reason:
-        return PeerCost(peer, reason=peer.reason)
+        return PeerCost(peer, remark=peer.reason)
     try:
         model = build_peer(peer, "meta")
     except PeerError as error:
-        return PeerCost(peer, reason=str(error))
+        return PeerCost(peer, remark=str(error))
     parameters = count_parameters(model)
     if not peer.config.startswith(_NEEDS_VALUES):
         return PeerCost(peer, parameters, _count(model, peer.image_size), peer.note)
@@ -170,7 +172,7 @@ def _settings(peer: Peer) -> Any:
 
     init_default_scope("mmseg")
     config = Config.fromfile(Path(mmseg.__file__).parent / ".mim" / "configs" / peer.config)
-    config.merge_from_dict({f"model.{key}": value for key, value in peer.changes.items()})
+    config.merge_from_dict({f"model.{key}": value for key, value in peer.changes})
     for unneeded in ("pretrained", "data_preprocessor"):
         config.model.pop(unneeded, None)
     return config.model

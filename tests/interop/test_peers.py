@@ -58,7 +58,7 @@ def test_setr_is_counted():
 def test_row_without_a_model_says_why():
     cost = peers.measure_peer(peers.find_peer("table2", "OCRNet"))
     assert (cost.parameters, cost.macs) == (None, None)
-    assert "not the HRFormer backbone" in cost.reason
+    assert "not the HRFormer backbone" in cost.remark
     with pytest.raises(peers.PeerError, match="HRFormer"):
         peers.build_peer(cost.peer, "meta")
 
@@ -66,7 +66,7 @@ def test_row_without_a_model_says_why():
 @pytest.mark.skipif(MMDET, reason="mmdet is installed")
 def test_row_that_needs_mmdet_says_so():
     cost = peers.measure_peer(peers.find_peer("table1", "Mask2Former"))
-    assert cost.parameters is None and "mmdet" in cost.reason
+    assert cost.parameters is None and "mmdet" in cost.remark
 
 
 @pytest.mark.skipif(not MMDET, reason="mmdet is not installed")
@@ -84,7 +84,7 @@ def test_without_mmsegmentation_the_reason_is_the_remedy(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", absent)
     with pytest.raises(ModuleNotFoundError, match="uv sync --extra mmseg"):
         mmseg_runtime.prepare()
-    assert "uv sync --extra mmseg" in peers.measure_peer(peers.find_peer("table1", "K-Net")).reason
+    assert "uv sync --extra mmseg" in peers.measure_peer.__wrapped__(peers.find_peer("table1", "K-Net")).remark
 
 
 def test_point_sample_is_mmcvs_own():
