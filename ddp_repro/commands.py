@@ -27,7 +27,7 @@ def reproduce(names: list[str], preset: str, jobs: int, parameters: list[str], o
 
     outcomes = runner.reproduce(
         preset, [Path(name).stem for name in names], notebooks=repository_root() / "notebooks",
-        results=resolve(output), parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
+        output=output, parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
     )  # fmt: skip
     page = write_index(preset, output)
     _show_results(outcomes)

@@ -171,9 +171,9 @@ def _probe(part: str) -> Finding:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", PROBES[part]]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
+        run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
     except subprocess.TimeoutExpired:
-        return Finding(part, "broken", "did not answer within 3 minutes", remedy(part, ""))
+        return Finding(part, "broken", "did not answer within 10 minutes", remedy(part, ""))
     if run.returncode == 0:
         return Finding(part, "ok", run.stdout.strip().splitlines()[-1])
     lines = run.stderr.strip().splitlines() or [f"ended with code {run.returncode}"]

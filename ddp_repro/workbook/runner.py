@@ -27,6 +27,7 @@ from ddp_repro.workbook.execution import NotebookFailure, execute
 from ddp_repro.workbook.fingerprint import fingerprint
 from ddp_repro.workbook.locks import file_lock
 from ddp_repro.workbook.notebooks import Notebook, find_notebooks
+from ddp_repro.workbook.paths import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def reproduce(
     names: list[str],
     *,
     notebooks: Path,
-    results: Path,
+    output: str = "results",
     parameters: dict[str, str] | None = None,
     jobs: int = 1,
     overwrite: bool = False,
@@ -79,7 +80,7 @@ def reproduce(
         preset: ``mini``, ``camvid`` or ``paper``; handed to every notebook with a ``preset`` parameter.
         names: Notebook names without ``.ipynb``.
         notebooks: Folder of the notebooks.
-        results: Root of the results; this run writes to ``<results>/<preset>``.
+        output: Root of the results; this run writes to ``<output>/<preset>``.
         parameters: Values as typed (``{"iterations": "20"}``), for the notebooks that declare the parameter.
         jobs: How many notebooks run at once; the cores are divided among them.
         overwrite: Run finished notebooks again, also with other parameters.
@@ -95,7 +96,7 @@ def reproduce(
         raise ConfigError(f"jobs must be at least 1; got {jobs}")
     found = find_notebooks(notebooks, preset, names)
     values = _parse(found, parameters or {})
-    plan = [_job(n, preset, results, values[n.name], overwrite, show_output=jobs == 1) for n in found]
+    plan = [_job(n, preset, output, values[n.name], overwrite, show_output=jobs == 1) for n in found]
     finished = {job.notebook.name for job in plan if not overwrite and is_finished(job)}
     outcomes = {name: Outcome(job=job, state="skipped") for job in plan if (name := job.notebook.name) in finished}
     waiting = [job for job in plan if job.notebook.name not in finished]
@@ -228,11 +229,11 @@ def _words(parameters: dict[str, Any]) -> str:
 
 
 def _job(
-    notebook: Notebook, preset: str, results: Path, values: dict[str, Any], overwrite: bool, show_output: bool
+    notebook: Notebook, preset: str, output: str, values: dict[str, Any], overwrite: bool, show_output: bool
 ) -> Job:
-    ours = {"preset": preset, "output": str(results), "overwrite": overwrite}
+    ours = {"preset": preset, "output": output, "overwrite": overwrite}
     internal = {name: notebook.parameter(name).check(ours[name]) for name in ours if name in notebook.parameters}
-    folder = results / preset
+    folder = resolve(output) / preset
     return Job(
         notebook=notebook, preset=preset, folder=folder, parameters=values, internal=internal, show_output=show_output
     )

@@ -1,6 +1,5 @@
 """The runner's failure modes, each with a tiny notebook of its own."""
 
-import json
 import os
 import subprocess
 import sys
@@ -32,7 +31,7 @@ title = "x"
 """
 MEET = """
 import os, time
-for _ in range(300):
+for _ in range(1200):
     if os.path.exists(other): break
     time.sleep(0.1)
 else: raise TimeoutError
@@ -53,7 +52,7 @@ class Workbook:
         nbformat.write(content, self.notebooks / f"{name}.ipynb")
 
     def run(self, *names: str, **options) -> list[runner.Outcome]:
-        return runner.reproduce("mini", list(names), notebooks=self.notebooks, results=self.results, **options)
+        return runner.reproduce("mini", list(names), notebooks=self.notebooks, **options)
 
     def path(self, name: str) -> Path:
         return self.results / "mini" / name
@@ -81,7 +80,7 @@ def test_a_finished_run_is_published_and_not_repeated(workbook):
     assert "<html" in workbook.path("notebooks/n.html").read_text()
     assert not list(workbook.path("notebooks").glob(".*partial*"))
     executed = workbook.path("notebooks/n.ipynb").read_text()
-    assert str(workbook.notebooks) not in json.dumps(nbformat.reads(executed, 4).metadata)
+    assert str(workbook.results.parent) not in executed  # no local paths
     assert workbook.run(parameters={"rate": "1e-4"})[0].state == "skipped"
     workbook.path("table.md").unlink()
     assert workbook.run(parameters={"rate": "1e-4"})[0].state == "done"
@@ -201,15 +200,15 @@ def test_a_failed_run_leaves_the_finished_result_as_it_was(workbook):
 
 
 def test_a_run_that_is_killed_counts_for_nothing_and_its_successor_puts_things_right(workbook, tmp_path):
-    workbook.add(WRITE, "import time\nif rate > 1: time.sleep(20)")
+    workbook.add(WRITE, "import time\nif rate > 1: time.sleep(200)")
     workbook.run()
     script = (
         "from pathlib import Path; from ddp_repro.workbook import runner; runner.reproduce('mini', [], "
-        f"notebooks=Path({str(workbook.notebooks)!r}), results=Path({str(workbook.results)!r}), "
+        "notebooks=Path('notebooks'), "
         "parameters={'rate': '2.0'}, overwrite=True)"
     )
     process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while workbook.path("table.md").read_text() != "rate 2.0" and time.monotonic() < deadline:
         time.sleep(0.1)
     process.kill()
