@@ -141,7 +141,8 @@ class Patch:
         visible = mask & (self.depth <= behind)
         base = np.array([c if glow else c * f for c, f in zip(color, self.shade, strict=True)], np.float32)
         if np.ndim(tone):
-            base = np.broadcast_to(tone, visible.shape)[visible][:, None] * base
+            tone = tone if tone.shape == visible.shape else np.broadcast_to(tone, visible.shape)
+            base = tone[visible][:, None] * base
         else:
             base *= tone
         self.canvas.rgb[place][visible] = base

@@ -74,11 +74,11 @@ def _shadows(scene: Scene, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np
     depths = z[:, 0]  # falling: row 0 is the horizon
     for thing in scene.things:
         rows = slice(*np.searchsorted(-depths, (-(thing.z + thing.length + 3.5), -(thing.z - 3.5))))
-        if thing.kind == "fence" or (thing.kind != "building" and thing.z > 60) or rows.start == rows.stop:
+        if rows.start == rows.stop:
             continue
         if thing.kind == "building":
             blocked[rows] = np.maximum(blocked[rows], _behind_building(scene, thing, x[rows], z[rows]))
-        else:
+        elif thing.kind != "fence" and thing.z < 45 and abs(thing.x) < 25:  # others' shadows are not seen
             blocked[rows] = np.maximum(blocked[rows], _cast(scene, thing, x[rows], z[rows]))
             dark[rows] = np.maximum(dark[rows], _under(thing, x[rows], z[rows]))
     return blocked, dark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import numpy as np
@@ -52,7 +53,7 @@ def paint_tree(canvas: Canvas, thing: Thing, light: Light) -> None:
     patch = canvas.card(thing.x, thing.z, thing.width, thing.height, light.shade(FRONT, thing.shadow))
     if patch is None:
         return
-    s, t, rng = patch.s, patch.t, np.random.default_rng(thing.seed)
+    s, t, rng = patch.s, patch.t, random.Random(thing.seed)
     trunk = thing.height * (0.45 if thing.kind == "tree" else 0.0)
     if trunk:
         lean = 0.04 * np.sin(t * 1.3 + thing.seed)

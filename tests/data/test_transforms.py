@@ -32,6 +32,7 @@ def test_rescaled_size(size, bounds, expected):
     assert transforms.rescaled_size(size, bounds[::-1]) == expected
 
 
+@settings(deadline=None)
 @given(height=SIDES, width=SIDES, long=SIDES, short=SIDES)
 def test_rescaled_size_is_that_of_mmcv(height, width, long, short):
     mmcv = pytest.importorskip("mmcv")
