@@ -86,10 +86,11 @@ def _user_errors() -> tuple[type[Exception], ...]:
 def _parser() -> Parser:
     parser = Parser(
         prog="ddp-repro",
+        usage="ddp-repro COMMAND ... [--help]",
         description="Reproduce the tables and figures of 'DDP: Diffusion Model for Dense Visual Prediction', "
         "train your own variant, or segment your own pictures.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", prog="ddp-repro", metavar="COMMAND ...", required=True)
     _workbook_commands(commands)
     _model_commands(commands)
     _add(commands, "data", "prepare and verify datasets (see: ddp-repro data --help)")

@@ -132,6 +132,30 @@ def test_predict_writes_three_maps_of_the_pictures_size(tmp_path, monkeypatch, c
     assert "maps/straße 1_overlay.png" in capsys.readouterr().out
 
 
+def test_convert_writes_weights_that_name_their_recipe(tmp_path, capsys):
+    from safetensors import safe_open
+    from test_readme import save_untrained
+
+    from ddp_repro.workbook.recipes import recipe
+
+    source, destination = tmp_path / "w" / "source.safetensors", tmp_path / "converted.safetensors"
+    save_untrained(recipe("ade20k_mini"), source)
+    assert cli.main(["convert", str(source), str(destination), "--recipe", "ade20k_mini"]) == 0
+    assert "tensors of ddp_repro weights" in capsys.readouterr().out
+    with safe_open(destination, "pt") as file:
+        assert '"name": "ade20k_mini"' in file.metadata()["recipe"]
+    assert "source.safetensors" in error_of(capsys, "convert", str(source), "x", "--recipe", "cityscapes_mini")
+
+
+def test_data_has_a_command_line_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["data", "mini", "--dataset", "ade20k", "--train", "1", "--val", "1", "--size", "32", "48"]
+    assert cli.main(words) == 0
+    assert len(list((tmp_path / "data/mini/ade20k/images").rglob("*.jpg"))) == 2
+    capsys.readouterr()
+    assert cli.main(["data", "ade20k", "--verify", "--output", "nowhere"]) > 0
+
+
 def test_reproduce_runs_and_shows_tables_paths_and_index(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "repository_root", lambda: tmp_path)

@@ -38,8 +38,8 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], *, show_outp
     with _private_kernel():
         try:
             notebook = papermill.execute_notebook(
-                source, output, parameters, kernel_name=KERNEL, language="python", progress_bar=False, start_timeout=300,
-                stderr_file=sys.stderr if show_output else None,
+                source, output, parameters, kernel_name=KERNEL, language="python", start_timeout=300,
+                progress_bar=False, stderr_file=sys.stderr if show_output else None,
             )  # fmt: skip
         except papermill.PapermillExecutionError as error:
             raise NotebookFailure(f"cell In [{error.exec_count}]: {error.ename}: {_line(error.evalue)}") from None
