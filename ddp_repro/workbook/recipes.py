@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable
 
 from ddp_repro.config import ConfigError, DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
+from ddp_repro.workbook import variants
 
 PRESETS = ("mini", "camvid", "paper")
 
@@ -53,17 +54,26 @@ def cityscapes(size: str) -> Recipe:
     )  # fmt: skip
 
 
-def aligned(plain: Recipe) -> Recipe:
-    """The self-aligned stage (Algorithm 4): 5,000 iterations from the finished plain model, evaluated to 10 steps."""
-    train = dataclasses.replace(
-        plain.train, iterations=5000, learning_rate=6e-6, self_aligned="same_noise",
-        initialize_from=plain.name, backbone_weights=None, validate_every=500, checkpoint_every=500,
-    )  # fmt: skip
+def aligned(plain: Recipe, variant: str = "same_noise") -> Recipe:
+    """The self-aligned stage as released: 5,000 iterations from the finished plain model, evaluated to 10 steps."""
+    suffix = {"same_noise": "", "fresh_noise": "_fresh"}[variant]
+    stage = variants.aligned(
+        plain, variant=variant, iterations=5000, learning_rate=6e-6, warmup_iterations=1500, suffix=suffix
+    )
+    train = dataclasses.replace(stage.train, validate_every=500, checkpoint_every=500)
     evaluation = dataclasses.replace(plain.evaluation, steps=(1, 3, 10))
-    return dataclasses.replace(
-        plain, name=f"{plain.name}_aligned", table="figure3", row=f"{plain.row} aligned", train=train,
-        evaluation=evaluation,
-    )  # fmt: skip
+    row = f"{plain.row} aligned{suffix}"
+    return dataclasses.replace(stage, table="figure3", row=row, train=train, evaluation=evaluation)
+
+
+def small_aligned(plain: Recipe) -> list[Recipe]:
+    """Both variants of the self-aligned stage of a small model: a fifth of its iterations at a tenth of its rate."""
+    iterations, rate = plain.train.iterations // 5, plain.train.learning_rate / 10
+    stage = dict(iterations=iterations, learning_rate=rate, warmup_iterations=plain.train.warmup_iterations // 3)
+    return [
+        variants.aligned(plain, variant="same_noise", **stage),
+        variants.aligned(plain, variant="fresh_noise", suffix="_fresh", **stage),
+    ]
 
 
 def baseline(plain: Recipe) -> Recipe:
@@ -120,19 +130,57 @@ def camvid() -> Recipe:
     )  # fmt: skip
 
 
+def ablation_base(preset: str) -> Recipe:
+    """The recipe that Table 5's cells vary: the paper's Swin-T on ADE20K, or a model small enough to train a dozen."""
+    makers = {"mini": mini_small, "camvid": camvid_small, "paper": lambda: ade20k("swin_t")}
+    if preset not in makers:
+        raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
+    return makers[preset]()
+
+
+def mini_small() -> Recipe:
+    """``ade20k_mini`` on smaller crops for fewer iterations, so that all of Table 5a-d trains in four minutes."""
+    plain = mini("ade20k")
+    return dataclasses.replace(
+        plain, name="ade20k_mini_small", table="table5", row="DDP mini small",
+        data=dataclasses.replace(plain.data, crop_size=(64, 64)),
+        train=dataclasses.replace(plain.train, iterations=90, warmup_iterations=9),
+        evaluation=dataclasses.replace(plain.evaluation, steps=(3,), seeds=(0, 1)),
+    )  # fmt: skip
+
+
+def camvid_small() -> Recipe:
+    """``camvid_lite0`` at two thirds of its image size, with half its channels, for 300 iterations."""
+    plain = camvid()
+    return dataclasses.replace(
+        plain, name="camvid_small", table="table5", row="DDP lite0 small",
+        model=dataclasses.replace(plain.model, channels=64, feedforward_channels=128),
+        data=dataclasses.replace(plain.data, image_scale=(160, 120), crop_size=(96, 128)),
+        train=dataclasses.replace(plain.train, iterations=300, warmup_iterations=30),
+        evaluation=dataclasses.replace(plain.evaluation, steps=(1, 3)),
+    )  # fmt: skip
+
+
 def _paper() -> dict[str, Recipe]:
     plain = [*map(ade20k, SWIN), *map(cityscapes, [*SWIN, *CONVNEXT])]
-    extra = [baseline(ade20k("swin_t")), aligned(cityscapes("convnext_t")), aligned(cityscapes("convnext_l"))]
-    return {r.name: r for r in [*plain, *extra]}
+    convnext = cityscapes("convnext_t")
+    second = [aligned(convnext), aligned(cityscapes("convnext_l")), aligned(convnext, "fresh_noise")]
+    return _by_name([*plain, baseline(ade20k("swin_t")), *second, *variants.ablations(ablation_base("paper"))])
 
 
 def _mini() -> dict[str, Recipe]:
-    plain = [mini("ade20k"), mini("cityscapes")]
-    return {r.name: r for r in [*plain, *map(baseline, plain)]}
+    plain, base = [mini("ade20k"), mini("cityscapes")], ablation_base("mini")
+    return _by_name([*plain, *map(baseline, plain), *small_aligned(plain[1]), base, *variants.ablations(base)])
 
 
 def _camvid() -> dict[str, Recipe]:
-    return {r.name: r for r in [camvid(), baseline(camvid())]}
+    large, small = camvid(), camvid_small()
+    plain = [each for base in (large, small) for each in (base, baseline(base), *small_aligned(base))]
+    return _by_name([*plain, *variants.ablations(small)])
+
+
+def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
+    return {each.name: each for each in recipes}
 
 
 _REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {"mini": _mini, "camvid": _camvid, "paper": _paper}
@@ -150,18 +198,21 @@ def recipe_names(preset: str) -> list[str]:
 def recipe(name: str, preset: str | None = None) -> Recipe:
     """The recipe called ``name``; without a preset, every preset is searched (names are unique).
 
+    ``<name>-seed<n>`` is the recipe trained from seed n.
+
     Raises:
         ConfigError: there is no such recipe; close names are suggested.
     """
     found: dict[str, Recipe] = {}
     for each in [preset] if preset else PRESETS:
         found |= _registry(each)
+    name, seed = variants.split_seed(name)
     if name not in found:
         close = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
         raise ConfigError(
             f"no recipe {name!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?"
         )
-    return found[name]
+    return found[name] if seed is None else variants.seeded(found[name], seed)
 
 
 def _registry(preset: str) -> dict[str, Recipe]:
