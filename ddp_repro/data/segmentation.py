@@ -54,7 +54,8 @@ def build_dataset(
     """
     root = Path(data.root).expanduser()
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; prepare it with `python -m data_prep {data.dataset} --output {root}`")
+        remedy = f"prepare it with `python -m data_prep {data.dataset} --output {root}`"
+        raise DataError(f"{root}: no such folder; {remedy if data.dataset in SPECS else 'expected your own dataset'}")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; expected at least 1 image")
     spec = dataset_spec(data.dataset, root)
