@@ -18,7 +18,8 @@ from ddp_repro.workbook.trajectories import SavedTrajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure as MatplotlibFigure
+    from matplotlib.image import AxesImage
 
     from ddp_repro.data import SegmentationDataset
     from ddp_repro.evaluation.predict import Prediction
@@ -107,9 +108,7 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
         _show(axes[2], errors, "errors", cmap=ListedColormap(["#F4F4F4", BLACK]), vmin=0, vmax=1)
         shown = _show(axes[3], uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0, vmax=max(uncertainty.max(), 1e-6))
         axes[2].set_facecolor("#BDBDBD")  # ignored pixels
-        bar = drawing.colorbar(shown, ax=axes[3], aspect=14, pad=0.03)
-        bar.set_label("label changes\n(fraction of steps)", size=6.5)
-        bar.outline.set_visible(False)
+        _colour_bar(drawing, axes[3], shown, "label changes\n(fraction of steps)")
         axes[2].text(
             0.5, -0.06, "black: wrong, grey: ignored", transform=axes[2].transAxes, ha="center", va="top", size=6.5
         )
@@ -135,9 +134,7 @@ def figure_prediction(picture: np.ndarray, prediction: Prediction, dataset: Segm
         _show(axes[0], picture, "picture")
         _show(axes[1], (0.35 * picture + 0.65 * colours).astype(np.uint8), "classes")
         shown = _show(axes[2], prediction.uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0)
-        bar = drawing.colorbar(shown, ax=axes[2], aspect=14, pad=0.03)
-        bar.set_label(prediction.uncertainty_score.replace("_", " "), size=6.5)
-        bar.outline.set_visible(False)
+        _colour_bar(drawing, axes[2], shown, prediction.uncertainty_score.replace("_", " "))
         _class_legend(drawing, prediction.labels, dataset.class_names, np.asarray(dataset.palette))
         plt.close(drawing)
     caption = "A picture, the most likely class of every pixel, and how uncertain the model is of it."
@@ -187,7 +184,7 @@ def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, object]
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def _show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: object) -> object:
+def _show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: object) -> AxesImage:
     shown = axes.imshow(picture, **options)
     if title and below:
         axes.set_xlabel(title, labelpad=3)
@@ -197,6 +194,13 @@ def _show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = Fal
     for spine in axes.spines.values():
         spine.set(visible=True, linewidth=0.4, color="#999999")
     return shown
+
+
+def _colour_bar(drawing: MatplotlibFigure, axes: Axes, shown: AxesImage, label: str) -> None:
+    """A colour bar exactly as high as its picture."""
+    bar = drawing.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
+    bar.set_label(label, size=6.5)
+    bar.outline.set_visible(False)
 
 
 def _row_label(axes: Axes, text: str) -> None:
@@ -217,7 +221,7 @@ def _enlarged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return picture[rows[:, None], columns]
 
 
-def _class_legend(drawing: SubFigure, seen: np.ndarray, names: tuple[str, ...], palette: np.ndarray) -> None:
+def _class_legend(drawing: MatplotlibFigure, seen: np.ndarray, names: tuple[str, ...], palette: np.ndarray) -> None:
     """The classes among the labels ``seen``, most frequent first, below the panels."""
     from matplotlib.patches import Patch
 

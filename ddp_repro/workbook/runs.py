@@ -29,6 +29,7 @@ from ddp_repro.workbook.recipes import recipe as named_recipe
 from ddp_repro.workbook.recipes import recipe_names
 from ddp_repro.workbook.records import Record, load_record, save_record
 from ddp_repro.workbook.trainings import (
+    UNKNOWN,
     current_inputs,
     decided_by_main,
     differences,
@@ -132,18 +133,22 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> SegmentationDataset:
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 
-def trained_model(record: Record, output: str | Path = "results") -> nn.Module:
-    """The model of a finished run that was trained here, with its weights, in evaluation mode.
+def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
+    """The model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+
+    Args:
+        checkpoint: what the run was given; None: it was trained here.
 
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
-    path = run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
+    path = _given_weights(record.settings(), checkpoint)
+    path = path or run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
     if not path.is_file():
         raise ConfigError(f"{path} is missing: a clone has records without weights; train {record.name} to have them")
     model = build_model(record.settings().model)
     load_checkpoint(model, path)
-    return model.eval()
+    return model.to(_device()).eval()
 
 
 def _run(
@@ -222,8 +227,8 @@ def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
     weights = folder / Path(record.checkpoint.file).name
     if weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256:
         return False
-    now = current_inputs(recipe)
-    return (record.training.fingerprint, record.training.code_fingerprint) == (now.data, now.code)
+    now, then = current_inputs(recipe), record.training
+    return then.fingerprint == now.data and then.code_fingerprint in (now.code, UNKNOWN)
 
 
 def _record(

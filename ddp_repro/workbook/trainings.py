@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from ddp_repro import training
-from ddp_repro.config import ConfigError, Recipe
+from ddp_repro.config import ConfigError, Recipe, to_dict
 from ddp_repro.data import build_dataset
 from ddp_repro.evaluation.processes import rank_and_world
+from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook import provenance
 from ddp_repro.workbook.locks import file_lock
@@ -38,6 +39,9 @@ FREE = (
     "train.checkpoint_every",
     "evaluation.batch_size",
 )
+
+
+UNKNOWN = "unknown"  # code of weights that were trained without the workbook
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,15 @@ def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> Train
 
 
 def read_inputs(folder: Path) -> TrainingInputs | None:
-    """What the weights in ``folder`` were trained from; None where no training of this workbook has begun.
+    """What the weights in ``folder`` were trained from; None where there are none, or they do not say.
 
     Raises:
         ConfigError: the file is damaged.
+        CheckpointError: so are the weights.
     """
-    path = folder / "training.json"
+    path, weights = folder / "training.json", folder / "model.safetensors"
     if not path.is_file():
-        return None
+        return _inputs_inside(weights) if weights.is_file() else None
     try:
         return TrainingInputs(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -106,23 +111,20 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
 
 def current_inputs(recipe: Recipe) -> TrainingInputs:
     """What a training of ``recipe`` would depend on now."""
-    settings = provenance.public_recipe(recipe)
-    if recipe.train.validate_every == 0:  # otherwise the evaluation decides which weights are the best
-        del settings["evaluation"]
-    code = provenance.code_fingerprint(provenance.TRAINING_CODE)
-    return TrainingInputs(settings, data_fingerprint(recipe, recipe.data.train_split), code)
-
-
-def data_fingerprint(recipe: Recipe, split: str) -> str:
-    """The fingerprint of one split of the recipe's data."""
-    return build_dataset(recipe.data, split, train=True, mean=(0, 0, 0), std=(1, 1, 1)).fingerprint()
+    settings = _training_settings(provenance.public_recipe(recipe))
+    images = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=(0, 0, 0), std=(1, 1, 1))
+    return TrainingInputs(settings, images.fingerprint(), provenance.code_fingerprint(provenance.TRAINING_CODE))
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The settings that differ between two recipes (as JSON), in words; those in :data:`FREE` do not count."""
+    """The settings that differ between two recipes (as JSON), in words; those in :data:`FREE` do not count.
+
+    A setting that is younger than one of the recipes has its default there.
+    """
+    defaults = _flatten(to_dict(Recipe(name="")))
     old, new = _flatten(before), _flatten(now)
-    changed = [name for name in {**old, **new} if name not in FREE and old.get(name) != new.get(name)]
-    return [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in changed]
+    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
+    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and name not in FREE]
 
 
 def prepare_data(recipe: Recipe) -> None:
@@ -181,7 +183,7 @@ def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
     if (foreign or changed) and not overwrite:
         what = "; ".join(changed) or "weights of unknown origin"
         raise ConfigError(f"{folder} holds another training ({what}); --overwrite allows replacing it")
-    same = before is not None and not changed and (before.data, before.code) == (now.data, now.code)
+    same = before is not None and not changed and before.data == now.data and before.code in (now.code, UNKNOWN)
     if same:
         return True
     if before and not changed:
@@ -190,6 +192,20 @@ def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
     write_atomically(folder / "training.json", (json.dumps(dataclasses.asdict(now), indent=1) + "\n").encode())
     return False
+
+
+def _inputs_inside(weights: Path) -> TrainingInputs | None:
+    """What weights say about themselves that the trainer wrote without this workbook; their code is not known."""
+    _, metadata = read_state_dict(weights)
+    if not {"recipe", "data"} <= metadata.keys():
+        return None
+    return TrainingInputs(_training_settings(json.loads(metadata["recipe"])), metadata["data"], UNKNOWN)
+
+
+def _training_settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Without the evaluation, unless it decides which weights are the best."""
+    free = () if recipe["train"]["validate_every"] else ("evaluation",)
+    return {name: value for name, value in recipe.items() if name not in free}
 
 
 def _is_recipe_name(start: str | None) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +55,20 @@ def save_trajectory(model: nn.Module, dataset: SegmentationDataset, recipe: Reci
 
     The non-diffusion baseline has no trajectory; nothing is written for it.
     """
-    if not recipe.model.diffusion:
-        return
-    count = min(len(dataset), recipe.evaluation.limit or CANDIDATES, CANDIDATES)
-    index = max(range(count), key=lambda i: len(np.unique(dataset.load(i)[1])))
+    if recipe.model.diffusion:
+        (index,) = richest_images(dataset, 1, recipe.evaluation.limit)
+        save_one(model, dataset, index, recipe.evaluation.seeds[0], path)
+
+
+def richest_images(dataset: SegmentationDataset, count: int, limit: int | None = None) -> list[int]:
+    """Indices of the ``count`` images with the most classes among the first :data:`CANDIDATES` (or ``limit``)."""
+    looked_at = range(min(len(dataset), limit or CANDIDATES, CANDIDATES))
+    return sorted(looked_at, key=lambda index: -len(np.unique(dataset.load(index)[1])))[:count]
+
+
+def save_one(model: nn.Module, dataset: SegmentationDataset, index: int, seed: int, path: Path) -> None:
+    """Sample one image for :data:`STEPS` steps from the noise of ``seed`` and write its trajectory."""
     item, (picture, label) = dataset[index], dataset.load(index)
-    seed = recipe.evaluation.seeds[0]
     predictions, maps = _sample(model, item["image"], seed, item["id"])
     height, width = _shown_size(tuple(item["image"].shape[-2:]))
     arrays = {
@@ -91,7 +101,7 @@ def load_trajectory(path: Path) -> SavedTrajectory:
         )  # fmt: skip
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run the recipe again to write it") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordError(f"{path} is not a saved trajectory ({error}); delete it and run the recipe again") from None
 
 

@@ -1,6 +1,9 @@
 """Made-up records for tests of what is rendered from them."""
 
 import dataclasses
+import json
+
+import numpy as np
 
 from ddp_repro.config import Recipe
 from ddp_repro.workbook import provenance, records
@@ -18,7 +21,14 @@ def make_record(name="ade20k_mini", *, miou=None, images=40, recipe_changes=None
         miou = {s: [20.0 + s + k for k in range(len(settings.evaluation.seeds))] for s in settings.evaluation.steps}
     classes = settings.model.num_classes
     scores = [
-        records.Score(steps=s, seed=k if settings.model.diffusion else None, miou=v, macc=v + 5, aacc=v + 30, iou=[v] * (classes - 1) + [None])
+        records.Score(
+            steps=s,
+            seed=k if settings.model.diffusion else None,
+            miou=v,
+            macc=v + 5,
+            aacc=v + 30,
+            iou=[v] * (classes - 1) + [None],
+        )
         for s, values in miou.items()
         for k, v in enumerate(values)
     ]
@@ -41,3 +51,20 @@ def write_records(output, *made):
     """Save records where a run would have put them."""
     for record in made:
         records.save_record(record, output / record.preset / "runs" / record.run / "record.json")
+
+
+def make_trajectory(path, steps=10, size=(32, 64), classes=19, seed=0):
+    """Save a trajectory of random pictures where a run would have put it."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    arrays = {
+        "image": rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        "label": rng.integers(0, classes, (height, width), dtype=np.uint8),
+        "predictions": rng.integers(0, classes, (steps, height // 4, width // 4), dtype=np.uint8),
+        "maps": rng.integers(0, 256, (steps, height // 4, width // 4, 3), dtype=np.uint8),
+        "palette": rng.integers(0, 256, (classes, 3), dtype=np.uint8),
+    }
+    arrays["label"][:4] = 255
+    facts = {"image_id": "street 1", "seed": 0, "class_names": [f"class {i}" for i in range(classes)]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, facts=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8), **arrays)

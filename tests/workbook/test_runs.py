@@ -9,6 +9,8 @@ from workbook.tiny import tiny, write_data
 
 from ddp_repro import training
 from ddp_repro.config import ConfigError, override
+from ddp_repro.interop.weight_files import CheckpointError, save_weights
+from ddp_repro.models import build_model
 from ddp_repro.workbook import paths, provenance, runs, trainings, trajectories
 from ddp_repro.workbook.records import load_record
 from ddp_repro.workbook.runs import evaluate, run, run_table, train, trained_model
@@ -243,10 +245,35 @@ def test_training_starts_from_another_recipes_weights(output, data, calls, monke
 def test_weights_of_unknown_origin_are_not_replaced(data, tmp_path):
     weights = paths.run_folder(tmp_path, "mini", NAME) / "model.safetensors"
     weights.parent.mkdir(parents=True)
-    weights.write_bytes(b"mine")
+    save_weights(build_model(tiny(NAME, data).model), weights)
+    before = weights.read_bytes()
     with pytest.raises(ConfigError, match="unknown origin"):
         run(tiny(NAME, data), output=tmp_path, progress=False)
-    assert weights.read_bytes() == b"mine"
+    weights.write_bytes(b"mine")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        run(tiny(NAME, data), output=tmp_path, progress=False)
+    assert weights.read_bytes() == b"mine" != before
+
+
+def test_weights_trained_without_the_workbook_are_taken_over(output, data, folder, calls):
+    weights = (folder / "model.safetensors").read_bytes()
+    for name in ("training.json", "record.json"):
+        (folder / name).unlink()
+    record = run(tiny(NAME, data), output=output, progress=False)
+    assert calls == ["resume", "evaluate"]
+    assert (record.training.iterations, record.training.code_fingerprint) == (2, "unknown")
+    assert (folder / "model.safetensors").read_bytes() == weights
+    run(tiny(NAME, data), output=output, overwrite=True, progress=False)
+    assert calls == ["resume", "evaluate"]
+
+
+def test_settings_younger_than_a_record_have_their_default_there(output, data, folder, calls):
+    path = folder / "record.json"
+    values = json.loads(path.read_text())
+    del values["recipe"]["model"]["time_difference"]
+    path.write_text(json.dumps(values))
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == []
 
 
 def test_mini_data_is_written_once(monkeypatch, tmp_path):

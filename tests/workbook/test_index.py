@@ -1,0 +1,108 @@
+"""The index page: everything of a preset on one page that works from disk."""
+
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import pytest
+from workbook.fakes import make_record, make_trajectory, write_records
+
+from ddp_repro.config import ConfigError
+from ddp_repro.workbook import figures, tables
+from ddp_repro.workbook.index import write_index
+from ddp_repro.workbook.recipes import recipe
+from ddp_repro.workbook.records import RecordError
+from ddp_repro.workbook.rendering import save_table
+from ddp_repro.workbook.style import save_figure
+from ddp_repro.workbook.trajectories import load_trajectory
+
+
+class Links(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.tags, self.ids = [], set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        values = dict(attributes)
+        self.links += [values[name] for name in ("href", "src") if name in values]
+        if "id" in values:
+            assert values["id"] not in self.ids, "ids are unique"
+            self.ids.add(values["id"])
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    kinds = SimpleNamespace(modules=10**9)
+    counted = SimpleNamespace(parameters=10**6, map_decoder_parameters=10**6, macs=10**9, by_kind=kinds)
+    monkeypatch.setattr(tables, "_complexity", lambda *a: counted)
+    record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0], 3: [41.0, 43.0]})
+    write_records(tmp_path, record, make_record("ade20k_mini"))
+    mini = tmp_path / "mini"
+    make_trajectory(mini / "runs" / "cityscapes_mini" / "trajectory.npz")
+    trajectory = load_trajectory(mini / "runs" / "cityscapes_mini" / "trajectory.npz")
+    save_figure(figures.figure_3a(record), mini / "figures")
+    save_figure(figures.figure_3c(trajectory, record), mini / "figures")
+    save_table(tables.paper_table("table2", "mini", tmp_path), mini / "tables")
+    (mini / "notebooks").mkdir()
+    (mini / "notebooks" / "table2_cityscapes.html").write_text("<p>executed</p>")
+    return tmp_path
+
+
+def test_every_link_leads_somewhere(results):
+    path = write_index("mini", results)
+    page = Links(path.read_text())
+    files = [link for link in page.links if not link.startswith("#")]
+    assert len(files) >= 8
+    for link in files:
+        assert not link.startswith(("/", "http", "file:", ".."))
+        assert (path.parent / unquote(link)).is_file(), link
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+    assert not page.tags & {"script", "iframe", "link"}
+
+
+def test_shows_tables_figures_runs_and_provenance(results):
+    text = write_index("mini", results).read_text()
+    for expected in (
+        "42.0<small> ± 1.4</small>", "mIoU at 3 steps, 24 images", "trend only", "Table 2.", "Figure 3a.", "Figure 3c.",
+        "measured (mini: synthetic, 24 images)", "cityscapes val", "cccccccccccc",
+        "none of these numbers is comparable",
+        "runs/ade20k_mini/record.json", "notebooks/table2_cityscapes.html", "torch ",
+    ):  # fmt: skip
+        assert expected in text
+    assert str(results) not in text
+
+
+def test_printed_numbers_come_with_the_verdict(results):
+    write_records(results, make_record(settings=recipe("ade20k_swin_t", "paper"), images=2000, miou={3: [46.0]}))
+    text = write_index("paper", results).read_text()
+    assert "Against the printed numbers" in text
+    assert "<td>47.00</td><td>46.00</td><td>± 0.30</td><td>differs</td>" in text
+
+
+def test_nothing_run_yet(tmp_path):
+    text = write_index("camvid", tmp_path).read_text()
+    assert "No finished run yet" in text
+    assert "No figure yet" in text
+
+
+def test_unknown_preset(tmp_path):
+    with pytest.raises(ConfigError, match="no preset 'tiny'"):
+        write_index("tiny", tmp_path)
+
+
+def test_damaged_record_is_named_and_the_old_page_kept(results):
+    before = write_index("mini", results).read_text()
+    (results / "mini" / "runs" / "ade20k_mini" / "record.json").write_text("{}")
+    with pytest.raises(RecordError, match=r"ade20k_mini.record\.json"):
+        write_index("mini", results)
+    assert (results / "mini" / "index.html").read_text() == before
+
+
+def test_what_records_say_is_escaped(tmp_path):
+    record = make_record("ade20k_mini")
+    record.dataset.classes[0] = "<script>"
+    object.__setattr__(record.dataset, "split", "<script>alert()</script>")
+    write_records(tmp_path, record)
+    assert "<script>" not in write_index("mini", tmp_path).read_text()
