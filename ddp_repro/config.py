@@ -21,8 +21,9 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """DDP for segmentation (Sections 3.2 and 3.3), or its non-diffusion baseline."""
+    """DDP (Sections 3.2 and 3.3), or its non-diffusion baseline."""
 
+    task: Literal["segmentation", "depth"] = "segmentation"
     backbone: str = "swin_tiny_patch4_window7_224"  # a timm name
     window_size: int | None = None  # Swin only; None keeps the timm model's own
     drop_path_rate: float = 0.3
@@ -35,10 +36,13 @@ class ModelConfig:
     diffusion: bool = True  # False: the "Non-diffusion Baseline" row of Table 1
     encoding: Literal["embedding", "onehot", "analog_bits"] = "embedding"  # Table 5a
     scale: float = 0.01  # Table 5b
-    schedule: Literal["cosine", "linear"] = "cosine"  # Table 5c
+    schedule: Literal["cosine", "linear", "gamma"] = "cosine"  # Table 5c; gamma: depth
     sampler: Literal["ddim", "ddpm"] = "ddim"
     time_difference: int = 1  # td of the asymmetric time intervals
     average_steps: bool = False  # mean softmax over steps: official for ADE20K, not for Cityscapes
+    time_conditioned: bool = True  # False: the released depth decoder, which ignores the time
+    min_depth: float = 1e-3  # metres; depth only
+    max_depth: float = 80.0  # metres; depth only
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,3 +59,11 @@ def fill(model: nn.Module, official_shapes: dict[str, list[int]]) -> None:
     own = model.state_dict()
     for key, shape in official_shapes.items():
         own[rename(key)].copy_(_layout(key, tensor(key, tuple(shape))))
+
+
+def depths(tag: str, shape: tuple[int, ...], max_depth: float, p_invalid: float = 0.5) -> Tensor:
+    """Uniform depths below ``max_depth`` metres, with a share of pixels without measurement (0)."""
+    generator = _generator(tag)
+    values = generator.random(shape) * max_depth
+    values[generator.random(shape) < p_invalid] = 0.0
+    return torch.from_numpy(values.astype(np.float32))

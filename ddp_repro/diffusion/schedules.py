@@ -45,7 +45,16 @@ class NoiseSchedule:
         return torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt()
 
 
+class GammaSchedule(NoiseSchedule):
+    """The cosine schedule as the released depth code writes it: signal power gamma(t) = cos², without a clamp."""
+
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        gamma = torch.cos((t + OFFSET_START) / (1 + OFFSET_SCALE) * math.pi / 2) ** 2
+        return gamma.sqrt(), (1 - gamma).sqrt()
+
+
 SCHEDULES = {
     "cosine": NoiseSchedule("cosine", cosine_log_snr),
     "linear": NoiseSchedule("linear", linear_log_snr),
+    "gamma": GammaSchedule("gamma", cosine_log_snr),
 }

@@ -168,7 +168,7 @@ def sampling_runs(
     features = model.encode_image(image.views[0][None].to(model_device(model)))
     if not model.config.diffusion:
         logits = model.sample(features=features)
-        yield Trajectory(output=logits, logits=logits[None], maps=logits.new_empty(0))
+        yield Trajectory(output=logits, decoded=logits[None], maps=logits.new_empty(0))
         return
     for sample in range(noise_samples):
         generator = [image_generator(seed + sample, image.id)]

@@ -138,7 +138,9 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
                 f"{source}/{name}",
             )  # fmt: skip
 
-        model = cls(from_dict(ModelConfig, _read_json(file(constants.CONFIG_NAME))))
+        from ddp_repro.models import build_model  # here: the models inherit from this file
+
+        model = build_model(from_dict(ModelConfig, _read_json(file(constants.CONFIG_NAME))))
         load_checkpoint(model, file(constants.SAFETENSORS_SINGLE_FILE))
         return model.eval()
 

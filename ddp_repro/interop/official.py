@@ -1,17 +1,18 @@
 """The authors' checkpoint names and layouts, translated to ours.
 
-Names of the released segmentation models (mmsegmentation style) on the left, ours on the right; a checkpoint is
+Names of the released models (mmsegmentation style) on the left, ours on the right; a checkpoint is
 official when it has keys that only the left side knows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 
 from torch import Tensor
 
-from ddp_repro.models.segmentation import DDP, Baseline
+from ddp_repro.models import DDP, Baseline
 
 # Integer tables that timm's Swin recomputes.
 IGNORED = re.compile(r"backbone\..*\.relative_position_index$")
@@ -54,6 +55,9 @@ RULES: list[tuple[str, str]] = [
     (r"time_mlp\.0\.weights$", r"time_embedding.frequencies"),
     (r"time_mlp\.1\.", r"time_embedding.layers.0."),
     (r"time_mlp\.3\.", r"time_embedding.layers.2."),
+    # depth
+    (r"decode_head\.conv_depth\.", r"decoder.depth_convolution."),
+    (r"down\.conv\.", r"fusion."),
     # auxiliary head
     (r"auxiliary_head\.convs\.0\.conv\.", r"auxiliary_head.0."),
     (r"auxiliary_head\.convs\.0\.bn\.", r"auxiliary_head.1."),
@@ -85,6 +89,8 @@ def translate(state_dict: dict[str, Tensor], model: DDP | Baseline) -> tuple[dic
     A Swin model whose attention window differs from that of the weights is given theirs (the released ADE20K Swin-B
     configuration says 12, the paper's cost says 7).
 
+    The released depth decoder ignores the time: its checkpoints have a time embedding that nothing reads.
+
     Args:
         state_dict: official tensors.
         model: the model that will load them.
@@ -93,7 +99,8 @@ def translate(state_dict: dict[str, Tensor], model: DDP | Baseline) -> tuple[dic
         our tensors (a key without a counterpart keeps its own name, so that strict loading reports it), and the keys
         that are rightly not loaded.
     """
-    ignored = [key for key in state_dict if IGNORED.match(key)]
+    timed = model.config.time_conditioned
+    ignored = [key for key in state_dict if IGNORED.match(key) or (not timed and key.startswith("time_mlp."))]
     translated = {}
     for key, value in state_dict.items():
         if key not in ignored:
@@ -103,7 +110,7 @@ def translate(state_dict: dict[str, Tensor], model: DDP | Baseline) -> tuple[dic
 
 
 def _layout(key: str, value: Tensor) -> Tensor:
-    if key in ("decode_head.conv_seg.weight", "transform.conv.weight") and value.dim() == 4:
+    if key in ("decode_head.conv_seg.weight", "transform.conv.weight", "down.conv.weight") and value.dim() == 4:
         return value.flatten(1)  # 1x1 convolution -> linear layer
     if _SWIN_DOWNSAMPLE.match(key) and value.shape[-1] % 4 == 0:
         # official: channel, row, column of the 2x2 patch; timm: column, row, channel
@@ -119,3 +126,4 @@ def _match_window(state_dict: dict[str, Tensor], model: DDP | Baseline) -> None:
     window = (round(len(tables[0]) ** 0.5) + 1) // 2  # the table has (2·window - 1)² rows
     if window != model.backbone.window_size and (2 * window - 1) ** 2 == len(tables[0]):
         model.backbone.set_window_size(window)
+        model.config = dataclasses.replace(model.config, window_size=window)

@@ -1,6 +1,25 @@
 """The models: timm backbones, neck, deformable attention, map decoder, and DDP itself."""
 
+from ddp_repro.config import ModelConfig
 from ddp_repro.models.backbones import load_backbone_weights
-from ddp_repro.models.segmentation import DDP, Baseline, Trajectory, build_model
+from ddp_repro.models.ddp import DDP, Baseline, ImageModel, Trajectory
+from ddp_repro.models.depth import DepthBaseline, DepthDDP
+from ddp_repro.models.segmentation import SegmentationBaseline, SegmentationDDP
 
-__all__ = ["DDP", "Baseline", "Trajectory", "build_model", "load_backbone_weights"]
+__all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "build_model", "load_backbone_weights"]
+
+_MODELS: dict[tuple[str, bool], type[ImageModel]] = {
+    ("segmentation", True): SegmentationDDP,
+    ("segmentation", False): SegmentationBaseline,
+    ("depth", True): DepthDDP,
+    ("depth", False): DepthBaseline,
+}
+
+
+def build_model(config: ModelConfig) -> DDP | Baseline:
+    """The model that ``config`` describes, with initial weights (backbone: from scratch).
+
+    Raises:
+        ValueError: an impossible combination of settings.
+    """
+    return _MODELS[config.task, config.diffusion](config)

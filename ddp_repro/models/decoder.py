@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.config import ModelConfig
 from ddp_repro.models.deformable_attention import DeformableAttention, Shape
 
 
@@ -66,34 +68,72 @@ class DecoderLayer(nn.Module):
 
 
 class MapDecoder(nn.Module):
-    """L layers over the fused map, then a linear classifier.
+    """L layers over the fused map; a task reads the prediction off the tokens (:meth:`read_out`).
 
     Args:
-        outputs: channels of the prediction (K classes).
         time_channels: width of the time embedding; 0 for a decoder without time.
     """
 
     def __init__(
-        self,
-        channels: int,
-        outputs: int,
-        layers: int,
-        heads: int,
-        points: int,
-        feedforward_channels: int,
-        time_channels: int,
+        self, channels: int, layers: int, heads: int, points: int, feedforward_channels: int, time_channels: int
     ) -> None:
         super().__init__()
         self.channels = channels
         self.layers = nn.ModuleList(
             DecoderLayer(channels, heads, points, feedforward_channels, time_channels) for _ in range(layers)
         )
-        self.classifier = nn.Linear(channels, outputs)
+
+    def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
+        """Tokens (B, h·w, D) -> prediction (B, C, h, w)."""
+        raise NotImplementedError
 
     def forward(self, tokens: Tensor, shape: Shape, time: Tensor | None = None) -> Tensor:
-        """Fused tokens (B, h·w, D) of an h×w map, time embedding (B, 4·D) -> prediction (B, K, h, w)."""
+        """Fused tokens (B, h·w, D) of an h×w map, time embedding (B, 4·D) -> prediction (B, C, h, w)."""
         position = position_encoding(shape, self.channels, tokens.device).to(tokens.dtype)
         centres = pixel_centres(shape, tokens.device)
         for layer in self.layers:
             tokens = layer(tokens, position, centres, shape, time)
+        return self.read_out(tokens, shape)
+
+    @classmethod
+    def of(cls, config: ModelConfig, time_channels: int | None = None) -> Self:
+        """The decoder that ``config`` describes; ``time_channels`` = 0 leaves the time out."""
+        if time_channels is None:
+            time_channels = 4 * config.channels if config.time_conditioned else 0
+        trunk = (config.channels, config.layers, config.heads, config.points, config.feedforward_channels)
+        return cls._build(config, *trunk, time_channels)
+
+    @classmethod
+    def _build(cls, config: ModelConfig, *trunk: int) -> Self:
+        raise NotImplementedError
+
+
+class LabelDecoder(MapDecoder):
+    """Reads class logits by a linear classifier."""
+
+    def __init__(self, num_classes: int, channels: int, *trunk: int) -> None:
+        super().__init__(channels, *trunk)
+        self.classifier = nn.Linear(channels, num_classes)
+
+    def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
         return self.classifier(tokens).transpose(1, 2).unflatten(-1, shape)
+
+    @classmethod
+    def _build(cls, config: ModelConfig, *trunk: int) -> Self:
+        return cls(config.num_classes, *trunk)
+
+
+class DepthDecoder(MapDecoder):
+    """Reads depth by a 3×3 convolution and a ReLU; bounded below, not above."""
+
+    def __init__(self, min_depth: float, channels: int, *trunk: int) -> None:
+        super().__init__(channels, *trunk)
+        self.min_depth = min_depth
+        self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
+        return self.depth_convolution(tokens.transpose(1, 2).unflatten(-1, shape)).relu() + self.min_depth
+
+    @classmethod
+    def _build(cls, config: ModelConfig, *trunk: int) -> Self:
+        return cls(config.min_depth, *trunk)

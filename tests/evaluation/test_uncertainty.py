@@ -36,9 +36,9 @@ def by_hand(model, dataset, steps, samples, seed):
             for j in range(samples)
         ]
         valid = item["label"] != 255
-        means = torch.stack([run.logits.softmax(2).mean(0)[0] for run in runs])  # (N, K, h, w)
+        means = torch.stack([run.decoded.softmax(2).mean(0)[0] for run in runs])  # (N, K, h, w)
         votes = F.one_hot(means.argmax(1), 3).sum(0).max(-1).values
-        first = runs[0].logits.argmax(2)[:, 0]
+        first = runs[0].decoded.argmax(2)[:, 0]
         maps = {
             "change_count": (first[1:] != first[:-1]).float().mean(0),
             "entropy": -(means[0] * means[0].log()).sum(0) / math.log(3),

@@ -41,7 +41,7 @@ def test_sampling_equals_the_published_formulation(encoding: str, schedule: str,
     noise = torch.randn(2, *model.noise_shape(model.encode_image(images)))
     expected = published_sampling(model, images, noise, steps=4)
     ours = model.sample(images, steps=4, noise=noise, return_trajectory=True)
-    torch.testing.assert_close(ours.logits, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.decoded, torch.stack(expected), atol=1e-5, rtol=1e-5)
     average = model.sample(images, steps=4, noise=noise, average_steps=True)
     torch.testing.assert_close(average, torch.stack(expected).softmax(2).mean(0), atol=1e-5, rtol=1e-5)
 
@@ -102,8 +102,8 @@ def test_loss_counts_ignored_pixels_in_its_mean() -> None:
     # with fixed logits the two halves' losses would add up; with one step of feedback excluded they do
     features = model.encode_image(batch["image"])
     logits = model.decode(features, noise, t)
-    parts = [model.losses(logits, features, label)["loss"] for label in (lower, upper)]
-    torch.testing.assert_close(sum(parts), model.losses(logits, features, batch["label"])["loss"])
+    parts = [model.losses(logits, features, {"label": label})["loss"] for label in (lower, upper)]
+    torch.testing.assert_close(sum(parts), model.losses(logits, features, batch)["loss"])
 
 
 def test_self_aligned_training_never_sees_the_true_map() -> None:
