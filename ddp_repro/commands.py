@@ -107,7 +107,7 @@ def predict(images: list[str], recipe: str | None, checkpoint: str | None, steps
         raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
     spec = dataset_spec(chosen.data.dataset, resolve(chosen.data.root))
     model = build_model(chosen.model)
-    load_checkpoint(model, official_checkpoint(chosen.name) if weights == "official" else weights)
+    _say(str(load_checkpoint(model, official_checkpoint(chosen.name) if weights == "official" else weights)))
     model = model.to(_device()).eval()
     for image in tqdm(images, unit="image", disable=len(images) == 1):
         prediction = predict_one(model, image, steps, image_scale=chosen.data.image_scale)
@@ -120,7 +120,7 @@ def convert(source: str, destination: str, recipe: str) -> None:
     from ddp_repro.interop.convert import convert as convert_checkpoint
 
     report = convert_checkpoint(source, destination, named_recipe(recipe))
-    print(f"{destination}: {len(report.used)} tensors of {report.origin} weights")
+    print(f"{destination}: {report}")
 
 
 def doctor(as_json: bool) -> int:

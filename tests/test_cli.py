@@ -141,7 +141,7 @@ def test_convert_writes_weights_that_name_their_recipe(tmp_path, capsys):
     source, destination = tmp_path / "w" / "source.safetensors", tmp_path / "converted.safetensors"
     save_untrained(recipe("ade20k_mini"), source)
     assert cli.main(["convert", str(source), str(destination), "--recipe", "ade20k_mini"]) == 0
-    assert "tensors of ddp_repro weights" in capsys.readouterr().out
+    assert "ddp_repro checkpoint: used" in capsys.readouterr().out
     with safe_open(destination, "pt") as file:
         assert '"name": "ade20k_mini"' in file.metadata()["recipe"]
     assert "source.safetensors" in error_of(capsys, "convert", str(source), "x", "--recipe", "cityscapes_mini")

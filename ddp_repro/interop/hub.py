@@ -104,6 +104,11 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
     For modules built as ``cls(config: ModelConfig)``.  Unlike the plain mixin it is strict in both files.
     """
 
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> Self:
+        """The module that ``config`` describes, with initial weights."""
+        return cls(config)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         save_weights(self, save_directory / constants.SAFETENSORS_SINGLE_FILE)
 
@@ -138,9 +143,7 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
                 f"{source}/{name}",
             )  # fmt: skip
 
-        from ddp_repro.models import build_model  # here: the models inherit from this file
-
-        model = build_model(from_dict(ModelConfig, _read_json(file(constants.CONFIG_NAME))))
+        model = cls.from_config(from_dict(ModelConfig, _read_json(file(constants.CONFIG_NAME))))
         load_checkpoint(model, file(constants.SAFETENSORS_SINGLE_FILE))
         return model.eval()
 

@@ -68,6 +68,13 @@ class ImageModel(PretrainedMixin, nn.Module):
         initialize_neck(self.neck)
         initialize_decoder(self.decoder)
 
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> ImageModel:
+        """As :func:`ddp_repro.models.build_model`, so that ``DDP.from_pretrained`` finds the task by itself."""
+        from ddp_repro.models import build_model  # which imports this file
+
+        return build_model(config)
+
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean of the image normalisation, RGB on the 0..255 scale."""
