@@ -41,6 +41,7 @@ from ddp_repro.workbook.trainings import (
     train_in,
     workplace,
 )
+from ddp_repro.workbook.variants import split_seed
 from ddp_repro.workbook.verdicts import compare, overall
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
@@ -102,23 +103,22 @@ def run_table(
 
     Args:
         table: e.g. ``table1``.
-        rows: names of the recipes to run; all by default.
+        rows: names of the recipes to run, also with a training seed (``<name>-seed1``); all by default.
         overrides: changes to each of them, e.g. ``["train.iterations=20"]``.
         checkpoint: None trains; ``official`` evaluates the authors' weights, of those recipes that have some.
 
     Raises:
         ConfigError: no such recipe in this table, or as :func:`run`.
     """
-    recipes = {name: named_recipe(name, preset) for name in recipe_names(preset)}
-    names = [name for name, each in recipes.items() if each.table == table]
-    if unknown := [name for name in rows if name not in names]:
+    names = [name for name in recipe_names(preset) if named_recipe(name, preset).table == table]
+    if unknown := [name for name in rows if split_seed(name)[0] not in names]:
         raise ConfigError(f"{table} has no recipe {unknown[0]!r} under {preset}; it has: {', '.join(names) or 'none'}")
     made = []
     for name in rows or names:
         if checkpoint == "official" and name not in OFFICIAL_FILES:
             say(f"{name}: the authors published no weights; not run")
             continue
-        changed = override(recipes[name], parse_overrides(list(overrides)))
+        changed = override(named_recipe(name, preset), parse_overrides(list(overrides)))
         made.append(run(changed, checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress))
     return made
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ddp_repro.config import ModelConfig, Recipe, override
+from ddp_repro.config import ModelConfig, Recipe
 from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
 from ddp_repro.workbook.recipes import recipe, recipe_names
 from ddp_repro.workbook.records import Record, find_records, spread
+from ddp_repro.workbook.variants import ablation
 
 if TYPE_CHECKING:
     from ddp_repro.evaluation.complexity import Complexity
@@ -80,8 +81,9 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     own = [recipe(n, preset) for n in recipe_names(preset)]
     records = {r.run: r for r in find_records(preset, output)}
     rows = [_printed_row(row, printed, known) for row in printed.rows]
+    beside_print = {row.recipe.name for row in rows if row.recipe}
     for extra in own:
-        if extra.table == name and not any(row.recipe == extra.name for row in printed.rows):
+        if extra.table == name and extra.name not in beside_print:
             rows += _own_rows(extra, records.get(extra.name), printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
     title = measured_title(preset, printed.dataset, used)
@@ -92,15 +94,17 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     return Table(name, f"{printed.title}. {printed.caption}", _frame(columns), provenance_frame(used), notes)
 
 
-def measured_table(preset: str, output: str | Path = "results") -> Table:
-    """Every run of a preset at every number of steps, without any printed number (the table of ``camvid``)."""
-    records = find_records(preset, output)
+def measured_table(preset: str, output: str | Path = "results", table: str | None = None) -> Table:
+    """Every run of a preset, or of one ``table`` of it, at every number of steps, without printed numbers."""
+    records = [r for r in find_records(preset, output) if table in (None, r.recipe["table"])]
     rows: list[dict[tuple[str, str], str]] = []
     for record in sorted(records, key=lambda r: not r.name.endswith("_baseline")):
         rows += [_measured_row(record, steps) for steps in record.steps]
     cells = {key: [row.get(key, NOT_RUN) for row in rows] for key in dict.fromkeys(k for row in rows for k in row)}
-    title = f"Runs of the {preset} preset"
-    return Table(f"{preset}_runs", title, _frame(cells), provenance_frame(records), _general_notes(records, preset))
+    title = f"Runs of the {preset} preset" + (f", {table}" if table not in (None, preset) else "")
+    return Table(
+        table or f"{preset}_runs", title, _frame(cells), provenance_frame(records), _general_notes(records, preset)
+    )
 
 
 def provenance_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -115,7 +119,9 @@ def _frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
 
 def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
     labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
-    ours = override(recipe(row.recipe, "paper"), row.overrides) if row.recipe in known else None
+    ours = recipe(row.recipe, "paper") if row.recipe in known else None
+    for field, value in row.overrides.items() if ours else ():
+        ours = ablation(ours, field, value)
     return _Row(labels, row, ours, row.steps or (1 if ours else None))
 
 
@@ -125,7 +131,9 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
     for steps in record.steps if record else own.evaluation.steps:
         method = f"DDP (step {steps})" if own.model.diffusion else "Non-diffusion Baseline"
         where = "not in the paper" if own.preset == "paper" else own.preset
-        labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"{method}, {where}"}
+        varied = own.row.partition(", ")[2]  # what an ablation changes
+        label = ", ".join(filter(None, (method, where, varied)))
+        labels = dict.fromkeys(printed.headers, NOTHING) | {"method": label}
         if "backbone" in labels:
             labels["backbone"] = own.model.backbone.partition(".")[0]
         rows.append(_Row(labels, None, own, steps))
@@ -181,8 +189,6 @@ def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -
     if row.recipe is None:
         return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
     record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
-    if row.paper and row.paper.overrides:
-        record = None  # an ablation's run is not the recipe's
     values = record.values(row.steps or 1, "macc" if column.key == "macc" else "miou") if record else []
     return _mean_std(values, column.decimals)
 

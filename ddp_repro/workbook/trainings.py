@@ -209,7 +209,7 @@ def _training_settings(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_recipe_name(start: str | None) -> bool:
-    return start is not None and not Path(start).suffix
+    return start is not None and "/" not in start and Path(start).suffix not in (".safetensors", ".pth", ".pt")
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -104,6 +104,8 @@ def test_ablations_count_their_own_decoder_and_borrow_no_score(tmp_path):
     table = paper_table("table5d", "paper", tmp_path)
     assert list(column(table, "#Param", "counted live")) == ["1.00", "2.00", "4.00", "6.00", "12.0"]
     assert list(column(table, "mIoU", "measured")) == ["not run"] * 3 + ["47.0", "not run"]
+    write_records(tmp_path, make_record("ade20k_swin_t_layers_12", images=2000, miou={3: [46.0]}))
+    assert column(paper_table("table5d", "paper", tmp_path), "mIoU", "measured")[4] == "46.0"
 
 
 def test_provenance_names_run_data_seeds_and_checkpoint(tmp_path):
@@ -127,6 +129,9 @@ def test_camvid_table_lists_baseline_then_steps(tmp_path):
     assert measured.name[1] == "measured (camvid: CamVid test, 233 images)"
     assert measured[0] == "55.50"
     assert measured[3] == "24.00 ± 1.00"
+    write_records(tmp_path, make_record("camvid_small", images=233))
+    assert len(measured_table("camvid", tmp_path).frame) == 8
+    assert len(measured_table("camvid", tmp_path, "camvid").frame) == 6
 
 
 def test_table_without_runs_is_empty_but_renders(tmp_path):
