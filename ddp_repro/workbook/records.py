@@ -16,13 +16,14 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ddp_repro.config import Recipe, from_dict
 from ddp_repro.workbook.paths import resolve
 from ddp_repro.workbook.provenance import Code, Environment
 
 SCHEMA = 1
+T = TypeVar("T")
 Verdict = Literal["reproduced", "differs", "trend only", "not run"]
 
 
@@ -170,15 +171,25 @@ def load_record(path: Path) -> Record:
         RecordError: not JSON, another schema, or a missing, unknown or mistyped field; names the file and the field.
         FileNotFoundError: there is no such file.
     """
+    return read_dataclass(Record, path, SCHEMA)
+
+
+def read_dataclass(kind: type[T], path: Path, schema: int) -> T:
+    """Read a JSON file into a dataclass, checking every field; a derived ``summary`` in it is left out.
+
+    Raises:
+        RecordError: as :func:`load_record`.
+        FileNotFoundError: there is no such file.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RecordError(f"{path} is not a JSON file ({error}); delete it and run again") from None
-    if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
-        raise RecordError(f"{path}: field 'schema' is not {SCHEMA}; written by another version, run again")
+    if not isinstance(values, dict) or values.pop("schema", None) != schema:
+        raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
     try:
-        return _build(Record, values, "")
+        return _build(kind, values, "")
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from None
 
