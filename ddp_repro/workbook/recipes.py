@@ -230,16 +230,6 @@ def recipe(name: str, preset: str | None = None) -> Recipe:
 
 
 def _registry(preset: str) -> dict[str, Recipe]:
-    if preset not in def main_model(preset: str) -> str:
-    """The recipe that Figures 3 to 5 and the claims about sampling are shown with.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    _registry(preset)
-    return {"mini": "cityscapes_mini", "camvid": "camvid_lite0", "paper": "cityscapes_convnext_t"}[preset]
-
-
-_REGISTRIES:
+    if preset not in _REGISTRIES:
         raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
     return _REGISTRIES[preset]()
