@@ -69,7 +69,7 @@ def reproduce(
     names: list[str],
     *,
     notebooks: Path,
-    output: str = "results",
+    output: str | Path = "results",
     parameters: dict[str, str] | None = None,
     jobs: int = 1,
     overwrite: bool = False,
@@ -229,9 +229,9 @@ def _words(parameters: dict[str, Any]) -> str:
 
 
 def _job(
-    notebook: Notebook, preset: str, output: str, values: dict[str, Any], overwrite: bool, show_output: bool
+    notebook: Notebook, preset: str, output: str | Path, values: dict[str, Any], overwrite: bool, show_output: bool
 ) -> Job:
-    ours = {"preset": preset, "output": output, "overwrite": overwrite}
+    ours = {"preset": preset, "output": str(output), "overwrite": overwrite}
     internal = {name: notebook.parameter(name).check(ours[name]) for name in ours if name in notebook.parameters}
     folder = resolve(output) / preset
     return Job(

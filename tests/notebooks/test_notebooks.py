@@ -83,10 +83,10 @@ def place(tmp_path_factory):
     return root
 
 
-def reproduce_tiny(place, name, dataset, **parameters):
+def reproduce_tiny(place, name, dataset):
     words = [*OVERRIDES, f"data.root={place / 'data' / dataset}"]
-    typed = {"overrides": repr(words)} | parameters
-    (outcome,) = reproduce("mini", [name], notebooks=FOLDER, results=place / "results", parameters=typed)
+    parameters = {"overrides": repr(words)}
+    (outcome,) = reproduce("mini", [name], notebooks=FOLDER, output=place / "results", parameters=parameters)
     return outcome
 
 
@@ -110,13 +110,13 @@ def test_runs_through_the_runner(place, name, dataset, runs):
 
 @pytest.mark.slow
 def test_finished_notebook_is_skipped_and_other_settings_refused(place):
-    name, options = "figure3_properties", {"model_name": "cityscapes_mini"}
-    assert reproduce_tiny(place, name, "cityscapes", **options).state in ("done", "skipped")
-    assert reproduce_tiny(place, name, "cityscapes", **options).state == "skipped"
+    name = "figure3_properties"
+    assert reproduce_tiny(place, name, "cityscapes").state in ("done", "skipped")
+    assert reproduce_tiny(place, name, "cityscapes").state == "skipped"
     copy = shutil.copytree(place / "results", place / "other")
     (copy / "mini" / "notebooks" / f"{name}.json").unlink()
     words = [*OVERRIDES, f"data.root={place / 'data' / 'cityscapes'}", "train.learning_rate=0.5"]
-    (outcome,) = reproduce("mini", [name], notebooks=FOLDER, results=copy, parameters={"overrides": repr(words)})
+    (outcome,) = reproduce("mini", [name], notebooks=FOLDER, output=copy, parameters={"overrides": repr(words)})
     assert outcome.state == "failed"
     assert "train.learning_rate was 0.001, is 0.5" in outcome.message
 
@@ -124,7 +124,7 @@ def test_finished_notebook_is_skipped_and_other_settings_refused(place):
 @pytest.mark.slow
 def test_unknown_override_fails_by_name(place):
     (outcome,) = reproduce(
-        "mini", ["00_quickstart"], notebooks=FOLDER, results=place / "unknown",
+        "mini", ["00_quickstart"], notebooks=FOLDER, output=place / "unknown",
         parameters={"overrides": "['train.iteration=3']"},
     )  # fmt: skip
     assert outcome.state == "failed"
