@@ -95,14 +95,14 @@ def mini(dataset: str) -> Recipe:
         backbone="resnet10t", drop_path_rate=0.0, channels=64, layers=3, heads=4, feedforward_channels=128,
         num_classes={"ade20k": 150, "cityscapes": 19}[dataset], average_steps=dataset == "ade20k",
     )  # fmt: skip
-    shape = {"ade20k": ((192, 128), (96, 96)), "cityscapes": ((256, 128), (96, 128))}[dataset]
+    shape = {"ade20k": ((192, 128), (80, 96)), "cityscapes": ((256, 128), (96, 128))}[dataset]
     splits = {"ade20k": ("training", "validation"), "cityscapes": ("train", "val")}[dataset]
     data = DataConfig(
         dataset=dataset, root=f"data/mini/{dataset}", train_split=splits[0], eval_split=splits[1],
         image_scale=shape[0], crop_size=shape[1],
     )  # fmt: skip
     train = TrainConfig(
-        iterations=300, batch_size=8, device_batch_size=8, learning_rate=1e-3, warmup_iterations=30,
+        iterations=300, batch_size=6, device_batch_size=6, learning_rate=1e-3, warmup_iterations=30,
         clip_norm=1.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=100, validate_every=0,
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
