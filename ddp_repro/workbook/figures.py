@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddp_repro.workbook.panels import IGNORE, class_legend, colour_bar, colours, enlarged, row_label, show
 from ddp_repro.workbook.paper import load_table
 from ddp_repro.workbook.records import Record, spread
 from ddp_repro.workbook.style import BLACK, BLUE, GREY, ORANGE, SEQUENTIAL, TEXT_WIDTH, Figure, paper_style
@@ -18,16 +19,12 @@ from ddp_repro.workbook.trajectories import SavedTrajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as MatplotlibFigure
-    from matplotlib.image import AxesImage
 
     from ddp_repro.data import SegmentationDataset
     from ddp_repro.evaluation.predict import Prediction
     from ddp_repro.workbook.paper import PaperRow
 
 SHOWN_STEPS = (1, 2, 3, 5, 10)
-_IGNORE = 255
-_IGNORE_COLOUR = (235, 235, 235)
 
 
 def figure_3a(record: Record, baseline: Record | None = None) -> Figure:
@@ -73,15 +70,15 @@ def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
         panel = TEXT_WIDTH / columns
         size = (TEXT_WIDTH, 2 * panel * height / width + 0.75)
         drawing, axes = plt.subplots(2, columns, figsize=size, layout="constrained", squeeze=False)
-        _show(axes[0, 0], trajectory.image, "image")
-        _show(axes[1, 0], _colours(trajectory.label, trajectory), "ground truth", below=True)
+        show(axes[0, 0], trajectory.image, "image")
+        show(axes[1, 0], colours(trajectory.label, trajectory), "ground truth", below=True)
         for column, step in enumerate(steps, start=1):
-            _show(axes[0, column], _enlarged(trajectory.maps[step - 1], (height, width)), f"step {step}")
-            _show(axes[1, column], _enlarged(_colours(trajectory.predictions[step - 1], trajectory), (height, width)))
-        _row_label(axes[0, 1], "noisy map")
-        _row_label(axes[1, 1], "prediction")
+            show(axes[0, column], enlarged(trajectory.maps[step - 1], (height, width)), f"step {step}")
+            show(axes[1, column], enlarged(colours(trajectory.predictions[step - 1], trajectory), (height, width)))
+        row_label(axes[0, 1], "noisy map")
+        row_label(axes[1, 1], "prediction")
         seen = np.concatenate([trajectory.label.ravel(), trajectory.predictions[-1].ravel()])
-        _class_legend(drawing, seen, trajectory.class_names, trajectory.palette)
+        class_legend(drawing, seen, trajectory.class_names, trajectory.palette)
         plt.close(drawing)
     caption = (
         f"The noisy map before a step (first three principal components as RGB) and the prediction after it, "
@@ -97,18 +94,18 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
     from matplotlib.colors import ListedColormap
 
     height, width = trajectory.image.shape[:2]
-    last = _enlarged(trajectory.predictions[-1], (height, width))
-    uncertainty = _enlarged(trajectory.uncertainty, (height, width))
-    errors = np.where(trajectory.label == _IGNORE, np.nan, last != trajectory.label)
+    last = enlarged(trajectory.predictions[-1], (height, width))
+    uncertainty = enlarged(trajectory.uncertainty, (height, width))
+    errors = np.where(trajectory.label == IGNORE, np.nan, last != trajectory.label)
     with paper_style():
         size = (TEXT_WIDTH, (TEXT_WIDTH - 0.6) / 4 * height / width + 0.42)
         drawing, axes = plt.subplots(1, 4, figsize=size, layout="constrained")
-        _show(axes[0], trajectory.image, "image")
-        _show(axes[1], _colours(last, trajectory), "prediction")
-        _show(axes[2], errors, "errors", cmap=ListedColormap(["#F4F4F4", BLACK]), vmin=0, vmax=1)
-        shown = _show(axes[3], uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0, vmax=max(uncertainty.max(), 1e-6))
+        show(axes[0], trajectory.image, "image")
+        show(axes[1], colours(last, trajectory), "prediction")
+        show(axes[2], errors, "errors", cmap=ListedColormap(["#F4F4F4", BLACK]), vmin=0, vmax=1)
+        shown = show(axes[3], uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0, vmax=max(uncertainty.max(), 1e-6))
         axes[2].set_facecolor("#BDBDBD")  # ignored pixels
-        _colour_bar(drawing, axes[3], shown, "label changes\n(fraction of steps)")
+        colour_bar(drawing, axes[3], shown, "label changes\n(fraction of steps)")
         axes[2].text(
             0.5, -0.06, "black: wrong, grey: ignored", transform=axes[2].transAxes, ha="center", va="top", size=6.5
         )
@@ -127,15 +124,15 @@ def figure_prediction(picture: np.ndarray, prediction: Prediction, dataset: Segm
     import matplotlib.pyplot as plt
 
     height, width = picture.shape[:2]
-    colours = np.asarray(dataset.palette, dtype=np.uint8)[prediction.labels]
+    painted = np.asarray(dataset.palette, dtype=np.uint8)[prediction.labels]
     with paper_style():
         size = (TEXT_WIDTH, (TEXT_WIDTH - 0.6) / 3 * height / width + 0.42)
         drawing, axes = plt.subplots(1, 3, figsize=size, layout="constrained")
-        _show(axes[0], picture, "picture")
-        _show(axes[1], (0.35 * picture + 0.65 * colours).astype(np.uint8), "classes")
-        shown = _show(axes[2], prediction.uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0)
-        _colour_bar(drawing, axes[2], shown, prediction.uncertainty_score.replace("_", " "))
-        _class_legend(drawing, prediction.labels, dataset.class_names, np.asarray(dataset.palette))
+        show(axes[0], picture, "picture")
+        show(axes[1], (0.35 * picture + 0.65 * painted).astype(np.uint8), "classes")
+        shown = show(axes[2], prediction.uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0)
+        colour_bar(drawing, axes[2], shown, prediction.uncertainty_score.replace("_", " "))
+        class_legend(drawing, prediction.labels, dataset.class_names, np.asarray(dataset.palette))
         plt.close(drawing)
     caption = "A picture, the most likely class of every pixel, and how uncertain the model is of it."
     return Figure("quickstart", "A prediction and its uncertainty", caption, (run,), drawing)
@@ -179,58 +176,6 @@ def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, object]
     points = [(row.steps, row.values["miou"]) for row in rows]
     defaults: dict[str, object] = {"linestyle": "none", "fillstyle": "none", "markeredgewidth": 1.0}
     axes.plot(*zip(*points, strict=True), label=label, **(defaults | style))
-
-
-# -- pictures ----------------------------------------------------------------------------------------------------------
-
-
-def _show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: object) -> AxesImage:
-    shown = axes.imshow(picture, **options)
-    if title and below:
-        axes.set_xlabel(title, labelpad=3)
-    elif title:
-        axes.set_title(title, pad=3)
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, linewidth=0.4, color="#999999")
-    return shown
-
-
-def _colour_bar(drawing: MatplotlibFigure, axes: Axes, shown: AxesImage, label: str) -> None:
-    """A colour bar exactly as high as its picture."""
-    bar = drawing.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
-    bar.set_label(label, size=6.5)
-    bar.outline.set_visible(False)
-
-
-def _row_label(axes: Axes, text: str) -> None:
-    axes.set_ylabel(text, labelpad=3)
-
-
-def _colours(labels: np.ndarray, trajectory: SavedTrajectory) -> np.ndarray:
-    """Class indices (h, w) -> the dataset's colours (h, w, 3); ignored pixels light grey."""
-    table = np.full((256, 3), _IGNORE_COLOUR, dtype=np.uint8)
-    table[: len(trajectory.palette)] = trajectory.palette
-    return table[labels]
-
-
-def _enlarged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest neighbour, so that no colour appears that is no class."""
-    rows = np.arange(size[0]) * picture.shape[0] // size[0]
-    columns = np.arange(size[1]) * picture.shape[1] // size[1]
-    return picture[rows[:, None], columns]
-
-
-def _class_legend(drawing: MatplotlibFigure, seen: np.ndarray, names: tuple[str, ...], palette: np.ndarray) -> None:
-    """The classes among the labels ``seen``, most frequent first, below the panels."""
-    from matplotlib.patches import Patch
-
-    counts = np.bincount(seen[seen != _IGNORE], minlength=len(names))
-    classes = [int(c) for c in np.argsort(-counts) if counts[c]][:16]
-    patches = [Patch(facecolor=palette[c] / 255, edgecolor="#777777", linewidth=0.3, label=names[c]) for c in classes]
-    drawing.legend(
-        handles=patches, loc="outside lower center", ncols=min(8, len(patches)), handlelength=1.0, fontsize=6.5
-    )
 
 
 def _data(record: Record) -> str:

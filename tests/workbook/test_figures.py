@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from workbook.fakes import make_record, make_trajectory
 
-from ddp_repro.workbook import figures, style
+from ddp_repro.workbook import figures, panels, style
 from ddp_repro.workbook.records import RecordError
 from ddp_repro.workbook.style import save_figure
 from ddp_repro.workbook.trajectories import load_trajectory
@@ -75,7 +75,7 @@ def test_trajectory_panels(record, trajectory):
     pictures = [axes.get_images()[0].get_array() for axes in figure.drawing.axes]
     assert len(pictures) == 12
     assert all(picture.shape[:2] == (32, 64) for picture in pictures)
-    third = figures._enlarged(trajectory.palette[trajectory.predictions[2]], (32, 64))
+    third = panels.enlarged(trajectory.palette[trajectory.predictions[2]], (32, 64))
     assert (pictures[9] == third).all()
     assert "street 1" in figure.caption
 
@@ -88,10 +88,10 @@ def test_short_trajectory_shows_the_steps_it_has(record, tmp_path):
 def test_error_map_leaves_out_ignored_pixels(record, trajectory):
     figure = figures.figure_3c(trajectory, record)
     errors = np.ma.filled(figure.drawing.axes[2].get_images()[0].get_array(), np.nan)
-    last = figures._enlarged(trajectory.predictions[-1], (32, 64))
+    last = panels.enlarged(trajectory.predictions[-1], (32, 64))
     assert np.isnan(errors[:4]).all()
     assert (errors[4:] == (last != trajectory.label)[4:]).all()
-    uncertainty = figures._enlarged(trajectory.uncertainty, (32, 64))
+    uncertainty = panels.enlarged(trajectory.uncertainty, (32, 64))
     wrong = uncertainty[4:][(last != trajectory.label)[4:]].mean()
     assert f"{wrong:.3f} on wrong pixels" in figure.caption
 
@@ -103,7 +103,7 @@ def test_uncertainty_is_the_share_of_changes(trajectory):
 
 def test_enlarging_is_nearest_neighbour():
     small = np.arange(6).reshape(2, 3)
-    assert (figures._enlarged(small, (4, 6)) == np.kron(small, np.ones((2, 2), dtype=int))).all()
+    assert (panels.enlarged(small, (4, 6)) == np.kron(small, np.ones((2, 2), dtype=int))).all()
 
 
 def test_prediction_figure():
