@@ -38,7 +38,10 @@ class RunningStatistics:
         self._start: list[Tensor] = []
 
     def begin_iteration(self) -> None:
-        """Set the statistics aside; call before the first micro-batch."""
+        """Set the statistics aside; call before the first micro-batch.
+
+        DistributedDataParallel makes all processes' buffers those of process 0 at that point, where they are all 0.
+        """
         self._start = [buffer.clone() for buffer in self._buffers]
         for buffer in self._buffers:
             buffer.zero_()

@@ -10,12 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import (
-    AutocastKwargs,
-    DistributedDataParallelKwargs,
-    GradientAccumulationPlugin,
-    gather_object,
-)  # fmt: skip
+from accelerate.utils import AutocastKwargs, GradientAccumulationPlugin, gather_object
 from torch import nn
 from tqdm import tqdm
 
@@ -89,12 +84,9 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         cpu=not cuda,
         mixed_precision=config.mixed_precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False),  # RunningStatistics keeps them equal
-            # The cache would hand the casts made by self-aligned training's no_grad pass, cut off from the weights, to
-            # the pass that needs their gradients.
-            AutocastKwargs(cache_enabled=config.self_aligned == "off"),
-        ],
+        # The cache would hand the casts made by self-aligned training's no_grad pass, cut off from the weights, to the
+        # pass that needs their gradients.
+        kwargs_handlers=[AutocastKwargs(cache_enabled=config.self_aligned == "off")],
     )
 
 

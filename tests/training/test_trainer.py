@@ -2,11 +2,8 @@
 
 import dataclasses
 import os
+import random
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +18,7 @@ from ddp_repro.training.log import read_log
 from ddp_repro.training.optimizer import parameter_groups
 from ddp_repro.training.state import saved_states
 from ddp_repro.training.stream import BatchLayout, build_loader, model_seed
-from tests.training.program import INTERRUPTED
+from tests.training.processes import INTERRUPTED, exit_codes, start, wait_for_log
 from tests.training.tiny import tiny_recipe, write_images
 
 TIMES = ("seconds", "images_per_second")
@@ -36,17 +33,6 @@ def assert_equal_weights(one, two):
 def assert_equal_logs(one, two):
     one, two = ([{k: v for k, v in r.items() if k not in TIMES} for r in read_log(path)] for path in (one, two))
     assert one == two
-
-
-def run_program(images, output, changes="{}", **options):
-    command = [sys.executable, "-m", "tests.training.program", images, output, changes]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], **options)
-
-
-def wait_for_log(process, output, lines=2):
-    while len(read_log(output / "log.jsonl")) < lines:
-        assert process.poll() is None, process.stderr.read().decode()
-        time.sleep(0.01)
 
 
 def at_iteration(monkeypatch, number, action):
@@ -94,11 +80,18 @@ def test_a_finished_run_of_another_recipe_is_refused(uninterrupted, images):
 
 
 def test_killed_at_any_moment_and_resumed_gives_the_same_weights(uninterrupted, images, tmp_path):
-    process = run_program(images, tmp_path)
-    wait_for_log(process, tmp_path)
+    [process] = start(images, tmp_path)
+    wait_for_log([process], tmp_path, lines=random.randint(1, 5))
     process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "model.safetensors").exists()
+    assert exit_codes([process]) == [-signal.SIGKILL]
+    resumed = train(tiny_recipe(images), tmp_path, progress=False)
+    assert_equal_weights(resumed.checkpoint, uninterrupted.checkpoint)
+    assert_equal_logs(resumed.history, uninterrupted.history)
+
+
+def test_killed_while_saving_resumes_from_the_state_before(uninterrupted, images, tmp_path):
+    assert exit_codes(start(images, tmp_path, kill_at="iteration-000000006.pt")) == [-signal.SIGKILL]
+    assert [path.name for path in saved_states(tmp_path / "state")] == ["iteration-000000003.pt"]
     resumed = train(tiny_recipe(images), tmp_path, progress=False)
     assert_equal_weights(resumed.checkpoint, uninterrupted.checkpoint)
     assert_equal_logs(resumed.history, uninterrupted.history)
@@ -106,21 +99,12 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_weights(uninterrupted, 
 
 def test_a_signal_to_all_processes_saves_and_stops(uninterrupted, images, tmp_path):
     """As sent by a batch system, or by Ctrl-C in a terminal: the data workers get it too."""
-    process = run_program(images, tmp_path, '{"train__workers": 2}', start_new_session=True)
-    wait_for_log(process, tmp_path)
+    [process] = start(images, tmp_path, train__workers=2)
+    wait_for_log([process], tmp_path, lines=2)
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait() == INTERRUPTED
+    assert exit_codes([process]) == [INTERRUPTED]
     assert len(saved_states(tmp_path / "state")) > 0
     assert_equal_weights(train(tiny_recipe(images), tmp_path, progress=False).checkpoint, uninterrupted.checkpoint)
-
-
-def test_killed_while_saving_resumes_from_the_state_before(uninterrupted, images, tmp_path):
-    process = run_program(images, tmp_path, env={**os.environ, "KILL_WHILE_SAVING": "iteration-000000006.pt"})
-    assert process.wait() == -signal.SIGKILL
-    assert [path.name for path in saved_states(tmp_path / "state")] == ["iteration-000000003.pt"]
-    resumed = train(tiny_recipe(images), tmp_path, progress=False)
-    assert_equal_weights(resumed.checkpoint, uninterrupted.checkpoint)
-    assert_equal_logs(resumed.history, uninterrupted.history)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

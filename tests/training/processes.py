@@ -1,0 +1,83 @@
+"""Training in processes of its own, for tests that kill them or need several.
+
+They are forked from a server that has imported everything once, which saves several seconds a process.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddp_repro.training import TrainingInterrupted, train
+from ddp_repro.training.log import read_log
+from tests.training.tiny import tiny_recipe
+
+INTERRUPTED = 75
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
+
+def start(images: Path, output: Path, *, count: int = 1, kill_at: str = "", **changes: Any) -> list[Any]:
+    """Start ``count`` processes that train together; ``kill_at``: the file whose saving ends them by SIGKILL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
+    processes = []
+    for rank in range(count):
+        environment = {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
+        arguments = (images, output, changes, environment, kill_at)
+        processes.append(_CONTEXT.Process(target=_program, args=arguments))
+        processes[-1].start()
+    return processes
+
+
+def wait_for_log(processes: list[Any], output: Path, lines: int) -> None:
+    """Return when the log has so many lines."""
+    while len(read_log(output / "log.jsonl")) < lines:
+        assert all(process.is_alive() for process in processes)
+        time.sleep(0.005)
+
+
+def exit_codes(processes: list[Any]) -> list[int]:
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _program(
+    images: Path, output: Path, changes: dict[str, Any], environment: dict[str, str], kill_at: str = ""
+) -> None:
+    os.environ.update(environment)
+    if not environment:
+        os.setsid()  # so that a test can signal this process and its workers
+    torch.set_num_threads(1)
+    if kill_at:
+        _kill_at(kill_at)
+    try:
+        train(tiny_recipe(images, **changes), output, progress=False)
+    except TrainingInterrupted:
+        sys.exit(INTERRUPTED)
+
+
+def _kill_at(name: str) -> None:
+    replace = os.replace
+
+    def kill_or_replace(source: Path, target: Path) -> None:
+        if Path(target).name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = kill_or_replace
+
+
+if __name__ == "__main__":  # under torchrun
+    _program(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), {"RANK": os.environ["RANK"]})
