@@ -102,9 +102,12 @@ def _parser() -> Parser:
 def _workbook_commands(commands: Any) -> None:
     reproduce = _add(commands, "reproduce", "run notebooks from data to tables and figures")
     reproduce.add_argument(
-        "names", nargs="*", metavar="NOTEBOOK", help="e.g. table1_ade20k; all of the preset by default"
+        "names", nargs="*", metavar="NOTEBOOK", help="e.g. table1_ade20k; the preset's usual ones by default"
     )
     _preset(reproduce, default="mini")
+    reproduce.add_argument(
+        "--all", action="store_true", dest="everything", help="also the notebooks that take long (see: ddp-repro list)"
+    )
     reproduce.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at once; they share the cores")
     reproduce.add_argument(
         "-p", "--parameter", action="append", default=[], dest="parameters", metavar="NAME=VALUE",
@@ -113,9 +116,13 @@ def _workbook_commands(commands: Any) -> None:
     _place(reproduce)
 
     table = _add(commands, "table", "show a table: the paper's numbers beside the recorded ones")
-    table.add_argument("name", metavar="TABLE", help="table1, table2, ..., or runs: every run of the preset")
+    table.add_argument("name", metavar="TABLE", help="table1, table5a, ...; claims; or runs: every run of the preset")
     _preset(table, default="mini")
     _output(table)
+
+    render = _add(commands, "render", "draw all tables and figures anew from the records; needs no model")
+    _preset(render, default="mini")
+    _output(render)
 
     listing = _add(commands, "list", "list recipes and notebooks with their parameters")
     _preset(listing, default=None)

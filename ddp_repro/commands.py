@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     from ddp_repro.workbook.runner import Outcome
 
 
-def reproduce(names: list[str], preset: str, jobs: int, parameters: list[str], output: str, overwrite: bool) -> int:
-    """Run notebooks, render the index page, and show what there is now."""
+def reproduce(
+    names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
+) -> int:
+    """Run notebooks, render the claims and the index page, and show what there is now."""
     from ddp_repro.workbook import runner
+    from ddp_repro.workbook.claims import claims_table
     from ddp_repro.workbook.index import write_index
+    from ddp_repro.workbook.rendering import save_table
 
     outcomes = runner.reproduce(
         preset, [Path(name).stem for name in names], notebooks=repository_root() / "notebooks",
         output=output, parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
+        everything=everything,
     )  # fmt: skip
+    save_table(claims_table(preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {_short(page)}")
@@ -40,13 +46,25 @@ def reproduce(names: list[str], preset: str, jobs: int, parameters: list[str], o
 
 def table(name: str, preset: str, output: str) -> None:
     """Print a table as Markdown and write it in every format."""
+    from ddp_repro.workbook.ablation_tables import MAKERS
+    from ddp_repro.workbook.claims import claims_table
     from ddp_repro.workbook.rendering import save_table, to_markdown
     from ddp_repro.workbook.tables import measured_table, paper_table
 
-    made = measured_table(preset, output) if name == "runs" else paper_table(name, preset, output)
+    special = MAKERS | {"runs": measured_table, "claims": claims_table}
+    made = special[name](preset, output) if name in special else paper_table(name, preset, output)
     print(to_markdown(made))
     paths = save_table(made, resolve(output) / preset / "tables")
     print("written: " + ", ".join(_short(path) for path in paths))
+
+
+def render(preset: str, output: str) -> None:
+    """Draw every table and figure, and the index page, anew from what was measured."""
+    from ddp_repro.workbook.index import write_index
+    from ddp_repro.workbook.rerender import rerender
+
+    for path in [*rerender(preset, output), write_index(preset, output)]:
+        print(_short(path))
 
 
 def list_all(preset: str | None) -> None:

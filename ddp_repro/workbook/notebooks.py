@@ -71,9 +71,10 @@ class Parameter:
 class Notebook:
     """What a notebook file declares.
 
-    Its metadata holds ``"ddp_repro": {"results": [...], "presets": [...], "datasets": [...]}``: the files (relative to
-    ``results/<preset>``) that a run must write, the presets it is for (all, unless given), and the datasets that it
-    reads (all of the preset's, unless given).
+    Its metadata holds ``"ddp_repro": {"results": [...], "presets": [...], "datasets": [...], "on_request": [...]}``:
+    the files (relative to ``results/<preset>``) that a run must write, the presets it is for (all, unless given), the
+    datasets that it reads (all of the preset's, unless given), and the presets under which it is run only when it is
+    named or all are asked for (it takes long).
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Notebook:
     results: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
     datasets: tuple[str, ...] | None = None
+    on_request: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,8 +127,10 @@ def read_notebook(path: Path) -> Notebook:
     )
 
 
-def find_notebooks(folder: Path, preset: str, names: list[str]) -> list[Notebook]:
-    """The named notebooks of ``folder``, or, without names, all that are for ``preset``, in order of name.
+def find_notebooks(folder: Path, preset: str, names: list[str], everything: bool = False) -> list[Notebook]:
+    """The named notebooks of ``folder``, or, without names, those that are for ``preset``, in order of name.
+
+    Without names, notebooks that run only on request are left out unless ``everything`` is asked for.
 
     Raises:
         ConfigError: the folder has no notebooks, or none of a given name; or a named one is not for this preset.
@@ -142,6 +146,8 @@ def find_notebooks(folder: Path, preset: str, names: list[str]) -> list[Notebook
     for notebook in found if names else ():
         if notebook.presets and preset not in notebook.presets:
             raise ConfigError(f"{notebook.name} is for the presets {', '.join(notebook.presets)}, not {preset}")
+    if not names and not everything:
+        found = [notebook for notebook in found if preset not in notebook.on_request]
     return [notebook for notebook in found if not notebook.presets or preset in notebook.presets]
 
 
@@ -163,7 +169,7 @@ def _parameters(source: str, path: Path) -> dict[str, Parameter]:
 
 
 def _declared(declared: Any, path: Path) -> dict[str, tuple[str, ...]]:
-    allowed = {"results", "presets", "datasets"}
+    allowed = {"results", "presets", "datasets", "on_request"}
     if not isinstance(declared, dict) or not set(declared) <= allowed:
         raise ConfigError(
             f"metadata 'ddp_repro' of {path} must be a mapping with the keys {', '.join(sorted(allowed))}"

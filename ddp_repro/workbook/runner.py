@@ -73,8 +73,9 @@ def reproduce(
     parameters: dict[str, str] | None = None,
     jobs: int = 1,
     overwrite: bool = False,
+    everything: bool = False,
 ) -> list[Outcome]:
-    """Run the named notebooks (all of the preset, if none is named); a failed one does not stop the others.
+    """Run the named notebooks (the preset's usual ones, if none is named); a failed one does not stop the others.
 
     Args:
         preset: ``mini``, ``camvid`` or ``paper``; handed to every notebook with a ``preset`` parameter.
@@ -84,6 +85,7 @@ def reproduce(
         parameters: Values as typed (``{"iterations": "20"}``), for the notebooks that declare the parameter.
         jobs: How many notebooks run at once; the cores are divided among them.
         overwrite: Run finished notebooks again, also with other parameters.
+        everything: Without names, also those notebooks that take long and otherwise run only when they are named.
 
     Returns:
         One outcome per notebook, in the order of the notebooks.
@@ -94,7 +96,7 @@ def reproduce(
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}")
-    found = find_notebooks(notebooks, preset, names)
+    found = find_notebooks(notebooks, preset, names, everything)
     values = _parse(found, parameters or {})
     plan = [_job(n, preset, output, values[n.name], overwrite, show_output=jobs == 1) for n in found]
     finished = {job.notebook.name for job in plan if not overwrite and is_finished(job)}

@@ -1,0 +1,301 @@
+"""Does what the paper claims hold here?  One verdict a claim, by rules that are fixed before the numbers are seen.
+
+A difference d (mIoU points) with standard deviation s supports a claim if d - 2 s > 0 and d >= 0.1, the last digit that
+the paper prints; it speaks against it if d + 2 s < 0.1; otherwise the runs are inconclusive.  Where d is between
+sampling settings of the same weights, s is over sampling seeds, or over trainings if there are several.  Where d is
+between trainings, s is their spread, and with a single training a side, whose spread is unknown, 1 point is assumed.
+The spread over images is in none of these.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ddp_repro.config import Recipe
+from ddp_repro.workbook.ablation_tables import means, trainings
+from ddp_repro.workbook.analyses import Analysis, find_analyses
+from ddp_repro.workbook.figures_dynamics import curve
+from ddp_repro.workbook.recipes import ablation_base, main_model
+from ddp_repro.workbook.records import Record, find_records
+from ddp_repro.workbook.tables import NOT_RUN, NOTHING, Table, measured_title, provenance_frame, table_frame
+from ddp_repro.workbook.variants import cells
+
+Verdict = Literal["supported", "not supported", "inconclusive", "not run"]
+
+PRINTED_DIGIT = 0.1  # mIoU points; a smaller difference would not show in the paper's tables
+ASSUMED_SPREAD = 1.0  # mIoU points from training to training, where it was not measured
+HIGH_CORRELATION = 0.7  # Pearson's r that is commonly called high
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the records say about a claim: the verdict and the numbers it rests on."""
+
+    verdict: Verdict
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper.
+
+    Attributes:
+        where: the place in the paper; printed: its own numbers.
+        judge: from what was measured to a finding.
+    """
+
+    statement: str
+    where: str
+    printed: str
+    judge: Callable[[Measured], Finding]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that a preset has measured: records by recipe (all training seeds), analyses by run."""
+
+    preset: str
+    model: str  # whose sampling is judged
+    records: dict[str, list[Record]]
+    sweeps: dict[str, Analysis]
+    uncertainties: dict[str, Analysis]
+
+    @classmethod
+    def of(cls, preset: str, output: str | Path = "results") -> Measured:
+        """What lies in ``<output>/<preset>``.
+
+        Sampling is judged on the preset's main model, or on the small one where only that was run.
+        """
+        records = trainings(find_records(preset, output))
+        sweeps, uncertainties = (
+            {a.run: a for a in find_analyses(kind, preset, output)} for kind in ("sweep", "uncertainty")
+        )
+        main, small = main_model(preset), ablation_base(preset).name
+        has_sampling = [name for name in (main, small) if name in sweeps or name in uncertainties]
+        return cls(preset, (has_sampling or [main])[0], records, sweeps, uncertainties)
+
+
+_NOT_RUN = Finding("not run", NOT_RUN)
+
+
+def judge_difference(difference: float, deviation: float, minimum: float = PRINTED_DIGIT) -> Verdict:
+    """The rule for "one is better than the other" (see the top of this file)."""
+    if difference - 2 * deviation > 0 and difference >= minimum:
+        return "supported"
+    return "not supported" if difference + 2 * deviation < minimum else "inconclusive"
+
+
+def judge_correlation(correlation: float, error: float) -> Verdict:
+    """The rule for "highly positively correlated": the whole interval r ± 2 standard errors above 0.7, or below."""
+    if correlation - 2 * error >= HIGH_CORRELATION:
+        return "supported"
+    return "not supported" if correlation + 2 * error < HIGH_CORRELATION else "inconclusive"
+
+
+def more_steps_help(measured: Measured) -> Finding:
+    """Three steps against one, same weights."""
+    return _steps_differ(measured, measured.model, 3, 1)
+
+
+def plain_training_drifts(measured: Measured) -> Finding:
+    """Three steps against ten, same plain weights: drift makes ten the worse."""
+    return _steps_differ(measured, measured.model, 3, 10)
+
+
+def alignment_removes_drift(measured: Measured, suffix: str) -> Finding:
+    """Fall from three to ten steps: plain minus self-aligned, seed by seed; without a fall there is none to remove."""
+    plain, other = (_fall(measured, measured.model + end) for end in ("", suffix))
+    if not plain or not other:
+        return _NOT_RUN
+    gains = [p - o for p, o in zip(plain, other, strict=False)]
+    drift, left = statistics.fmean(plain), statistics.fmean(other)
+    words = f"fall from 3 to 10 steps: plain {drift:.2f}, aligned {left:.2f}"
+    if drift < PRINTED_DIGIT:
+        return Finding("inconclusive", f"{words}; no drift to remove")
+    return Finding(judge_difference(statistics.fmean(gains), _deviation(gains)), words)
+
+
+def diffusion_beats_baseline(measured: Measured) -> Finding:
+    """Three steps against the non-diffusion baseline: two trainings."""
+    ours = means(measured.records.get(measured.model, []))
+    baseline = means(measured.records.get(f"{measured.model}_baseline", []), steps=1)
+    return _trainings_differ(ours, baseline, "DDP, 3 steps", "baseline")
+
+
+def asymmetric_intervals_help(measured: Measured) -> Finding:
+    """The official time difference 1 against 0, at three steps of the same weights."""
+    sweep = measured.sweeps.get(measured.model)
+    if sweep is None:
+        return _NOT_RUN
+    one, zero = (curve(sweep, difference).get(3) for difference in (1, 0))
+    return _paired(one, zero, "td = 1", "td = 0") if one and zero else _NOT_RUN
+
+
+def change_count_is_correlated(measured: Measured) -> Finding:
+    """Pearson's correlation of change count and error over all pixels, with its standard error over images."""
+    found = _uncertainty_scores(measured)
+    if not found or found["change_count"]["dataset"]["correlation"] is None:
+        return _NOT_RUN
+    score = found["change_count"]
+    r, images = score["dataset"]["correlation"], score["per_image"]["correlation"]
+    error = (images["std"] or 0.0) / math.sqrt(max(images["images"], 1))
+    kind = "high" if r >= HIGH_CORRELATION else "moderate" if r >= 0.3 else "weak" if r > 0 else "negative"
+    words = f"r = {r:.2f} ± {error:.2f} (standard error over images): {kind}; AUROC {score['dataset']['auroc']:.3f}"
+    return Finding(judge_correlation(r, error), words)
+
+
+def change_count_equals_entropy(measured: Measured) -> Finding:
+    """Not the paper's claim, but what a user would ask: is the change count as good a detector as the entropy?"""
+    found = _uncertainty_scores(measured)
+    if not found or found["change_count"]["dataset"]["auroc"] is None:
+        return _NOT_RUN
+    change, entropy = (found[name]["dataset"]["auroc"] for name in ("change_count", "entropy"))
+    spreads = [found[name]["per_image"]["auroc"] for name in ("change_count", "entropy")]
+    error = math.hypot(*((s["std"] or 0.0) / math.sqrt(max(s["images"], 1)) for s in spreads))
+    behind = entropy - change
+    verdict = "not supported" if behind > 2 * error else "supported" if behind <= 0 else "inconclusive"
+    return Finding(verdict, f"AUROC {change:.3f} against {entropy:.3f} (standard error {error:.3f})")
+
+
+def best_of_table(measured: Measured, table: str, value: Any) -> Finding:
+    """The cell of ``value`` against the best other one: different trainings."""
+    found = {
+        v: means(measured.records.get(c.name, [])) for v, c in cells(ablation_base(measured.preset), table).items()
+    }
+    others = {v: scores for v, scores in found.items() if v != value and scores}
+    if not found.get(value) or len(others) < len(found) - 1:
+        return _NOT_RUN
+    rival = max(others, key=lambda v: statistics.fmean(others[v]))
+    return _trainings_differ(found[value], others[rival], str(value), f"best other, {rival}")
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("diffusion beats the same network without it", "Table 1", "44.9 → 47.0", diffusion_beats_baseline),
+    Claim("more steps help: 3 beat 1", "Figure 3a, Table 1", "82.33 → 82.60; 46.1 → 47.0", more_steps_help),
+    Claim("plain training drifts: 10 steps fall behind 3", "Figure 4", NOTHING, plain_training_drifts),
+    Claim(
+        "self-alignment removes the drift (same noise, as released)", "Figure 4", "82.6 at 3 and at 10 steps",
+        lambda m: alignment_removes_drift(m, "_aligned"),
+    ),
+    Claim(
+        "self-alignment removes the drift (fresh noise, as printed)", "Algorithm 4", NOTHING,
+        lambda m: alignment_removes_drift(m, "_aligned_fresh"),
+    ),
+    Claim("asymmetric time intervals help: td = 1 beats 0", "Section 3.3", NOTHING, asymmetric_intervals_help),
+    Claim(
+        "label changes are highly positively correlated with errors", "Figure 3c", "in words only",
+        change_count_is_correlated,
+    ),
+    Claim(
+        "label changes find errors as well as the entropy does (our question)", NOTHING, NOTHING,
+        change_count_equals_entropy,
+    ),
+    Claim(
+        "class embedding is the best encoding", "Table 5a", "47.0 against 46.2",
+        lambda m: best_of_table(m, "table5a", "embedding"),
+    ),
+    Claim("scale 0.01 is best", "Table 5b", "47.0 against 46.8", lambda m: best_of_table(m, "table5b", 0.01)),
+    Claim(
+        "the cosine schedule beats the linear one", "Table 5c", "47.0 against 45.1",
+        lambda m: best_of_table(m, "table5c", "cosine"),
+    ),
+    Claim("six decoder layers are best", "Table 5d", "47.0 against 46.0", lambda m: best_of_table(m, "table5d", 6)),
+)  # fmt: skip
+
+
+def claims_table(preset: str, output: str | Path = "results") -> Table:
+    """Every claim with the paper's numbers, ours, and the verdict.
+
+    Raises:
+        ConfigError: no such preset.
+        RecordError: a record or analysis is damaged.
+    """
+    measured = Measured.of(preset, output)
+    findings = [claim.judge(measured) for claim in CLAIMS]
+    used = [record for name in _used_names(measured) for record in measured.records.get(name, [])]
+    title = measured_title(preset, "", used) if used else f"measured ({preset})"
+    columns = {
+        ("", "Claim"): [claim.statement for claim in CLAIMS],
+        ("", "Where"): [claim.where for claim in CLAIMS],
+        ("Numbers", "paper"): [claim.printed for claim in CLAIMS],
+        ("Numbers", title): [finding.evidence for finding in findings],
+        ("Verdict", "at this scale"): [finding.verdict for finding in findings],
+    }
+    notes = (
+        "Rule: a difference d of mIoU with standard deviation s supports a claim if d - 2 s > 0 and d ≥ "
+        f"{PRINTED_DIGIT}; it does not if d + 2 s < {PRINTED_DIGIT}; else the runs are inconclusive. s is over "
+        "sampling seeds of one set of weights, or over trainings where there are several; between single trainings "
+        f"s = {ASSUMED_SPREAD} is assumed. The spread over images is not in s.",
+        f"Rule: a correlation is called high if r - 2 standard errors (over images) ≥ {HIGH_CORRELATION}, and not high "
+        f"if r + 2 standard errors < {HIGH_CORRELATION}.",
+        f"Sampling and uncertainty: {measured.model}; ablations: {ablation_base(preset).name}. A verdict holds for "
+        "this model and data; only the paper preset speaks about the paper's own numbers.",
+    )
+    return Table("claims", f"The paper's claims under the {preset} preset", table_frame(columns),
+                 provenance_frame(used), notes)  # fmt: skip
+
+
+def _used_names(measured: Measured) -> list[str]:
+    base: Recipe = ablation_base(measured.preset)
+    ends = ("", "_baseline", "_aligned", "_aligned_fresh")
+    varied = [c.name for table in ("table5a", "table5b", "table5c", "table5d") for c in cells(base, table).values()]
+    return list(dict.fromkeys([*(measured.model + end for end in ends), *varied]))
+
+
+def _steps_differ(measured: Measured, run: str, better: int, worse: int) -> Finding:
+    """Two numbers of steps of the same weights: over trainings if there are several, else over sampling seeds."""
+    sweep, records = measured.sweeps.get(run), measured.records.get(run, [])
+    first, second = (means(records, steps=steps) for steps in (better, worse))
+    words = [f"{n} step{'s' if n > 1 else ''}" for n in (better, worse)]
+    if len(records) > 1 and len(first) == len(second) == len(records):
+        return _paired(first, second, *words, over="trainings")
+    scores = curve(sweep) if sweep else {s: records[0].values(s) for s in records[0].steps} if records else {}
+    if better not in scores or worse not in scores:
+        return _NOT_RUN
+    return _paired(scores[better], scores[worse], *words)
+
+
+def _fall(measured: Measured, run: str) -> list[float]:
+    """mIoU at three steps minus at ten, of each sampling seed."""
+    sweep = measured.sweeps.get(run)
+    scores = curve(sweep) if sweep else {}
+    return [a - b for a, b in zip(scores.get(3, []), scores.get(10, []), strict=True)]
+
+
+def _paired(first: Sequence[float], second: Sequence[float], one: str, other: str, over: str = "seeds") -> Finding:
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    mean, deviation = statistics.fmean(differences), _deviation(differences)
+    words = (
+        f"{one}: {statistics.fmean(first):.2f}, {other}: {statistics.fmean(second):.2f}; "
+        f"d = {mean:+.2f} ± {deviation:.2f} ({len(differences)} {over})"
+    )
+    return Finding(judge_difference(mean, deviation), words)
+
+
+def _trainings_differ(first: Sequence[float], second: Sequence[float], one: str, other: str) -> Finding:
+    if not first or not second:
+        return _NOT_RUN
+    mean = statistics.fmean(first) - statistics.fmean(second)
+    single = len(first) < 2 or len(second) < 2
+    deviation = ASSUMED_SPREAD if single else math.hypot(statistics.stdev(first), statistics.stdev(second))
+    source = "assumed" if single else f"{len(first)} and {len(second)} trainings"
+    words = (
+        f"{one}: {statistics.fmean(first):.2f}, {other}: {statistics.fmean(second):.2f}; "
+        f"d = {mean:+.2f} ± {deviation:.2f} ({source})"
+    )
+    return Finding(judge_difference(mean, deviation), words)
+
+
+def _uncertainty_scores(measured: Measured) -> dict[str, Any] | None:
+    found = measured.uncertainties.get(measured.model)
+    return found.result["scores"] if found else None
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; of a single value it is unknown, so nothing can be concluded."""
+    return statistics.stdev(values) if len(values) > 1 else ASSUMED_SPREAD
