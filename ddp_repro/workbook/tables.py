@@ -6,6 +6,7 @@ count, and the provenance table beneath says which run, seeds and checkpoint eac
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pandas as pd
 
 from ddp_repro.config import ModelConfig, Recipe
 from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
+from ddp_repro.workbook.peer_costs import peer_count
 from ddp_repro.workbook.recipes import recipe, recipe_names
 from ddp_repro.workbook.records import Record, find_records, spread
 from ddp_repro.workbook.variants import ablation
@@ -26,6 +28,7 @@ NOT_RUN = "not run"
 NOTHING = "–"  # the paper prints no number here
 PAPER = "paper"
 LIVE = "counted live"  # on our model, built on the meta device while the table is made
+AGREEMENT = "agreement of our count"
 LIVE_MODULES = "counted live, modules"  # the other convention of evaluation.complexity; the paper uses both
 
 DATA_LABELS = {
@@ -64,6 +67,16 @@ class _Row:
     paper: PaperRow | None
     recipe: Recipe | None  # whose model the live columns count
     steps: int | None
+    count: _Count | None = None
+
+
+@dataclass(frozen=True)
+class _Count:
+    """What was counted of a row's model, and how that agrees with what is printed of it."""
+
+    values: dict[str, float]  # in millions or giga, by column key; "modules" for the other count of "flops"
+    agreement: str = NOTHING
+    remark: str = ""
 
 
 def paper_table(name: str, preset: str, output: str | Path = "results") -> Table:
@@ -87,11 +100,13 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
             rows += _own_rows(extra, records.get(extra.name), printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
     title = measured_title(preset, printed.dataset, used)
+    if printed.image_size:
+        rows = [dataclasses.replace(row, count=_count(row, printed)) for row in rows]
     columns = _identifying(rows, printed.headers)
     for column in printed.columns:
         columns |= _quantity(column, rows, records, title, printed.image_size)
-    notes = (*printed.notes, *_counting_notes(printed), *_general_notes(used, preset))
-    return Table(name, f"{printed.title}. {printed.caption}", _frame(columns), provenance_frame(used), notes)
+    notes = (*printed.notes, *_counting_notes(printed), *_remarks(rows), *_general_notes(used, preset))
+    return Table(name, f"{printed.title}. {printed.caption}", table_frame(columns), provenance_frame(used), notes)
 
 
 def measured_table(preset: str, output: str | Path = "results", table: str | None = None) -> Table:
@@ -103,7 +118,7 @@ def measured_table(preset: str, output: str | Path = "results", table: str | Non
     cells = {key: [row.get(key, NOT_RUN) for row in rows] for key in dict.fromkeys(k for row in rows for k in row)}
     title = f"Runs of the {preset} preset" + (f", {table}" if table not in (None, preset) else "")
     return Table(
-        table or f"{preset}_runs", title, _frame(cells), provenance_frame(records), _general_notes(records, preset)
+        table or f"{preset}_runs", title, table_frame(cells), provenance_frame(records), _general_notes(records, preset)
     )
 
 
@@ -112,7 +127,8 @@ def provenance_frame(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame([_provenance(record) for record in records], dtype=object)
 
 
-def _frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
+def table_frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
+    """Text cells by (quantity, source), as :attr:`Table.frame`."""
     names = pd.MultiIndex.from_arrays([[key[level] for key in columns] for level in (0, 1)])
     return pd.DataFrame(dict(enumerate(columns.values())), dtype=object).set_axis(names, axis="columns")
 
@@ -152,9 +168,10 @@ def _quantity(
     heading += {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
     columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
     if column.key in ("parameters", "decoder_parameters", "flops") and size:
-        columns[heading, LIVE] = [_live_cell(row, column.key, size) for row in rows]
+        columns[heading, LIVE] = [_count_cell(row, column.key) for row in rows]
         if column.key == "flops":
-            columns[heading, LIVE_MODULES] = [_live_cell(row, "modules", size) for row in rows]
+            columns[heading, LIVE_MODULES] = [_count_cell(row, "modules") for row in rows]
+            columns[heading, AGREEMENT] = [row.count.agreement if row.count else NOTHING for row in rows]
     elif column.key in ("miou", "macc") or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
         columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
     return columns
@@ -165,18 +182,55 @@ def _paper_cell(row: PaperRow | None, column: PaperColumn) -> str:
     return NOTHING if value is None else f"{value:.{column.decimals}f}"
 
 
-def _live_cell(row: _Row, key: str, printed_size: tuple[int, int]) -> str:
-    if row.recipe is None:
-        return NOTHING
-    size = printed_size if row.paper else _evaluation_size(row.recipe)
-    counted = _complexity(row.recipe.model, size, row.steps or 1)
+def _count_cell(row: _Row, key: str) -> str:
+    return short_number(row.count.values[key]) if row.count and key in row.count.values else NOTHING
+
+
+def _count(row: _Row, printed: PaperTable) -> _Count | None:
+    if row.recipe is not None:
+        return _count_ours(row, printed)
+    from ddp_repro.evaluation.agreement import agree_macs  # these bring torch and timm, which no other part here needs
+    from ddp_repro.evaluation.complexity import Macs
+
+    peer = peer_count(printed.name, row.paper.method, row.paper.backbone) if row.paper else None
+    if peer is None:
+        return None
+    values = {} if peer.parameters is None else {"parameters": peer.parameters / 1e6}
+    agreement = NOTHING
+    if peer.macs:
+        macs = Macs(**peer.macs)
+        values |= {"flops": macs.total / 1e9, "modules": macs.modules / 1e9}
+        agreement = agree_macs(row.paper.values["flops"], macs)
+    return _Count(values, agreement, peer.remark)
+
+
+def _count_ours(row: _Row, printed: PaperTable) -> _Count:
+    from ddp_repro.evaluation.agreement import explain_macs
+
+    size, steps = printed.image_size if row.paper else evaluation_size(row.recipe), row.steps or 1
+    counted = _complexity(row.recipe.model, size, steps)
     values = {
         "parameters": counted.parameters / 1e6,
         "decoder_parameters": counted.map_decoder_parameters / 1e6,
         "flops": counted.macs / 1e9,
         "modules": counted.by_kind.modules / 1e9,
     }
-    return _short(values[key])
+    flops = row.paper.values.get("flops") if row.paper else None
+    if flops is None:
+        return _Count(values)
+    verdict = explain_macs(flops, row.recipe.model, size, steps)
+    short, _, why = verdict.partition(";")
+    return _Count(values, short, why and f"{row.labels['backbone']}, FLOPs: {verdict}")
+
+
+def _remarks(rows: list[_Row]) -> tuple[str, ...]:
+    """Why a peer was not counted, or what differs."""
+    found = []
+    for row in rows:
+        if row.count and row.count.remark:
+            name = ", ".join(label for label in row.labels.values() if label != NOTHING)
+            found.append(f"{name}: {row.count.remark}.")
+    return tuple(found)
 
 
 def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
@@ -195,14 +249,14 @@ def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -
 
 def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
     settings = record.settings()
-    counted = _complexity(settings.model, _evaluation_size(settings), steps)
+    counted = _complexity(settings.model, evaluation_size(settings), steps)
     title = measured_title(record.preset, record.recipe["data"]["dataset"], [record])
     cells = {
         ("", "Run"): record.run,
         ("", "Method"): "DDP" if settings.model.diffusion else "Non-diffusion Baseline",
         ("", "Steps"): str(steps) if settings.model.diffusion else NOTHING,
-        ("#Param (M)", LIVE): _short(counted.parameters / 1e6),
-        ("MACs (G)", LIVE): _short(counted.macs / 1e9),
+        ("#Param (M)", LIVE): short_number(counted.parameters / 1e6),
+        ("MACs (G)", LIVE): short_number(counted.macs / 1e9),
     }
     for metric, label in (("miou", "mIoU (%) ↑"), ("macc", "mAcc (%) ↑"), ("aacc", "aAcc (%) ↑")):
         cells[label, title] = _mean_std(record.values(steps, metric), 2)
@@ -210,12 +264,12 @@ def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
 
 
 def _complexity(model: ModelConfig, size: tuple[int, int], steps: int) -> Complexity:
-    from ddp_repro.evaluation.complexity import complexity  # brings torch and timm, which no other part here needs
+    from ddp_repro.evaluation.complexity import complexity
 
     return complexity(model, size, steps)
 
 
-def _evaluation_size(settings: Recipe) -> tuple[int, int]:
+def evaluation_size(settings: Recipe) -> tuple[int, int]:
     """(height, width) of the largest image that the evaluation's keep-ratio resize yields."""
     long, short = settings.data.image_scale
     return short, long
@@ -228,7 +282,8 @@ def _mean_std(values: list[float], decimals: int) -> str:
     return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std is not None else "")
 
 
-def _short(value: float) -> str:
+def short_number(value: float) -> str:
+    """Three or four digits: the second decimal only below ten."""
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

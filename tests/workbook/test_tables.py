@@ -12,6 +12,7 @@ from ddp_repro.config import ConfigError
 from ddp_repro.workbook import rendering, tables
 from ddp_repro.workbook.paper import TABLES
 from ddp_repro.workbook.recipes import recipe
+from ddp_repro.workbook.peer_costs import PeerCount
 from ddp_repro.workbook.tables import measured_table, paper_table
 from ddp_repro.workbook.verdicts import OFFICIAL_SCALES
 
@@ -27,6 +28,8 @@ def counted(monkeypatch):
         return SimpleNamespace(**parameters, macs=steps * 10**10, by_kind=kinds)
 
     monkeypatch.setattr(tables, "_complexity", complexity)
+    monkeypatch.setattr(tables, "peer_count", lambda *row: None)
+    monkeypatch.setattr("ddp_repro.evaluation.agreement.explain_macs", lambda *row: "equal")
 
 
 def column(table, quantity, source):
@@ -169,3 +172,21 @@ def test_html_escapes_what_a_record_says(tmp_path):
 def test_unknown_names_are_refused(name, preset, tmp_path):
     with pytest.raises(ConfigError):
         paper_table(name, preset, tmp_path)
+
+
+def test_peers_are_counted_beside_the_printed_cost(tmp_path, monkeypatch):
+    macs = {"convolution": 236 * 10**9, "linear": 0, "attention": 0, "normalization": 0}
+
+    def count(table, method, backbone):
+        if method == "UperNet":
+            return PeerCount(60 * 10**6, macs, "")
+        return PeerCount(None, None, "no such model") if method == "SenFormer" else None
+
+    monkeypatch.setattr(tables, "peer_count", count)
+    table = paper_table("table1", "paper", tmp_path)
+    assert column(table, "#Param", "counted live")[0] == "60.0"
+    assert column(table, "FLOPs", "counted live")[0] == "236.0"
+    agreement = column(table, "FLOPs", "agreement")
+    assert agreement[0] == "equal" and agreement[1] == "–"
+    assert "differs" in agreement[9]  # UperNet Swin-S prints 259
+    assert "SenFormer, Swin-T: no such model." in table.notes

@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from ddp_repro.evaluation.complexity import Macs
+from ddp_repro.interop import peers
+from ddp_repro.workbook import peer_costs
+from ddp_repro.workbook.peer_costs import peer_count
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """How often each peer is built, with a results folder of the test's own."""
+    calls = []
+
+    def measure(peer):
+        calls.append(peer.method)
+        return peers.PeerCost(peer, 10**6, Macs(convolution=10**9), "a remark")
+
+    monkeypatch.setattr(peers, "measure_peer", measure)
+    monkeypatch.setattr(peer_costs, "repository_root", lambda: tmp_path)
+    return calls
+
+
+def test_a_peer_is_counted_once(measured, tmp_path):
+    first, again = (peer_count("table1", "UperNet", "Swin-T") for _ in range(2))
+    assert first == again and measured == ["UperNet"]
+    assert first.parameters == 10**6 and Macs(**first.macs).total == 10**9
+    stored = json.loads((tmp_path / peer_costs.FILE).read_text())
+    assert stored["table1/UperNet/Swin-T"]["inputs"]["packages"]["torch"]
+
+
+def test_other_packages_count_again(measured, monkeypatch):
+    peer_count("table1", "UperNet", "Swin-T")
+    monkeypatch.setattr(peer_costs, "_versions", lambda: {"torch": "0"})
+    peer_count("table1", "UperNet", "Swin-T")
+    assert measured == ["UperNet", "UperNet"]
+
+
+def test_rows_without_a_model_say_why(measured):
+    assert "no such model" in peer_count("table1", "SenFormer", "Swin-T").remark
+    assert peer_count("table1", "DDP (step 1)", "Swin-T") is None
+    assert measured == []
