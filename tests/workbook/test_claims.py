@@ -1,0 +1,141 @@
+"""Claims: every verdict is reachable, by the stated rule, and nothing is claimed without runs."""
+
+import pytest
+from workbook.fake_analyses import make_sweep, make_uncertainty, write_analyses
+from workbook.fakes import make_record, write_records
+
+from ddp_repro.workbook import claims
+from ddp_repro.workbook.claims import Measured, claims_table, judge_correlation, judge_difference
+from ddp_repro.workbook.recipes import ablation_base, recipe
+from ddp_repro.workbook.variants import cells, seeded
+
+MAIN = "cityscapes_mini"
+
+
+@pytest.mark.parametrize(
+    ("difference", "deviation", "verdict"),
+    [
+        (1.0, 0.1, "supported"), (0.1, 0.0, "supported"), (0.05, 0.0, "not supported"), (-1.0, 0.1, "not supported"),
+        (1.0, 0.6, "inconclusive"), (-1.0, 0.6, "inconclusive"), (0.05, 0.03, "inconclusive"),
+    ],
+)  # fmt: skip
+def test_rule_of_a_difference(difference, deviation, verdict):
+    assert judge_difference(difference, deviation) == verdict
+
+
+@pytest.mark.parametrize(
+    ("r", "error", "verdict"),
+    [(0.8, 0.02, "supported"), (0.8, 0.06, "inconclusive"), (0.65, 0.03, "inconclusive"), (0.4, 0.1, "not supported")],
+)
+def test_rule_of_a_correlation(r, error, verdict):
+    assert judge_correlation(r, error) == verdict
+
+
+def measured(tmp_path, *, analyses=(), records=(), preset="mini"):
+    write_analyses(tmp_path, *analyses)
+    write_records(tmp_path, *records)
+    return Measured.of(preset, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("miou", "help_", "drift"),
+    [
+        ({1: [40, 40], 3: [41, 41.1], 10: [40, 40]}, "supported", "supported"),
+        ({1: [40, 40], 3: [39, 39], 10: [40, 40]}, "not supported", "not supported"),
+        ({1: [40, 41], 3: [41, 40], 10: [41, 40]}, "inconclusive", "not supported"),
+    ],
+)
+def test_steps(tmp_path, miou, help_, drift):
+    found = measured(tmp_path, analyses=[make_sweep(miou=miou)])
+    assert claims.more_steps_help(found).verdict == help_
+    assert claims.plain_training_drifts(found).verdict == drift
+    assert "(2 seeds)" in claims.more_steps_help(found).evidence
+
+
+def test_steps_over_trainings(tmp_path):
+    values = ({1: [40.0, 40.0], 3: [41.0, 41.0]}, {1: [40.0, 40.0], 3: [39.0, 39.0]})
+    recipes = [seeded(recipe(MAIN), seed) for seed in (0, 1)]
+    found = measured(tmp_path, records=[make_record(settings=s, miou=m) for s, m in zip(recipes, values, strict=True)])
+    finding = claims.more_steps_help(found)
+    assert (finding.verdict, "(2 trainings)" in finding.evidence) == ("inconclusive", True)
+
+
+@pytest.mark.parametrize(
+    ("plain", "aligned", "verdict"),
+    [
+        ([38.0, 38.1], [41.0, 41.1], "supported"),
+        ([38.0, 38.1], [38.0, 38.0], "inconclusive"),
+        ([38.0, 38.0], [37.0, 37.0], "not supported"),
+        ([41.0, 41.2], [41.0, 41.2], "inconclusive"),
+    ],
+)
+def test_alignment(tmp_path, plain, aligned, verdict):
+    three = {1: [38, 38], 3: [41.0, 41.2]}
+    sweeps = [make_sweep(MAIN, three | {10: plain}), make_sweep(f"{MAIN}_aligned", three | {10: aligned})]
+    found = measured(tmp_path, analyses=sweeps)
+    assert claims.alignment_removes_drift(found, "_aligned").verdict == verdict
+    assert claims.alignment_removes_drift(found, "_aligned_fresh").verdict == "not run"
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(5.0, "supported"), (1.0, "inconclusive"), (-3.0, "not supported")])
+def test_single_trainings_need_a_large_difference(tmp_path, gain, verdict):
+    records = [make_record(MAIN, miou={1: [40.0], 3: [40.0 + gain]}), make_record(f"{MAIN}_baseline", miou={1: [40.0]})]
+    finding = claims.diffusion_beats_baseline(measured(tmp_path, records=records))
+    assert finding.verdict == verdict
+    assert "± 1.00 (assumed)" in finding.evidence
+
+
+def test_several_trainings_bring_their_own_spread(tmp_path):
+    base = ablation_base("mini")
+    found = cells(base, "table5c")
+    values = {"cosine": (41.0, 41.2), "linear": (40.0, 40.2)}
+    records = [
+        make_record(settings=seeded(found[v], seed), miou={3: [score]})
+        for v, scores in values.items()
+        for seed, score in enumerate(scores)
+    ]
+    finding = claims.best_of_table(measured(tmp_path, records=records), "table5c", "cosine")
+    assert finding.verdict == "supported"
+    assert "2 and 2 trainings" in finding.evidence
+
+
+def test_a_table_is_judged_only_when_complete(tmp_path):
+    found = cells(ablation_base("mini"), "table5a")
+    records = [make_record(settings=found[v], miou={3: [40.0]}) for v in ("onehot", "embedding")]
+    assert claims.best_of_table(measured(tmp_path, records=records), "table5a", "embedding").verdict == "not run"
+
+
+@pytest.mark.parametrize(("zero", "verdict"), [([40.0, 40.2], "supported"), ([42.0, 42.2], "not supported")])
+def test_time_difference(tmp_path, zero, verdict):
+    found = measured(tmp_path, analyses=[make_sweep(zero={3: zero})])
+    assert claims.asymmetric_intervals_help(found).verdict == verdict
+
+
+def test_uncertainty(tmp_path):
+    found = measured(tmp_path, analyses=[make_uncertainty(correlation=0.4, std=0.1)])
+    finding = claims.change_count_is_correlated(found)
+    assert finding.verdict == "not supported"
+    assert "moderate" in finding.evidence
+    assert claims.change_count_equals_entropy(found).verdict == "inconclusive"
+    found = measured(tmp_path, analyses=[make_uncertainty(correlation=0.9, std=0.1, auroc=(0.9, 0.85))])
+    assert claims.change_count_is_correlated(found).verdict == "supported"
+    assert claims.change_count_equals_entropy(found).verdict == "supported"
+    found = measured(tmp_path, analyses=[make_uncertainty(std=0.001)])
+    assert claims.change_count_equals_entropy(found).verdict == "not supported"
+
+
+@pytest.mark.parametrize("preset", ["mini", "camvid", "paper"])
+def test_nothing_measured_claims_nothing(tmp_path, preset):
+    table = claims_table(preset, tmp_path)
+    assert set(table.frame["Verdict", "at this scale"]) == {"not run"}
+    assert len(table.provenance) == 0
+
+
+def test_table_names_runs_and_rules(tmp_path):
+    write_analyses(tmp_path, make_sweep())
+    write_records(tmp_path, make_record(MAIN))
+    table = claims_table("mini", tmp_path)
+    assert list(table.provenance["Run"]) == [MAIN]
+    assert "d - 2 s > 0" in table.notes[0]
+    verdicts = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
+    assert verdicts["more steps help: 3 beat 1"] == "supported"

@@ -1,0 +1,131 @@
+"""Figures 4 to 6 and the measured 3c: what is drawn is what the analyses say."""
+
+import dataclasses
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from workbook.fake_analyses import make_analysis, make_drift, make_speed, make_sweep, make_uncertainty, write_analyses
+from workbook.fakes import make_record, make_trajectory, write_records
+
+from ddp_repro.workbook.analyses import load_analysis
+from ddp_repro.workbook.figures_dynamics import Variant, curve, figure_4
+from ddp_repro.workbook.figures_trajectories import figure_trajectories
+from ddp_repro.workbook.figures_uncertainty import figure_uncertainty
+from ddp_repro.workbook.records import RecordError
+from ddp_repro.workbook.rerender import rerender
+from ddp_repro.workbook.style import save_figure
+from ddp_repro.workbook.trajectories import load_trajectory
+from ddp_repro.workbook.uncertainty_table import uncertainty_table
+
+mpl.use("Agg")
+ZERO = {2: [39.0, 39.0], 3: [40.0, 40.0]}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    names = {"plain": "", "self-aligned, same noise": "_aligned", "self-aligned, fresh noise": "_aligned_fresh"}
+    variants = [
+        Variant(name, make_sweep(f"cityscapes_mini{end}", zero=ZERO if not end else None), make_drift())
+        for name, end in names.items()
+    ]
+    baseline = make_record("cityscapes_mini_baseline", miou={1: [39.5]})
+    return figure_4(variants, make_speed(), baseline)
+
+
+def panel(figure, title):
+    return next(axes for axes in figure.drawing.axes if axes.get_title(loc="left").startswith(title))
+
+
+def test_lines_are_means_and_bands_deviations(drawn):
+    axes = panel(drawn, "(a)")
+    assert list(axes.lines[0].get_xdata()) == [1, 2, 3, 10]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([38.5, 40.05, 41.1, 40.05])
+    assert set(axes.lines[-1].get_ydata()) == {39.5}
+    band = axes.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(38.5 - np.sqrt(0.5))
+
+
+def test_cost_axes(drawn):
+    axes = panel(drawn, "(b)")
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([1.2, 1.4, 1.6, 3.0])
+    (second,) = axes.child_axes
+    assert "ms" in second.get_xlabel()
+    assert second._functions[0](1.2) == pytest.approx(100)  # 10 images a second at one step
+    assert second._functions[1](second._functions[0](2.0)) == pytest.approx(2.0)
+
+
+def test_time_differences_and_steps(drawn):
+    labels = [line.get_label() for line in panel(drawn, "(c)").lines]
+    assert labels == ["td = 0", "td = 1"]
+    assert list(panel(drawn, "(f)").lines[0].get_xdata()) == list(range(2, 11))
+    assert "8 images" in drawn.caption
+    assert drawn.sources[0] == "cityscapes_mini"
+
+
+def test_legends_are_outside_the_data(drawn):
+    drawn.drawing.canvas.draw()
+    legend = drawn.drawing.legends[0].get_window_extent()
+    assert all(legend.y1 <= axes.get_window_extent().y0 for axes in drawn.drawing.axes)
+
+
+def test_own_time_difference_is_the_first():
+    sweep = make_sweep(zero=ZERO)
+    assert curve(sweep)[3] == [41.0, 41.2]
+    assert curve(sweep, 0) == ZERO
+    assert curve(sweep, metric="macc")[3] == [46.0, 46.2]
+
+
+@pytest.fixture
+def sampled(tmp_path):
+    files = [f"trajectory_{n}.npz" for n in range(2)]
+    for number, file in enumerate(files):
+        make_trajectory(tmp_path / "mini" / "runs" / "cityscapes_mini" / file, seed=number)
+    return make_analysis("trajectories", settings={"images": 2}, result={"files": files, "ids": ["a", "b"]})
+
+
+def test_rows_of_images(tmp_path, sampled):
+    folder = tmp_path / "mini" / "runs" / "cityscapes_mini"
+    trajectories = [load_trajectory(folder / file) for file in sampled.result["files"]]
+    figure = figure_trajectories("figure5", sampled, trajectories)
+    pictures = [axes.get_images()[0].get_array() for axes in figure.drawing.axes]
+    assert len(pictures) == 2 * 8
+    errors = np.ma.filled(pictures[-1].astype(float), np.nan)
+    assert np.isnan(errors[trajectories[1].label == 255]).all()
+    assert figure.title.startswith("Figure 5.")
+
+
+def test_uncertainty_panels_and_table():
+    analysis = make_uncertainty()
+    figure = figure_uncertainty(analysis)
+    assert len(figure.drawing.axes) == 3
+    texts = [text.get_text() for text in figure.drawing.legends[0].get_texts()]
+    assert "(b) last step, ECE 7.5 %" in texts
+    oracle = next(line for line in figure.drawing.axes[0].lines if line.get_label() == "oracle")
+    assert max(oracle.get_ydata()) == pytest.approx(15)
+    table = uncertainty_table(analysis)
+    assert table.frame["AUROC ↑", "per image"].iloc[0] == "0.800 ± 0.100"
+    assert "Expected calibration error (15 bins): 0.075" in table.notes[1]
+
+
+def test_everything_is_drawn_again_from_the_files_alone(tmp_path, sampled):
+    write_records(tmp_path, make_record("cityscapes_mini"))
+    analyses = [make_sweep(zero=ZERO), make_drift(), make_speed(), make_uncertainty(), sampled]
+    write_analyses(tmp_path, *analyses)
+    assert load_analysis("sweep", "cityscapes_mini", "mini", tmp_path) == analyses[0]
+    names = {path.name for path in rerender("mini", tmp_path)}
+    assert {"figure4.pdf", "figure5.png", "figure3c_quality.png", "figure3c_quality.md", "claims.md"} <= names
+    again = save_figure(figure_4([Variant("plain", analyses[0], analyses[1])], analyses[2]), tmp_path / "again")
+    assert again[0].read_bytes() == (tmp_path / "mini" / "figures" / "figure4.pdf").read_bytes()
+    other = dataclasses.replace(make_uncertainty(), run="ade20k_mini")
+    write_records(tmp_path, make_record("ade20k_mini"))
+    write_analyses(tmp_path, other)
+    assert "figure3c_quality_ade20k_mini.png" in {path.name for path in rerender("mini", tmp_path)}
+
+
+def test_damaged_analysis_is_named(tmp_path):
+    write_analyses(tmp_path, make_sweep())
+    path = tmp_path / "mini" / "runs" / "cityscapes_mini" / "sweep.json"
+    path.write_text(path.read_text().replace('"images"', '"pictures"'))
+    with pytest.raises(RecordError, match=r"sweep\.json: field 'images' is missing"):
+        load_analysis("sweep", "cityscapes_mini", "mini", tmp_path)
