@@ -16,13 +16,19 @@ from ddp_repro.workbook.runs import run
 
 
 def run_all(
-    recipes: Sequence[Recipe], *, jobs: int = 1, output: str | Path = "results", overwrite: bool = False
+    recipes: Sequence[Recipe],
+    *,
+    jobs: int = 1,
+    checkpoint: str | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
 ) -> list[Record]:
     """:func:`ddp_repro.workbook.runs.run` every recipe; records in the order of the recipes.
 
     A second stage must not be among them together with the training it starts from, unless ``jobs`` is 1.
 
     Args:
+        checkpoint: None trains; ``official`` evaluates the authors' weights.
         jobs: how many at once; the cores are divided among them (small models use one core better than two).
 
     Raises:
@@ -30,14 +36,13 @@ def run_all(
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}")
+    options = {"checkpoint": checkpoint, "output": output, "overwrite": overwrite}
     if jobs == 1 or len(recipes) == 1:
-        return [run(recipe, output=output, overwrite=overwrite) for recipe in recipes]
+        return [run(recipe, **options) for recipe in recipes]
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_limit_threads, initargs=(threads,)) as pool:
-        futures = {
-            pool.submit(run, recipe, output=output, overwrite=overwrite, progress=False): recipe for recipe in recipes
-        }
+        futures = [pool.submit(run, recipe, progress=False, **options) for recipe in recipes]
         for future in tqdm(as_completed(futures), total=len(futures), desc="runs", unit="run"):
             if future.exception():
                 pool.shutdown(cancel_futures=True)

@@ -114,7 +114,8 @@ def alignment_removes_drift(measured: Measured, suffix: str) -> Finding:
         return _NOT_RUN
     gains = [p - o for p, o in zip(plain, other, strict=False)]
     drift, left = statistics.fmean(plain), statistics.fmean(other)
-    words = f"fall from 3 to 10 steps: plain {drift:.2f}, aligned {left:.2f}"
+    images = measured.sweeps[measured.model].images
+    words = f"fall from 3 to 10 steps: plain {drift:.2f}, aligned {left:.2f} ({len(gains)} seeds, {images} images)"
     if drift < PRINTED_DIGIT:
         return Finding("inconclusive", f"{words}; no drift to remove")
     return Finding(judge_difference(statistics.fmean(gains), _deviation(gains)), words)
@@ -133,7 +134,8 @@ def asymmetric_intervals_help(measured: Measured) -> Finding:
     if sweep is None:
         return _NOT_RUN
     one, zero = (curve(sweep, difference).get(3) for difference in (1, 0))
-    return _paired(one, zero, "td = 1", "td = 0") if one and zero else _NOT_RUN
+    over = f"seeds, {sweep.images} images"
+    return _paired(one, zero, "td = 1", "td = 0", over) if one and zero else _NOT_RUN
 
 
 def change_count_is_correlated(measured: Measured) -> Finding:
@@ -254,10 +256,15 @@ def _steps_differ(measured: Measured, run: str, better: int, worse: int) -> Find
     words = [f"{n} step{'s' if n > 1 else ''}" for n in (better, worse)]
     if len(records) > 1 and len(first) == len(second) == len(records):
         return _paired(first, second, *words, over="trainings")
-    scores = curve(sweep) if sweep else {s: records[0].values(s) for s in records[0].steps} if records else {}
+    if records and {better, worse} <= set(records[0].steps):  # over all images, where a sweep may have fewer
+        scores, images = {n: records[0].values(n) for n in (better, worse)}, records[0].dataset.images
+    elif sweep:
+        scores, images = curve(sweep), sweep.images
+    else:
+        return _NOT_RUN
     if better not in scores or worse not in scores:
         return _NOT_RUN
-    return _paired(scores[better], scores[worse], *words)
+    return _paired(scores[better], scores[worse], *words, over=f"seeds, {images} images")
 
 
 def _fall(measured: Measured, run: str) -> list[float]:
@@ -267,7 +274,7 @@ def _fall(measured: Measured, run: str) -> list[float]:
     return [a - b for a, b in zip(scores.get(3, []), scores.get(10, []), strict=True)]
 
 
-def _paired(first: Sequence[float], second: Sequence[float], one: str, other: str, over: str = "seeds") -> Finding:
+def _paired(first: Sequence[float], second: Sequence[float], one: str, other: str, over: str) -> Finding:
     differences = [a - b for a, b in zip(first, second, strict=True)]
     mean, deviation = statistics.fmean(differences), _deviation(differences)
     words = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ddp_repro.workbook.analyses import Analysis
+from ddp_repro.workbook.paper import load_table
 from ddp_repro.workbook.records import Record
 from ddp_repro.workbook.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT_WIDTH, VERMILION, Figure, paper_style
 
@@ -38,15 +39,12 @@ class Variant:
     drift: Analysis
 
 
-def figure_4(
-    variants: Sequence[Variant], speed: Analysis, baseline: Record | None = None, paper_gain: str = ""
-) -> Figure:
+def figure_4(variants: Sequence[Variant], speed: Analysis, baseline: Record | None = None) -> Figure:
     """Six panels: mIoU over steps, over cost, and over time differences; agreement, similarity and change per step.
 
     Args:
         variants: the plain training first.
         speed: of the plain model; all variants are the same network.
-        paper_gain: the paper's numbers in words, for the caption.
     """
     import matplotlib.pyplot as plt
 
@@ -68,10 +66,10 @@ def figure_4(
         f"chosen anew for each point; (d) to (f): one run of {plain.drift.settings['steps']} steps, after each of "
         f"them, at the decoder's resolution. Lines are means and bands ± 1 standard deviation over {seeds} sampling "
         f"seeds of one set of weights (a narrow band is hidden by its line). (c): plain training; the official td is "
-        f"1. (b): the second axis is the measured time per image ({speed.result['conditions']}). {paper_gain}"
+        f"1. (b): the second axis is the measured time per image ({speed.result['conditions']}). {_printed()}"
     )
     runs = (*(v.sweep.run for v in variants), *([baseline.run] if baseline else []))
-    return Figure("figure4", "Figure 4. Sampling drift and self-aligned denoising", caption.strip(), runs, drawing)
+    return Figure("figure4", "Figure 4. Sampling drift and self-aligned denoising", caption, runs, drawing)
 
 
 def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "miou") -> dict[int, list[float]]:
@@ -86,6 +84,16 @@ def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "mi
         if score["time_difference"] == wanted:
             found.setdefault(score["steps"], []).append(score[metric])
     return found
+
+
+def _printed() -> str:
+    """The paper's numbers in words: they are of another model and other images, so they share no axis with ours."""
+    rows = [row for row in load_table("figure3").rows if row.backbone == "ConvNeXt-T"]
+    words = {method: [] for method in dict.fromkeys(row.method for row in rows)}
+    for row in rows:
+        words[row.method].append(f"{row.values['miou']} at {row.steps}")
+    listed = "; ".join(f"{method} {', '.join(numbers)}" for method, numbers in words.items())
+    return f"In print, mIoU by steps on Cityscapes with ConvNeXt-T: {listed}."
 
 
 def _draw_steps(axes: Axes, variants: Sequence[Variant], baseline: Record | None) -> None:

@@ -49,7 +49,14 @@ def test_steps(tmp_path, miou, help_, drift):
     found = measured(tmp_path, analyses=[make_sweep(miou=miou)])
     assert claims.more_steps_help(found).verdict == help_
     assert claims.plain_training_drifts(found).verdict == drift
-    assert "(2 seeds)" in claims.more_steps_help(found).evidence
+    assert "(2 seeds, 8 images)" in claims.more_steps_help(found).evidence
+
+
+def test_a_record_of_all_images_is_preferred_to_a_sweep_of_some(tmp_path):
+    record = make_record(MAIN, miou={1: [40.0, 40.0], 3: [39.0, 39.0]}, images=24)
+    finding = claims.more_steps_help(measured(tmp_path, analyses=[make_sweep()], records=[record]))
+    assert finding.verdict == "not supported"
+    assert "24 images" in finding.evidence
 
 
 def test_steps_over_trainings(tmp_path):
@@ -139,3 +146,4 @@ def test_table_names_runs_and_rules(tmp_path):
     assert "d - 2 s > 0" in table.notes[0]
     verdicts = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
     assert verdicts["more steps help: 3 beat 1"] == "supported"
+    assert verdicts["diffusion beats the same network without it"] == "not run"
