@@ -49,6 +49,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], *, show_outp
             raise NotebookFailure(f"the kernel did not start: {_line(str(error))}") from None
     _require_every_cell(notebook)
     notebook.metadata.papermill.update(input_path=source.name, output_path=source.name)  # no local paths
+    _keep_last_states(notebook)
     return _save(notebook, output)
 
 
@@ -66,6 +67,23 @@ def _require_every_cell(notebook: Any) -> None:
 
 def _did_not_run(cell: Mapping[str, Any]) -> bool:
     return cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) and cell["execution_count"] is None
+
+
+def _keep_last_states(notebook: Any) -> None:
+    """Show what a terminal would: of a progress bar its last state, not one line for every update."""
+    for cell in notebook.cells:
+        streams: dict[str, Any] = {}
+        others = [output for output in cell.get("outputs", ()) if output.output_type != "stream"]
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream" and output.name in streams:
+                streams[output.name].text += output.text
+            elif output.output_type == "stream":
+                streams[output.name] = output
+        for output in streams.values():
+            lines = [line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n")]
+            output.text = "".join(f"{line}\n" for line in lines if line.strip())
+        if streams:
+            cell.outputs = [*streams.values(), *others]
 
 
 def _save(notebook: Any, output: Path) -> str:
@@ -100,6 +118,8 @@ def _private_kernel() -> Iterator[None]:
             "JUPYTER_PATH": os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")])),
             "JUPYTER_RUNTIME_DIR": folder,  # also works where the home folder is read-only
             "IPYTHONDIR": folder,
+            # tqdm's advice to install widgets, with a local path in it
+            "PYTHONWARNINGS": ",".join(filter(None, ["ignore:IProgress", os.environ.get("PYTHONWARNINGS")])),
         }
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)

@@ -105,6 +105,9 @@ def test_runs_through_the_runner(place, name, dataset, runs):
     assert outcome.state == "done", outcome.message
     for result in read_notebook(FOLDER / f"{name}.ipynb").results:
         assert (place / "results" / "mini" / result).stat().st_size > 100
+    executed = (place / "results" / "mini" / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert "\\r" not in executed.replace("\\rightarrow", "")  # progress bars show their last state
+    assert "site-packages" not in executed
     assert runs <= {record.run for record in find_records("mini", place / "results")}
 
 
