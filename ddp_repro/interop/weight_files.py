@@ -61,10 +61,10 @@ def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
     """
     path = Path(path)
     head = _first_bytes(path)
-    if head.startswith(_ZIP) or head.startswith(_PICKLE):
-        state_dict, metadata = _unwrap(_torch_load(path), path)
-    elif head[8:9] == b"{":  # safetensors: length of the header (8 bytes), then its JSON
+    if _is_safetensors(head):  # first: the length of its header may look like the first byte of a pickle
         state_dict, metadata = _read_safetensors(path)
+    elif head.startswith(_ZIP) or head.startswith(_PICKLE):
+        state_dict, metadata = _unwrap(_torch_load(path), path)
     else:
         raise CheckpointError(f"{path}: {_describe_foreign(head)}")
     if not state_dict:
@@ -89,6 +89,11 @@ def _first_bytes(path: Path) -> bytes:
     if not head:
         raise CheckpointError(f"{path}: is empty (0 bytes); download or train the checkpoint again")
     return head
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """The length of the header (8 bytes, at most 100 MB by the format), then its JSON."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 
 def _describe_foreign(head: bytes) -> str:

@@ -31,6 +31,16 @@ def test_safetensors_round_trip_keeps_weights_and_metadata(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_safetensors_with_a_header_of_any_length(tmp_path):
+    """Headers of 0x80 + 256·n bytes begin like a pickle (one length in 32, as lengths are multiples of 8)."""
+    path, first_bytes = tmp_path / "model.safetensors", set()
+    for length in range(0, 256, 8):
+        save_weights(small_model(), path, {"recipe": "x" * length})
+        first_bytes.add(path.read_bytes()[0])
+        assert read_state_dict(path)[1] == {"recipe": "x" * length}
+    assert 0x80 in first_bytes
+
+
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     save_weights(small_model(), path)
