@@ -11,8 +11,8 @@ from workbook.fakes import make_record, write_records
 from ddp_repro.config import ConfigError
 from ddp_repro.workbook import rendering, tables
 from ddp_repro.workbook.paper import TABLES
-from ddp_repro.workbook.recipes import recipe
 from ddp_repro.workbook.peer_costs import PeerCount
+from ddp_repro.workbook.recipes import recipe
 from ddp_repro.workbook.tables import measured_table, paper_table
 from ddp_repro.workbook.verdicts import OFFICIAL_SCALES
 
