@@ -17,7 +17,9 @@ from ddp_repro.interop.checkpoints import CheckpointError
 
 _KEPT = 2  # states left on disk
 # Settings that leave the trained weights as they are. Not data.root: the images are compared by fingerprint instead.
-_FREE = ("train.workers", "train.log_every", "train.checkpoint_every", "data.root")
+_FREE = (
+    "table", "row", "train.workers", "train.log_every", "train.checkpoint_every", "data.root", "evaluation.batch_size",
+)  # fmt: skip
 
 
 @dataclass
@@ -96,7 +98,9 @@ def refuse_other_origin(saved: dict[str, Any], origin: dict[str, str], path: Pat
     """
     advice = "give the run a folder of its own, or train with resume=False to replace it"
     try:
-        before, now = _flatten(json.loads(saved["recipe"])), _flatten(json.loads(origin["recipe"]))
+        # A setting that did not exist yet when the checkpoint was written had what is now its default.
+        before = {**_flatten(to_dict(Recipe(name=""))), **_flatten(json.loads(saved["recipe"]))}
+        now = _flatten(json.loads(origin["recipe"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: carries no readable recipe ({error!r}); {advice}") from error
     fields = [name for name in {**before, **now} if before.get(name) != now.get(name) and not _is_free(name, now)]

@@ -1,6 +1,7 @@
 """States on disk: complete or absent, safe to read, and only for the run that wrote them."""
 
 import errno
+import json
 import os
 import pickle
 import resource
@@ -107,6 +108,7 @@ def test_another_recipe_is_refused_with_the_fields_that_differ(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [{"train__workers": 3}, {"train__log_every": 1}, {"train__checkpoint_every": 1}, {"data__root": "elsewhere"},
+     {"table": "table2"},
      {"evaluation__steps": "1,3"}],
 )  # fmt: skip
 def test_settings_that_do_not_change_the_weights_may_differ(tmp_path, change):
@@ -118,6 +120,15 @@ def test_evaluation_settings_count_when_they_choose_the_best_weights(tmp_path):
     path = save_state(state(3), with_recipe(train__validate_every=5), tmp_path)
     with pytest.raises(ConfigError, match=r"evaluation\.steps"):
         load_state(path, with_recipe(train__validate_every=5, evaluation__steps="1,3"))
+
+
+def test_a_setting_added_since_had_its_default(tmp_path):
+    recipe = json.loads(ORIGIN["recipe"])
+    del recipe["train"]["power"]
+    path = save_state(state(3), {**ORIGIN, "recipe": json.dumps(recipe)}, tmp_path)
+    assert load_state(path, ORIGIN).iteration == 3
+    with pytest.raises(ConfigError, match=r"train\.power was 1\.0, is 2\.0"):
+        load_state(path, with_recipe(train__power=2.0))
 
 
 def test_other_images_are_refused(tmp_path):
