@@ -91,6 +91,7 @@ def reproduce_tiny(place, name, dataset):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "dataset", "runs"),
     [
@@ -112,6 +113,7 @@ def test_runs_through_the_runner(place, name, dataset, runs):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_finished_notebook_is_skipped_and_other_settings_refused(place):
     name = "figure3_properties"
     assert reproduce_tiny(place, name, "cityscapes").state in ("done", "skipped")
@@ -125,6 +127,7 @@ def test_finished_notebook_is_skipped_and_other_settings_refused(place):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_unknown_override_fails_by_name(place):
     (outcome,) = reproduce(
         "mini", ["00_quickstart"], notebooks=FOLDER, output=place / "unknown",
