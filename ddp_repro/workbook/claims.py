@@ -271,7 +271,7 @@ def _fall(measured: Measured, run: str) -> list[float]:
     """mIoU at three steps minus at ten, of each sampling seed."""
     sweep = measured.sweeps.get(run)
     scores = curve(sweep) if sweep else {}
-    return [a - b for a, b in zip(scores.get(3, []), scores.get(10, []), strict=True)]
+    return [a - b for a, b in zip(scores[3], scores[10], strict=True)] if {3, 10} <= set(scores) else []
 
 
 def _paired(first: Sequence[float], second: Sequence[float], one: str, other: str, over: str) -> Finding:

@@ -84,6 +84,14 @@ def test_alignment(tmp_path, plain, aligned, verdict):
     assert claims.alignment_removes_drift(found, "_aligned_fresh").verdict == "not run"
 
 
+def test_steps_that_were_not_swept(tmp_path):
+    sweeps = [make_sweep(MAIN + end, {1: [38.0, 38.0], 2: [39.0, 39.0]}) for end in ("", "_aligned")]
+    found = measured(tmp_path, analyses=sweeps)
+    assert claims.more_steps_help(found).verdict == "not run"
+    assert claims.alignment_removes_drift(found, "_aligned").verdict == "not run"
+    assert claims.asymmetric_intervals_help(found).verdict == "not run"
+
+
 @pytest.mark.parametrize(("gain", "verdict"), [(5.0, "supported"), (1.0, "inconclusive"), (-3.0, "not supported")])
 def test_single_trainings_need_a_large_difference(tmp_path, gain, verdict):
     records = [make_record(MAIN, miou={1: [40.0], 3: [40.0 + gain]}), make_record(f"{MAIN}_baseline", miou={1: [40.0]})]
