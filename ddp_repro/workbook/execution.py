@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], *, show_outp
     from nbclient.exceptions import DeadKernelError
 
     output.unlink(missing_ok=True)
+    # papermill cannot read a parameter whose comment holds an "=" and says so; ours are checked before this
+    logging.getLogger("papermill.translators").setLevel(logging.ERROR)
     with _private_kernel():
         try:
             notebook = papermill.execute_notebook(
