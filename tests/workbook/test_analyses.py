@@ -1,0 +1,76 @@
+"""Analyses: equal work is skipped, other settings refused, new weights or images analysed anew."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+from torch import nn
+from workbook.fakes import make_record
+
+from ddp_repro.config import ConfigError
+from ddp_repro.workbook import analyses
+from ddp_repro.workbook.analyses import Subject, find_analyses, load_analysis
+from ddp_repro.workbook.recipes import recipe
+
+FOUND = {"error_rate": 0.1, "scores": {}, "calibration": {}, "seconds": 1.0}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The settings of every real evaluation; model and data are stand-ins."""
+    made = []
+
+    def evaluate(model, dataset, **settings):
+        made.append(settings)
+        return SimpleNamespace(to_dict=lambda: FOUND)
+
+    monkeypatch.setattr(analyses, "evaluate_uncertainty", evaluate)
+    monkeypatch.setattr(analyses, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(analyses, "evaluation_dataset", lambda *_: range(24))
+    return made
+
+
+@pytest.fixture
+def subject(tmp_path):
+    settings = recipe("cityscapes_mini")
+    return Subject(recipe=settings, record=make_record("cityscapes_mini"), output=tmp_path, progress=False)
+
+
+def test_equal_work_is_done_once(subject, calls, tmp_path):
+    first = analyses.uncertainty(subject, steps=10, noise_samples=4, limit=8)
+    assert analyses.uncertainty(subject, steps=10, noise_samples=4, limit=8) == first
+    assert len(calls) == 1
+    assert first.images == 8
+    assert first.result == {"error_rate": 0.1, "scores": {}, "calibration": {}}
+    assert first.settings == {"steps": 10, "noise_samples": 4, "seed": 0, "limit": 8}
+    assert load_analysis("uncertainty", "cityscapes_mini", "mini", tmp_path) == first
+    assert find_analyses("uncertainty", "mini", tmp_path) == [first]
+    assert load_analysis("drift", "cityscapes_mini", "mini", tmp_path) is None
+
+
+def test_other_settings_are_refused_unless_overwritten(subject, calls):
+    analyses.uncertainty(subject, steps=10, noise_samples=4)
+    with pytest.raises(ConfigError, match=r"other settings \(steps was 10, is 3\).*--overwrite"):
+        analyses.uncertainty(subject, steps=3, noise_samples=4)
+    replaced = analyses.uncertainty(dataclasses.replace(subject, overwrite=True), steps=3, noise_samples=4)
+    assert replaced.settings["steps"] == 3
+    assert [call["steps"] for call in calls] == [10, 3]
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [("checkpoint", {"sha256": "e" * 64}), ("dataset", {"fingerprint": "e" * 64})],
+)
+def test_new_weights_or_images_are_analysed_anew(subject, calls, part, change):
+    analyses.uncertainty(subject, steps=10, noise_samples=4)
+    changed = dataclasses.replace(getattr(subject.record, part), **change)
+    record = dataclasses.replace(subject.record, **{part: changed})
+    again = analyses.uncertainty(dataclasses.replace(subject, record=record), steps=10, noise_samples=4)
+    assert len(calls) == 2
+    assert getattr(again, part) == "e" * 64
+
+
+def test_the_baseline_has_no_sampling(subject):
+    record = make_record("cityscapes_mini_baseline", miou={1: [39.0]})
+    with pytest.raises(ConfigError, match="is not a diffusion model"):
+        analyses.drift(dataclasses.replace(subject, record=record), steps=3, seeds=[0])
