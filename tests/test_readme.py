@@ -54,6 +54,21 @@ def test_every_block_says_how_it_is_tested():
     assert all(re.fullmatch(r"test|test: .+|not run: .+", mark) for mark in marks), marks
 
 
+def test_printed_results_are_the_records():
+    """Every row of the CamVid table, as the records have it."""
+    import json
+
+    rows = []
+    for run, method in (("camvid_lite0_baseline", "non-diffusion baseline"), ("camvid_lite0", "DDP")):
+        record = json.loads((ROOT / "results/camvid/runs" / run / "record.json").read_text())
+        for row in record["summary"]:
+            std = row["miou_std"]
+            score = f"{row['miou_mean']:.2f}" + ("" if std is None else f" ± {std:.2f}")
+            rows.append(f"| {method} | {'–' if std is None else row['steps']} | {score} |")
+    assert len(rows) == 6
+    assert [row for row in rows if row not in README] == []
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["code"].splitlines()[0])
 def test_block(block, clone):
     if block["mark"].startswith("not run"):
