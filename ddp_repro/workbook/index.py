@@ -67,8 +67,9 @@ def _summary(records: list[Record]) -> str:
         value = f"{mean:.1f}" + (f"<small> ± {std:.1f}</small>" if std is not None else "")
         at = f"mIoU at {steps} step{'s' if steps > 1 else ''}" if record.seeds else "mIoU"
         verdict = record.verdict.replace(" ", "-")
+        name = html.escape(record.run).replace("_", "_<wbr>")
         cards.append(
-            f'<li><span class="name">{html.escape(record.run)}</span><span class="value">{value}</span>'
+            f'<li><span class="name">{name}</span><span class="value">{value}</span>'
             f'<span class="what">{at}, {record.dataset.images} images</span>'
             f'<span class="verdict {verdict}">{record.verdict}</span></li>'
         )

@@ -111,7 +111,7 @@ def _html_cell(cell: str, kind: str) -> str:
 
 
 def _kind(source: str) -> str:
-    kinds = {"measured": "measured", "counted": "live", PAPER: "printed"}
+    kinds = {"measured": "measured", "counted": "live", "agreement": "remark", PAPER: "printed"}
     return kinds.get(source.partition(" ")[0], "label")
 
 

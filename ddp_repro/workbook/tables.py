@@ -171,7 +171,7 @@ def _quantity(
         columns[heading, LIVE] = [_count_cell(row, column.key) for row in rows]
         if column.key == "flops":
             columns[heading, LIVE_MODULES] = [_count_cell(row, "modules") for row in rows]
-            columns[heading, AGREEMENT] = [row.count.agreement if row.count else NOTHING for row in rows]
+            columns[heading, AGREEMENT] = [_agreement_cell(row) for row in rows]
     elif column.key in ("miou", "macc") or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
         columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
     return columns
@@ -184,6 +184,12 @@ def _paper_cell(row: PaperRow | None, column: PaperColumn) -> str:
 
 def _count_cell(row: _Row, key: str) -> str:
     return short_number(row.count.values[key]) if row.count and key in row.count.values else NOTHING
+
+
+def _agreement_cell(row: _Row) -> str:
+    """``equal``, or ``equal, modules`` where that count agrees: the numbers stand in the columns beside."""
+    verdict, modules, _ = (row.count.agreement if row.count else NOTHING).partition(": ")
+    return f"{verdict}, modules" if modules else verdict
 
 
 def _count(row: _Row, printed: PaperTable) -> _Count | None:
