@@ -10,19 +10,15 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ddp_repro.config import ModelConfig, Recipe
+from ddp_repro.config import Recipe
+from ddp_repro.workbook.counts import Count, count_ours, count_peer, evaluation_size
 from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
-from ddp_repro.workbook.peer_costs import peer_count
 from ddp_repro.workbook.recipes import recipe, recipe_names
 from ddp_repro.workbook.records import Record, find_records, spread
 from ddp_repro.workbook.variants import ablation
-
-if TYPE_CHECKING:
-    from ddp_repro.evaluation.complexity import Complexity
 
 NOT_RUN = "not run"
 NOTHING = "–"  # the paper prints no number here
@@ -67,16 +63,7 @@ class _Row:
     paper: PaperRow | None
     recipe: Recipe | None  # whose model the live columns count
     steps: int | None
-    count: _Count | None = None
-
-
-@dataclass(frozen=True)
-class _Count:
-    """What was counted of a row's model, and how that agrees with what is printed of it."""
-
-    values: dict[str, float]  # in millions or giga, by column key; "modules" for the other count of "flops"
-    agreement: str = NOTHING
-    remark: str = ""
+    count: Count | None = None
 
 
 def paper_table(name: str, preset: str, output: str | Path = "results") -> Table:
@@ -192,41 +179,12 @@ def _agreement_cell(row: _Row) -> str:
     return f"{verdict}, modules" if modules else verdict
 
 
-def _count(row: _Row, printed: PaperTable) -> _Count | None:
-    if row.recipe is not None:
-        return _count_ours(row, printed)
-    from ddp_repro.evaluation.agreement import agree_macs  # these bring torch and timm, which no other part here needs
-    from ddp_repro.evaluation.complexity import Macs
-
-    peer = peer_count(printed.name, row.paper.method, row.paper.backbone) if row.paper else None
-    if peer is None:
-        return None
-    values = {} if peer.parameters is None else {"parameters": peer.parameters / 1e6}
-    agreement = NOTHING
-    if peer.macs:
-        macs = Macs(**peer.macs)
-        values |= {"flops": macs.total / 1e9, "modules": macs.modules / 1e9}
-        agreement = agree_macs(row.paper.values["flops"], macs)
-    return _Count(values, agreement, peer.remark)
-
-
-def _count_ours(row: _Row, printed: PaperTable) -> _Count:
-    from ddp_repro.evaluation.agreement import explain_macs
-
-    size, steps = printed.image_size if row.paper else evaluation_size(row.recipe), row.steps or 1
-    counted = _complexity(row.recipe.model, size, steps)
-    values = {
-        "parameters": counted.parameters / 1e6,
-        "decoder_parameters": counted.map_decoder_parameters / 1e6,
-        "flops": counted.macs / 1e9,
-        "modules": counted.by_kind.modules / 1e9,
-    }
+def _count(row: _Row, printed: PaperTable) -> Count | None:
+    if row.recipe is None:
+        return count_peer(printed.name, row.paper) if row.paper else None
+    size = printed.image_size if row.paper else evaluation_size(row.recipe)
     flops = row.paper.values.get("flops") if row.paper else None
-    if flops is None:
-        return _Count(values)
-    verdict = explain_macs(flops, row.recipe.model, size, steps)
-    short, _, why = verdict.partition(";")
-    return _Count(values, short, why and f"{row.labels['backbone']}, FLOPs: {verdict}")
+    return count_ours(row.recipe.model, size, row.steps or 1, flops)
 
 
 def _remarks(rows: list[_Row]) -> tuple[str, ...]:
@@ -255,30 +213,18 @@ def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -
 
 def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
     settings = record.settings()
-    counted = _complexity(settings.model, evaluation_size(settings), steps)
+    counted = count_ours(settings.model, evaluation_size(settings), steps).values
     title = measured_title(record.preset, record.recipe["data"]["dataset"], [record])
     cells = {
         ("", "Run"): record.run,
         ("", "Method"): "DDP" if settings.model.diffusion else "Non-diffusion Baseline",
         ("", "Steps"): str(steps) if settings.model.diffusion else NOTHING,
-        ("#Param (M)", LIVE): short_number(counted.parameters / 1e6),
-        ("MACs (G)", LIVE): short_number(counted.macs / 1e9),
+        ("#Param (M)", LIVE): short_number(counted["parameters"]),
+        ("MACs (G)", LIVE): short_number(counted["flops"]),
     }
     for metric, label in (("miou", "mIoU (%) ↑"), ("macc", "mAcc (%) ↑"), ("aacc", "aAcc (%) ↑")):
         cells[label, title] = _mean_std(record.values(steps, metric), 2)
     return cells
-
-
-def _complexity(model: ModelConfig, size: tuple[int, int], steps: int) -> Complexity:
-    from ddp_repro.evaluation.complexity import complexity
-
-    return complexity(model, size, steps)
-
-
-def evaluation_size(settings: Recipe) -> tuple[int, int]:
-    """(height, width) of the largest image that the evaluation's keep-ratio resize yields."""
-    long, short = settings.data.image_scale
-    return short, long
 
 
 def _mean_std(values: list[float], decimals: int) -> str:

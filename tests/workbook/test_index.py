@@ -8,7 +8,7 @@ import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
 from ddp_repro.config import ConfigError
-from ddp_repro.workbook import figures, tables
+from ddp_repro.workbook import counts, figures, tables
 from ddp_repro.workbook.index import write_index
 from ddp_repro.workbook.recipes import recipe
 from ddp_repro.workbook.records import RecordError
@@ -36,8 +36,8 @@ class Links(HTMLParser):
 def results(tmp_path, monkeypatch):
     kinds = SimpleNamespace(modules=10**9)
     counted = SimpleNamespace(parameters=10**6, map_decoder_parameters=10**6, macs=10**9, by_kind=kinds)
-    monkeypatch.setattr(tables, "_complexity", lambda *a: counted)
-    monkeypatch.setattr(tables, "peer_count", lambda *row: None)
+    monkeypatch.setattr(counts, "_complexity", lambda *a: counted)
+    monkeypatch.setattr(counts, "peer_count", lambda *row: None)
     monkeypatch.setattr("ddp_repro.evaluation.agreement.explain_macs", lambda *row: "equal")
     record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0], 3: [41.0, 43.0]})
     write_records(tmp_path, record, make_record("ade20k_mini"))

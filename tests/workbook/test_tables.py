@@ -9,7 +9,7 @@ import pytest
 from workbook.fakes import make_record, write_records
 
 from ddp_repro.config import ConfigError
-from ddp_repro.workbook import rendering, tables
+from ddp_repro.workbook import counts, rendering, tables
 from ddp_repro.workbook.paper import TABLES
 from ddp_repro.workbook.peer_costs import PeerCount
 from ddp_repro.workbook.recipes import recipe
@@ -27,8 +27,8 @@ def counted(monkeypatch):
         kinds = SimpleNamespace(modules=steps * 9 * 10**9)
         return SimpleNamespace(**parameters, macs=steps * 10**10, by_kind=kinds)
 
-    monkeypatch.setattr(tables, "_complexity", complexity)
-    monkeypatch.setattr(tables, "peer_count", lambda *row: None)
+    monkeypatch.setattr(counts, "_complexity", complexity)
+    monkeypatch.setattr(counts, "peer_count", lambda *row: None)
     monkeypatch.setattr("ddp_repro.evaluation.agreement.explain_macs", lambda *row: "equal")
 
 
@@ -182,7 +182,7 @@ def test_peers_are_counted_beside_the_printed_cost(tmp_path, monkeypatch):
             return PeerCount(60 * 10**6, macs, "")
         return PeerCount(None, None, "no such model") if method == "SenFormer" else None
 
-    monkeypatch.setattr(tables, "peer_count", count)
+    monkeypatch.setattr(counts, "peer_count", count)
     table = paper_table("table1", "paper", tmp_path)
     assert column(table, "#Param", "counted live")[0] == "60.0"
     assert column(table, "FLOPs", "counted live")[0] == "236.0"
