@@ -138,7 +138,12 @@ def _model_commands(commands: Any) -> None:
     evaluate.add_argument("--checkpoint", metavar="FILE|official", help="weights; default: those that train has left")
     evaluate.add_argument("--steps", metavar="1,3,...", help="numbers of sampling steps")
     evaluate.add_argument("--seeds", metavar="0,1,...", help="sampling seeds")
+    evaluate.add_argument("--predictions", metavar="FOLDER", help="save the label maps there, for rescore")
     _place(evaluate)
+
+    rescore = _add(commands, "rescore", "score saved label maps, without the model")
+    rescore.add_argument("folder", metavar="FOLDER", help="what evaluate --predictions has written")
+    _recipe(rescore)
 
     predict = _add(commands, "predict", "segment your own pictures: label map, overlay and uncertainty map")
     predict.add_argument("images", nargs="+", metavar="IMAGE")

@@ -5,6 +5,7 @@ The arguments are the parser's (see :mod:`ddp_repro.cli`).
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -96,17 +97,33 @@ def train(recipe: str, overrides: list[str], preset: str | None, output: str, ov
 
 def evaluate(
     recipe: str, overrides: list[str], preset: str | None, checkpoint: str | None, steps: str | None, seeds: str | None,
-    output: str, overwrite: bool,
+    predictions: str | None, output: str, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Score weights and write the record."""
+    """Score weights and write the record; save the label maps too, if a folder is given for them."""
     changes = parse_overrides(overrides)
     changes |= {f"evaluation.{k}": v for k, v in {"steps": steps, "seeds": seeds}.items() if v is not None}
     chosen = override(named_recipe(recipe, preset), changes)
     from ddp_repro.workbook import runs  # heavy: after the quick checks
 
-    record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
+    options = {"output": output, "overwrite": overwrite, "predictions": predictions}
+    record = runs.evaluate(chosen, checkpoint=checkpoint, **options)
     _show_scores(record)
     _say(f"record: {_short(run_folder(output, record.preset, record.run) / 'record.json')}")
+
+
+def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
+    """Score saved label maps against the recipe's evaluation images."""
+    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    from ddp_repro.data import build_dataset
+    from ddp_repro.evaluation import rescore as rescore_folder
+
+    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
+    dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
+    result = rescore_folder(Path(folder), dataset)
+    _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
+    for (steps, seed), matrix in sorted(result.matrices.items(), key=str):
+        _say(f"{steps:>3} steps, seed {seed}: mIoU {100 * matrix.miou:.2f}  mAcc {100 * matrix.macc:.2f}"
+             f"  aAcc {100 * matrix.aacc:.2f}")  # fmt: skip
 
 
 def predict(images: list[str], recipe: str | None, checkpoint: str | None, steps: int, output: str) -> None:

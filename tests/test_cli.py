@@ -38,7 +38,10 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert time.perf_counter() - started < 1
 
 
-@pytest.mark.parametrize("command", ["reproduce", "table", "list", "train", "evaluate", "predict", "convert", "doctor"])
+COMMANDS = ["reproduce", "table", "render", "list", "train", "evaluate", "rescore", "predict", "convert", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -78,14 +78,18 @@ def evaluate(
     checkpoint: str | Path | None = None,
     output: str | Path = "results",
     overwrite: bool = False,
+    predictions: str | Path | None = None,
     progress: bool = True,
 ) -> Record:
     """As :func:`run`, but never trains: from ``checkpoint``, or the finished weights in the run's folder.
 
+    Args:
+        predictions: a folder for the predicted label maps; what is there already of this run is not computed again.
+
     Raises:
         ConfigError: as :func:`run`; also when there are no finished weights.
     """
-    return _run(recipe, checkpoint, output, overwrite, progress, may_train=False)
+    return _run(recipe, checkpoint, output, overwrite, progress, may_train=False, predictions=predictions)
 
 
 def run_table(
@@ -159,6 +163,7 @@ def _run(
     progress: bool,
     *,
     may_train: bool,
+    predictions: str | Path | None = None,
 ) -> Record:
     with workplace(recipe, output) as folder:
         prepare_data(recipe)
@@ -166,7 +171,8 @@ def _run(
         model = build_model(recipe.model)
         dataset = evaluation_dataset(recipe, model)
         path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
-        if finished := decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite)):
+        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite))
+        if finished and predictions is None:
             say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
             return finished
         trained = None
@@ -175,16 +181,17 @@ def _run(
         elif weights is None:
             trained = finished_training(folder, recipe, output)
         weights = weights or _chosen(trained, recipe)
-        return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress)
+        save_to = None if predictions is None else resolve(predictions)
+        return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
 
 
 def _evaluate(
     recipe: Recipe, model: nn.Module, dataset: SegmentationDataset, weights: Path, trained: records.Training | None,
-    path: Path, progress: bool,
+    path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
     origin = load_checkpoint(model, weights).origin
     model.to(_device())
-    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress)
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
     checkpoint = records.Checkpoint(
         sha256=provenance.file_sha256(weights), origin=origin, file=provenance.public_file(weights)
     )

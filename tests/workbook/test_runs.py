@@ -7,7 +7,7 @@ import shutil
 import pytest
 from workbook.tiny import tiny, write_data
 
-from ddp_repro import training
+from ddp_repro import cli, training
 from ddp_repro.config import ConfigError, override
 from ddp_repro.interop.weight_files import CheckpointError, save_weights
 from ddp_repro.models import build_model
@@ -75,6 +75,14 @@ def test_equal_work_is_skipped(output, data, calls, capsys):
     run(tiny(NAME, data), output=output, progress=False)
     assert calls == []
     assert "skipped" in capsys.readouterr().err
+
+
+def test_saved_predictions_are_scored_without_the_model(output, data, tmp_path, capsys):
+    record = evaluate(tiny(NAME, data), output=output, predictions=tmp_path / "label maps", progress=False)
+    assert cli.main(["rescore", str(tmp_path / "label maps"), NAME, f"data.root={data}"]) == 0
+    printed = capsys.readouterr().out
+    for score in record.scores:
+        assert f"{score.steps} steps, seed {score.seed}: mIoU {score.miou:.2f}" in printed
 
 
 def test_settings_without_influence_do_not_count(output, data, calls):
