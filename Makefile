@@ -11,7 +11,7 @@ help:  ## show the targets
 
 demo: .venv/synced  ## run the whole workbook on small synthetic data (minutes, no GPU, no download)
 	$(BIN)/ddp-repro doctor
-	$(BIN)/ddp-repro reproduce --preset mini
+	$(BIN)/ddp-repro reproduce --preset mini --jobs 2
 
 test: .venv/synced  ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2

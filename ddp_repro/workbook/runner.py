@@ -8,12 +8,9 @@ work is neither repeated (same notebook, parameters, code and data) nor overwrit
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from ddp_repro.workbook.fingerprint import fingerprint
 from ddp_repro.workbook.locks import file_lock
 from ddp_repro.workbook.notebooks import Notebook, find_notebooks
 from ddp_repro.workbook.paths import resolve
+from ddp_repro.workbook.schedule import side_by_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,17 +249,15 @@ def _run_all(waiting: list[Job], jobs: int) -> Iterator[Outcome]:
 
 
 def _run_parallel(waiting: list[Job], jobs: int) -> Iterator[Outcome]:
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_limit_threads, initargs=(threads,)) as pool:
-        futures = {pool.submit(run_job, job): job for job in waiting}
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                message = "the runner's own process was killed (out of memory?)"
-                yield Outcome(job=futures[future], state="failed", message=message)
+    for job, future in side_by_side(waiting, run_job, jobs, _share_data):
+        try:
+            yield future.result()
+        except BrokenProcessPool:
+            message = "the runner's own process was killed (out of memory?)"
+            yield Outcome(job=job, state="failed", message=message)
 
 
-def _limit_threads(threads: int) -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # inherited by the kernels
+def _share_data(job: Job, other: Job) -> bool:
+    """Notebooks of one dataset use the same trainings: the second would only wait for the first."""
+    mine, theirs = job.notebook.datasets, other.notebook.datasets
+    return mine is None or theirs is None or not set(mine).isdisjoint(theirs)

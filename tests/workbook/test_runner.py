@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from ddp_repro.workbook import fingerprint as fingerprint_module
 from ddp_repro.workbook import runner
 from ddp_repro.workbook.locks import file_lock
 from ddp_repro.workbook.notebooks import read_notebook
+from ddp_repro.workbook.schedule import next_job, side_by_side
 
 WRITE = """
 import pathlib
@@ -224,6 +226,26 @@ def test_notebooks_run_side_by_side(workbook):
         cells = f"other = {other!r}\nopen({name!r}, 'w').close()", MEET, "assert os.environ['OMP_NUM_THREADS'] == '1'"
         workbook.add(*cells, name=name, results=())
     assert [outcome.state for outcome in workbook.run(jobs=2)] == ["done", "done"]
+
+
+def test_notebooks_of_one_dataset_take_turns_while_others_can_run():
+    jobs, related = ["city a", "city b", "ade"], lambda one, other: one.split()[0] == other.split()[0]
+    assert next_job(jobs, [], related) == "city a"
+    assert next_job(jobs[1:], ["city a"], related) == "ade"
+    assert next_job(jobs[1:2], ["city a"], related) == "city b"  # rather wait in line than leave a core idle
+
+
+def test_a_killed_process_takes_only_its_own_job_with_it():
+    ended = dict(side_by_side([-9, 0], _end_by_signal, 2, lambda one, other: False))
+    with pytest.raises(BrokenProcessPool):
+        ended[-9].result()
+    assert ended[0].result() == "fine"
+
+
+def _end_by_signal(number: int) -> str:
+    if number:
+        os.kill(os.getpid(), -number)
+    return "fine"
 
 
 def test_two_runners_do_not_share_a_notebook(workbook):
