@@ -36,8 +36,8 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], *, show_outp
     from nbclient.exceptions import DeadKernelError
 
     output.unlink(missing_ok=True)
-    # papermill cannot read a parameter whose comment holds an "=" and says so; ours are checked before this
-    logging.getLogger("papermill.translators").setLevel(logging.ERROR)
+    # papermill cannot read a parameter whose comment holds an "=" and calls it unknown; ours are checked before this
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     with _private_kernel():
         try:
             notebook = papermill.execute_notebook(
@@ -64,12 +64,14 @@ def _require_every_cell(notebook: Any) -> None:
             raise NotebookFailure(
                 f"cell In [{cell.execution_count}]: {errors[0].ename}: the notebook ended itself early"
             )
-        if _did_not_run(cell):
+        if _did_not_finish(cell):
             raise NotebookFailure(f"the cell that begins {_line(cell.source)!r} did not run to its end")
 
 
-def _did_not_run(cell: Mapping[str, Any]) -> bool:
-    return cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) and cell["execution_count"] is None
+def _did_not_finish(cell: Mapping[str, Any]) -> bool:
+    """Whether the kernel never replied to this cell (one that died in it has an ``In [n]`` all the same)."""
+    replied = "shell.execute_reply" in cell["metadata"].get("execution", {})
+    return cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) and not replied
 
 
 def _keep_last_states(notebook: Any) -> None:
@@ -100,7 +102,7 @@ def _save(notebook: Any, output: Path) -> str:
 
 def _running_cell(output: Path) -> str:
     cells = json.loads(output.read_text(encoding="utf-8"))["cells"] if output.is_file() else []
-    sources = ["".join(cell["source"]) for cell in cells if _did_not_run(cell)]
+    sources = ["".join(cell["source"]) for cell in cells if _did_not_finish(cell)]
     return f"the cell that begins {_line(sources[0])!r}" if sources else "its last cell"
 
 
