@@ -18,12 +18,20 @@ def schedule(request: pytest.FixtureRequest) -> NoiseSchedule:
     return SCHEDULES[request.param]
 
 
-def test_matches_released_values(schedule: NoiseSchedule) -> None:
-    golden = np.load(GOLDEN / "misc_units.npz")
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_matches_released_values(name: str) -> None:
+    schedule, golden = SCHEDULES[name], np.load(GOLDEN / "misc_units.npz")
     t = torch.from_numpy(golden["t"])
     alpha, sigma = schedule.alpha_sigma(t)
     for name, ours in {"log_snr": schedule.log_snr(t), "alpha": alpha, "sigma": sigma}.items():
         np.testing.assert_allclose(ours, golden[f"{schedule.name}_{name}"], rtol=1e-6, atol=1e-7)
+
+
+def test_gamma_is_the_released_depth_schedule() -> None:
+    golden = np.load(GOLDEN / "kitti_swin_t_64x96.npz")
+    alpha, sigma = SCHEDULES["gamma"].alpha_sigma(torch.from_numpy(golden["gamma_t_grid"]))
+    np.testing.assert_allclose(alpha**2, golden["gamma_t"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(sigma**2, 1 - golden["gamma_t"], rtol=1e-5, atol=1e-6)
 
 
 def test_last_bit_of_the_cosine_schedule() -> None:
