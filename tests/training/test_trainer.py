@@ -120,6 +120,15 @@ def test_a_signal_saves_and_stops(uninterrupted, images, tmp_path, monkeypatch, 
     assert_equal_logs(resumed.history, uninterrupted.history)
 
 
+@pytest.fixture
+def python_interrupts():
+    """Python's own Ctrl-C handler: a test run started in the background inherits that SIGINT is ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("python_interrupts")
 def test_a_second_signal_stops_at_once(images, tmp_path, monkeypatch):
     def twice():  # to this thread: two signals that wait for another one may arrive as one
         signal.raise_signal(signal.SIGINT)
