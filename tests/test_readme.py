@@ -67,6 +67,10 @@ def test_printed_results_are_the_records():
             rows.append(f"| {method} | {'–' if std is None else row['steps']} | {score} |")
     assert len(rows) == 6
     assert [row for row in rows if row not in README] == []
+    uncertainty = json.loads((ROOT / "results/camvid/runs/camvid_lite0/uncertainty.json").read_text())
+    change, entropy = (uncertainty["result"]["scores"][name]["dataset"] for name in ("change_count", "entropy"))
+    assert f"(r = {change['correlation']:.2f}); it finds them with AUROC {change['auroc']:.3f}" in README
+    assert f"the entropy of the averaged prediction with {entropy['auroc']:.3f}" in README
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["code"].splitlines()[0])
