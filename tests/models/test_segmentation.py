@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -142,6 +144,15 @@ def test_baseline_has_neither_time_nor_map() -> None:
     batch = {"image": images, "label": torch.randint(0, 5, (2, 40, 56))}
     model.train().training_loss(batch)["loss"].backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("changes", [{}, {"diffusion": False}, {"task": "depth", "schedule": "gamma"}])
+def test_saved_models_come_back_as_what_they_were(tmp_path: Path, changes: dict[str, object]) -> None:
+    model = build_model(override(TINY, changes)).eval()
+    model.save_pretrained(tmp_path)
+    again = DDP.from_pretrained(tmp_path)
+    assert type(again) is type(model) and again.config == model.config
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
 
 
 def test_impossible_settings() -> None:
