@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddp_repro.diffusion import ddim_step, time_pairs
 from ddp_repro.models import DDP, build_model
+from ddp_repro.models.decoder import pixel_centres, position_encoding
 from ddp_repro.workbook.recipes import recipe
 from tests.golden_recipe import fill, labels, tagged
 
@@ -183,3 +185,43 @@ def test_multi_scale_and_flip(model: DDP) -> None:
         total = total + (view.flip(-1) if flip else view)
     assert_stats(total / len(views), golden["aug_prob_stats"])
     assert (total.argmax(1).numpy() == golden["aug_argmax"]).all()
+
+
+@pytest.mark.parametrize("average", [True, False])
+@torch.no_grad()
+def test_mean_over_noise_samples(model: DDP, average: bool) -> None:
+    """The released ``randsteps``: one image, several noises, mean of the outputs."""
+    features = model.encode_image(tagged("img", (1, 3, 64, 96))).expand(2, -1, -1, -1)
+    output = model.sample(features=features, noise=tagged("noise", (2, 256, 16, 24)), average_steps=average).mean(0)
+    name = "ddim3_acc_rand2_sub" if average else "ddim3_noacc_rand2_sub"
+    assert_close(output[None, ::4], reference("ade_swin_t_64x96_sampling")[name])
+
+
+@torch.no_grad()
+def test_times_that_stop_early(model: DDP) -> None:
+    """The released ``sample_range`` from 0.3, put together from the published parts."""
+    features, noisy = model.encode_image(tagged("img", (1, 3, 64, 96))), tagged("noise", (1, 256, 16, 24))
+    for now, following in time_pairs(3, 1, t_min=0.3):
+        logits = model.decode(features, noisy, now)
+        t_now, t_next = torch.tensor([now, following])
+        noisy = ddim_step(noisy, model.clean_map(logits), t_now, t_next, model.schedule)
+    assert_close(logits[:, ::4], reference("ade_swin_t_64x96_sampling")["ddim3_sr_0.3_noacc_sub"])
+
+
+@torch.no_grad()
+def test_units(model: DDP) -> None:
+    golden, shape, device = reference("misc_units"), (5, 7), torch.device("cpu")
+    position, centres = position_encoding(shape, 256, device), pixel_centres(shape, device)
+    assert_close(position.T.unflatten(1, shape)[None], golden["pos_embed_5x7"])
+    reference_points = (centres + 0.5) / torch.tensor([7.0, 5.0])
+    assert_close(reference_points[None, :, None], golden["reference_points_5x7"])
+    query, layer = tagged("msda_query", (35, 2, 256)).transpose(0, 1), model.decoder.layers[0]
+    attended = query + layer.attention(query, position, centres, shape)
+    assert_close(attended.transpose(0, 1), golden["msda_layer0_out"])
+    time = tagged("time_emb", (2, 1024))
+    assert_close(layer(query, position, centres, shape, time).transpose(0, 1), golden["layer0_out"])
+    level = model.schedule.log_snr(torch.from_numpy(golden["t"]))
+    assert_close(model.time_embedding.features(level), golden["sinusoid_cosine"])
+    assert_close(model.time_embedding(level)[:, :64], golden["time_mlp_cosine_first64"])
+    label = labels("enc", (1, 1, 8, 8), 150)[:, 0]
+    assert_close(model.target_map({"label": label}, (8, 8)), golden["encoded_labels_8x8"])
