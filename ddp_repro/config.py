@@ -12,7 +12,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-Preset = Literal["mini", "camvid", "paper"]
+Preset = Literal["mini", "camvid", "sevenscenes", "kitti_lidar", "paper"]
 
 
 class ConfigError(ValueError):
@@ -53,25 +53,27 @@ class DataConfig:
     root: str = "data/ade20k"  # what data_prep wrote
     train_split: str = "training"
     eval_split: str = "validation"
-    image_scale: tuple[int, int] = (2048, 512)  # (long, short) bound of the keep-ratio resize
-    ratio_range: tuple[float, float] = (0.5, 2.0)
+    image_scale: tuple[int, int] | None = (2048, 512)  # (long, short) bound of the keep-ratio resize; None: no resize
+    ratio_range: tuple[float, float] = (0.5, 2.0)  # segmentation only
     crop_size: tuple[int, int] = (512, 512)  # (height, width)
-    cat_max_ratio: float = 0.75
-    photometric: bool = True
+    cat_max_ratio: float = 0.75  # segmentation only
+    photometric: bool = True  # segmentation's distortion, or depth's colour jitter
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """AdamW with linear warm-up and polynomial decay (facts: Section 4.1 and the official schedule)."""
+    """AdamW with linear warm-up and a decaying rate (Section 4.1 and the official schedules)."""
 
-    iterations: int = 160_000
+    iterations: int = 160_000  # 0: no training, the weights are those of initialize_from
     batch_size: int = 16  # global: over all processes and accumulation steps
     device_batch_size: int = 2  # images per forward pass; accumulation follows from it
     learning_rate: float = 6e-5
     weight_decay: float = 0.01
     warmup_iterations: int = 1500
     warmup_ratio: float = 1e-6
-    power: float = 1.0
+    curve: Literal["polynomial", "cosine"] = "polynomial"  # of the learning rate after the warm-up
+    power: float = 1.0  # polynomial only
+    min_rate_ratio: float = 0.0  # cosine only: where it ends, as a fraction of learning_rate
     clip_norm: float | None = None
     self_aligned: Literal["off", "same_noise", "fresh_noise"] = "off"  # Algorithm 4: as released / as printed
     initialize_from: str | None = None  # recipe whose finished checkpoint training starts from
@@ -81,7 +83,7 @@ class TrainConfig:
     workers: int = 4
     log_every: int = 50
     checkpoint_every: int = 16_000
-    validate_every: int = 16_000  # 0: never; keeps the checkpoint with the best mIoU
+    validate_every: int = 16_000  # 0: never; keeps the checkpoint with the best mIoU, or REL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ class EvalConfig:
     scales: tuple[float, ...] = (1.0,)  # more than one: multi-scale test
     flip: bool = False
     view_average: Literal["probabilities", "official"] = "probabilities"  # official: softmax of softmax
+    protocol: str | None = None  # depth only: a key of ddp_repro.evaluation.PROTOCOLS
     limit: int | None = None  # first n images only; the record then says so
     weights: Literal["last", "best"] = "last"
     batch_size: int = 1
