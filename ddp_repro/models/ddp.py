@@ -62,11 +62,15 @@ class ImageModel(PretrainedMixin, nn.Module):
     def __init__(self, config: ModelConfig, decoder: MapDecoder) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone, config.drop_path_rate, config.window_size)
-        self.neck = Neck(self.backbone.channels, config.channels)
+        self.build_encoder()
         self.decoder = decoder
-        initialize_neck(self.neck)
         initialize_decoder(self.decoder)
+
+    def build_encoder(self) -> None:
+        """Add the modules that :meth:`encode` runs; a task that does not see one image overrides both."""
+        self.backbone = Backbone(self.config.backbone, self.config.drop_path_rate, self.config.window_size)
+        self.neck = Neck(self.backbone.channels, self.config.channels)
+        initialize_neck(self.neck)
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> ImageModel:
@@ -94,6 +98,15 @@ class ImageModel(PretrainedMixin, nn.Module):
         """Normalised images (B, 3, H, W) -> image feature (B, D, h, w), h ≈ H / stride."""
         return self.neck(self.backbone(images))
 
+    def encode(self, batch: Batch) -> Tensor:
+        """The feature (B, F, h, w) of a batch's inputs, with F = :attr:`feature_channels`."""
+        return self.encode_image(batch["image"])
+
+    @property
+    def feature_channels(self) -> int:
+        """F, channels of the feature that the map is fused with."""
+        return self.config.channels
+
     # -- the task ------------------------------------------------------------------------------------------------------
 
     def losses(self, prediction: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -114,7 +127,7 @@ class Baseline(ImageModel):
 
     def training_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch: "image" (B, 3, H, W) and the task's ground truth."""
-        features = self.encode_image(batch["image"])
+        features = self.encode(batch)
         return self.losses(self.decode(features), features, batch)
 
     @torch.no_grad()
@@ -133,7 +146,7 @@ class DDP(ImageModel):
     def __init__(self, config: ModelConfig, decoder: MapDecoder, map_channels: int) -> None:
         super().__init__(config, decoder)
         self.map_channels = map_channels
-        self.fusion = nn.Linear(config.channels + map_channels, config.channels)
+        self.fusion = nn.Linear(self.feature_channels + map_channels, config.channels)
         self.time_embedding = TimeEmbedding(config.channels) if config.time_conditioned else None
         self.schedule = SCHEDULES[config.schedule]
         self.sampler = SAMPLERS[config.sampler]
@@ -161,11 +174,11 @@ class DDP(ImageModel):
 
     def project_features(self, features: Tensor) -> Tensor:
         """Image half of the fusion, (B, D, h, w) -> tokens (B, h·w, D).  Computed once per image."""
-        return F.linear(tokens_of(features), self.fusion.weight[:, : self.config.channels], self.fusion.bias)
+        return F.linear(tokens_of(features), self.fusion.weight[:, : self.feature_channels], self.fusion.bias)
 
     def project_map(self, noisy_map: Tensor) -> Tensor:
         """Map half of the fusion, (..., M) -> (..., D).  Linear, so a map may be projected before it is updated."""
-        return F.linear(noisy_map, self.fusion.weight[:, self.config.channels :])
+        return F.linear(noisy_map, self.fusion.weight[:, self.feature_channels :])
 
     def denoise(self, fused: Tensor, shape: tuple[int, int], t: Tensor) -> Tensor:
         """Fused tokens (B, h·w, D) at times t (B,) -> prediction (B, C, h, w)."""
@@ -200,7 +213,7 @@ class DDP(ImageModel):
         Returns:
             "loss" to minimise, and its parts, detached.
         """
-        features = self.encode_image(batch["image"])
+        features = self.encode(batch)
         clean = self.target_map(batch, shape_of(features))
         t = draw_times(len(features), features.device) if t is None else t
         noise = torch.randn_like(clean) if noise is None else noise
@@ -229,7 +242,7 @@ class DDP(ImageModel):
         """
         if variant not in ("same_noise", "fresh_noise"):
             raise ValueError(f"variant must be same_noise or fresh_noise; got {variant!r}")
-        features = self.encode_image(batch["image"])
+        features = self.encode(batch)
         shape = (len(features), *self.noise_shape(features))
         noise = torch.randn(shape, device=features.device) if noise is None else noise
         with torch.no_grad():
