@@ -10,7 +10,7 @@ from data_prep import ade20k, camvid, cityscapes
 from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
-from data_prep.mini import write_mini
+from data_prep.mini import MINI_DATASETS, write_mini
 from data_prep.verify import verify
 from ddp_repro.data import DataError
 
@@ -67,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, required=True, help="the folder, with classes.json, images/ and masks/")
     command.add_argument("--verify", action="store_true", help="implied: there is nothing to convert")
     command.set_defaults(run=_run_dataset, dataset="folder", source=None)
-    command = commands.add_parser("mini", help="write small synthetic street scenes in a dataset's layout")
-    command.add_argument("--dataset", required=True, choices=("ade20k", "cityscapes"))
+    command = commands.add_parser("mini", help="write small synthetic scenes in a dataset's layout")
+    command.add_argument("--dataset", required=True, choices=MINI_DATASETS)
     command.add_argument("--output", type=Path, help="default: data/mini/<dataset>")
     command.add_argument("--train", type=int, help="number of training images")
     command.add_argument("--val", type=int, help="number of validation images")

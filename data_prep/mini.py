@@ -1,69 +1,21 @@
-"""Small synthetic stand-ins for ADE20K and Cityscapes, in their real on-disk layouts and label ids."""
+"""Small synthetic stand-ins for the paper's datasets, in their real on-disk layouts and encodings."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from data_prep import mini_depth, mini_segmentation
 from data_prep.files import new_folder
 from data_prep.manifest import read_manifest, write_manifest
-from data_prep.scenes import CLASSES, random_street, render
-from ddp_repro.data import SPECS, DataError
-from ddp_repro.data.cityscapes import IMAGE_SUFFIX, LABEL_SUFFIX
+from data_prep.mini_layout import Item, Layout
+from ddp_repro.data import DataError
 
-# class of the scenes -> class of the dataset
-_ADE20K_NAMES = {
-    "sky": "sky", "building": "building", "road": "road", "pavement": "sidewalk", "grass": "grass", "tree": "tree",
-    "car": "car", "bus": "bus", "person": "person", "rider": "person", "bicycle": "bicycle", "pole": "pole",
-    "sign": "signboard", "traffic light": "traffic light", "fence": "fence",
-}  # fmt: skip
-_CITYSCAPES_NAMES = {
-    "sky": "sky", "building": "building", "road": "road", "pavement": "sidewalk", "grass": "terrain",
-    "tree": "vegetation", "car": "car", "bus": "bus", "person": "person", "rider": "rider", "bicycle": "bicycle",
-    "pole": "pole", "sign": "traffic sign", "traffic light": "traffic light", "fence": "fence",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How one dataset's files are named, and what its synthetic version holds unless told otherwise."""
-
-    names: dict[str, str]
-    unlabelled: dict[str, int]  # scene classes that the dataset stores under an ignored id
-    splits: tuple[str, str]  # train, val
-    image: str  # path with {split} and {number}
-    label: str
-    size: tuple[int, int]  # height, width
-    counts: tuple[int, int]
-    hood: bool = False
-
-
-_LAYOUTS = {
-    "ade20k": _Layout(
-        names=_ADE20K_NAMES,
-        unlabelled={"other": 0, "ego vehicle": 0},
-        splits=("training", "validation"),
-        image="images/{split}/ADE_{short}_{number:08d}.jpg",
-        label="annotations/{split}/ADE_{short}_{number:08d}.png",
-        size=(128, 192),
-        counts=(160, 40),
-    ),
-    "cityscapes": _Layout(
-        names=_CITYSCAPES_NAMES,
-        unlabelled={"other": 4, "ego vehicle": 1},  # "static" and "ego vehicle"
-        splits=("train", "val"),
-        image="leftImg8bit/{split}/minitown/minitown_{number:06d}_000019" + IMAGE_SUFFIX,
-        label="gtFine/{split}/minitown/minitown_{number:06d}_000019" + LABEL_SUFFIX,
-        size=(128, 256),
-        counts=(96, 24),
-        hood=True,
-    ),
-}
+# New ones come last: a dataset's place here is part of the seed of its pictures.
+_LAYOUTS: dict[str, Layout] = {**mini_segmentation.LAYOUTS, **mini_depth.LAYOUTS}
+MINI_DATASETS = tuple(_LAYOUTS)
 
 
 def write_mini(
@@ -75,14 +27,16 @@ def write_mini(
     size: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> None:
-    """Write synthetic street scenes with exact labels; equal arguments give equal files.
+    """Write synthetic scenes with exact labels or depth; equal arguments give equal files.
 
     A ``root`` that already holds exactly this is left as it is.
 
     Args:
-        dataset: "ade20k" or "cityscapes".
-        train, val: numbers of images (160 and 40 for ADE20K, 96 and 24 for Cityscapes unless given).
-        size: (height, width), 128 x 192 or 128 x 256 unless given.
+        dataset: one of :data:`MINI_DATASETS`.
+        train, val: numbers of images; KITTI's ``val`` counts those with ground truth, and two without are added.
+        size: (height, width).
+
+    What is not given is as the dataset's layout says, e.g. 160 and 40 images of 128 x 192 for ADE20K.
 
     Raises:
         DataError: an unknown dataset, a number that makes no sense, or a ``root`` that holds something else.
@@ -92,7 +46,9 @@ def write_mini(
     layout = _LAYOUTS[dataset]
     counts = tuple(d if n is None else n for n, d in zip((train, val), layout.counts, strict=True))
     height, width = size or layout.size
-    if min(counts) < 1 or min(height, width) < 32 or seed < 0:
+    if layout.splits[0] is None and counts[0] != 0:
+        raise DataError(f"mini {dataset}: {counts[0]} training images; expected 0, as it is for evaluation alone")
+    if counts[1] < 1 or (layout.splits[0] and counts[0] < 1) or min(height, width) < 32 or seed < 0:
         got = f"{counts} images of {height} x {width}, seed {seed}"
         raise DataError(f"mini {dataset}: {got}; expected 1 or more of at least 32 x 32, seed 0 or more")
     parameters = {"train": counts[0], "val": counts[1], "size": [height, width], "seed": seed}
@@ -111,36 +67,21 @@ def _holds(root: Path, dataset: str, parameters: dict) -> bool:
 
 
 def _write(dataset: str, root: Path, counts: tuple[int, int], size: tuple[int, int], parameters: dict) -> None:
-    layout, seed = _LAYOUTS[dataset], parameters["seed"]
+    layout = _LAYOUTS[dataset]
+    listed = dict(zip(layout.splits, (counts[0], counts[1] + layout.unannotated), strict=True))
     with new_folder(root) as partial:
         for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
-            for number in tqdm(range(1, count + 1), desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
-                rng = np.random.default_rng((seed, list(_LAYOUTS).index(dataset), i, number))
-                _write_pair(dataset, partial, split, number, size, rng)
-        counts_by_split = dict(zip(layout.splits, counts, strict=True))
-        write_manifest(partial, dataset, "synthetic street scenes of data_prep.mini", counts_by_split, parameters)
+            lines = []
+            numbers = range(1, listed[split] + 1)
+            for number in tqdm(numbers, desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
+                rng = np.random.default_rng((parameters["seed"], MINI_DATASETS.index(dataset), i, number))
+                lines.append(layout.write(Item(partial, split, number, size, annotated=number <= count), rng))
+            if layout.lists and split:
+                _write_list(partial / "splits" / layout.lists[split], lines)
+        listed.pop(None, None)
+        write_manifest(partial, dataset, f"synthetic {layout.scenes} of data_prep.mini", listed, parameters)
 
 
-def _write_pair(
-    dataset: str, root: Path, split: str, number: int, size: tuple[int, int], rng: np.random.Generator
-) -> None:
-    layout = _LAYOUTS[dataset]
-    scene = render(random_street(rng, size[1], size[0], hood=layout.hood))
-    short = {"training": "train", "validation": "val"}.get(split, split)
-    for pattern, pixels in ((layout.image, scene.rgb), (layout.label, _stored_ids(dataset)[scene.classes])):
-        path = root / pattern.format(split=split, short=short, number=number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"quality": 92, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
-        Image.fromarray(pixels).save(path, **options)
-
-
-@functools.cache
-def _stored_ids(dataset: str) -> np.ndarray:
-    """uint8 table from a scene's class index to the id that the dataset stores."""
-    spec, layout = SPECS[dataset], _LAYOUTS[dataset]
-    stored = {train_id: label_id for label_id, train_id in spec.label_ids.items()}
-    ids = [
-        layout.unlabelled[name] if name in layout.unlabelled else stored[spec.class_names.index(layout.names[name])]
-        for name in CLASSES
-    ]
-    return np.array(ids, np.uint8)
+def _write_list(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

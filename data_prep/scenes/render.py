@@ -14,7 +14,7 @@ from data_prep.scenes.street import Scene
 
 # Colour is rendered on a grid twice as fine and filtered, so that edges are smooth; classes and depth are its
 # samples at the pixel centres.
-_TENT = np.array((0.25, 0.5, 0.25), np.float32)
+TENT = np.array((0.25, 0.5, 0.25), np.float32)
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Rendering:
 
     Attributes:
         rgb: uint8 (H, W, 3).
-        classes: uint8 (H, W), indices into ``scenes.CLASSES``.
+        classes: uint8 (H, W), indices into ``scenes.CLASSES``, or of rooms into ``scenes.ROOM_CLASSES``.
         depth: float32 (H, W), metres along the optical axis; infinite for the sky.
     """
 
@@ -41,9 +41,10 @@ def render(scene: Scene) -> Rendering:
         PAINTERS[thing.kind](canvas, thing, scene.light)
     if scene.hood:
         _paint_hood(scene, canvas)
-    rgb = cv2.sepFilter2D(_through_air(canvas, scene), -1, _TENT, _TENT)
+    rgb = cv2.sepFilter2D(_through_air(canvas, scene), -1, TENT, TENT)
     centers = np.s_[1::2, 1::2]
-    return Rendering(_photograph(rgb[centers], scene), canvas.classes[centers].copy(), canvas.depth[centers].copy())
+    picture = photograph(rgb[centers], blur=scene.blur, grain=scene.grain, seed=scene.seed)
+    return Rendering(picture, canvas.classes[centers].copy(), canvas.depth[centers].copy())
 
 
 def _paint_sky(scene: Scene, canvas: Canvas) -> None:
@@ -76,15 +77,15 @@ def _through_air(canvas: Canvas, scene: Scene) -> np.ndarray:
     return canvas.rgb + (np.asarray(scene.light.sky_horizon, np.float32) - canvas.rgb) * veil[..., None]
 
 
-def _photograph(rgb: np.ndarray, scene: Scene) -> np.ndarray:
-    """Lens blur, vignette, white balance, exposure and sensor noise."""
-    rng = np.random.default_rng(scene.seed)
-    if scene.blur > 0.3:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), scene.blur)
+def photograph(rgb: np.ndarray, *, blur: float, grain: float, seed: int) -> np.ndarray:
+    """Lens blur, vignette, white balance, exposure and sensor noise: from (H, W, 3) in 0..1 to uint8."""
+    rng = np.random.default_rng(seed)
+    if blur > 0.3:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), blur)
     height, width = rgb.shape[:2]
     u, v = np.linspace(-1, 1, width, dtype=np.float32)[None, :], np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     vignette = 1 - rng.uniform(0, 0.14) * (u**2 + v**2)
     gain = rng.uniform(0.85, 1.15) * rng.normal(1, 0.02, 3)
     rgb = np.clip(rgb * vignette[..., None] * gain.astype(np.float32), 0, 1) ** np.float32(rng.uniform(0.85, 1.1))
-    rgb = rgb + rng.standard_normal(rgb.shape, dtype=np.float32) * np.float32(scene.grain)
+    rgb = rgb + rng.standard_normal(rgb.shape, dtype=np.float32) * np.float32(grain)
     return np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
