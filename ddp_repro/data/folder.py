@@ -12,10 +12,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ddp_repro.data.io import DataError
+from ddp_repro.data.io import DataError, read_settings
 from ddp_repro.data.spec import IGNORE, Color, DatasetSpec, Sample, list_files, pair_by_stem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -28,7 +27,7 @@ def folder_spec(root: Path) -> DatasetSpec:
         DataError: it is missing or not as described above.
     """
     path = root / "classes.json"
-    settings = _read_settings(path)
+    settings = read_settings(path, {"names", "palette", "ignore_index"}, '{"names": ["road", "car"]}')
     names = _checked_names(settings.get("names"), path)
     ignore = settings.get("ignore_index", IGNORE)
     if not isinstance(ignore, int) or isinstance(ignore, bool) or not len(names) <= ignore <= 65535:
@@ -51,20 +50,6 @@ def list_samples(root: Path, split: str) -> list[Sample]:
     if names_file.exists():
         images = _select(images, names_file, folder)
     return pair_by_stem(images, root / "masks" / split)
-
-
-def _read_settings(path: Path) -> dict:
-    expected = 'a JSON object such as {"names": ["road", "car"]}'
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); expected {expected}") from error
-    known = {"names", "palette", "ignore_index"}
-    if not isinstance(settings, dict) or not set(settings) <= known:
-        raise DataError(f"{path}: expected {expected} with no keys but {', '.join(sorted(known))}")
-    return settings
 
 
 def _checked_names(names: object, path: Path) -> tuple[str, ...]:

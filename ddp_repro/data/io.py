@@ -1,7 +1,8 @@
-"""Reading picture and label files: every accepted encoding ends in one form, everything else in a clear error."""
+"""Reading picture, label and depth files: an accepted encoding ends in one form, everything else in a clear error."""
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -80,6 +81,44 @@ def read_label(path: Path) -> np.ndarray:
     if ids.dtype == bool:
         return ids.astype(np.uint8)
     return ids // _GREY_STRETCH.get(stored if isinstance(stored, str) else "", 1)
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Read a depth map's stored values, all 16 bits of them.
+
+    Returns:
+        uint16 (H, W), in the dataset's own unit; 0 where nothing was measured.
+
+    Raises:
+        DataError: the file is missing or damaged, or anything but a greyscale PNG of 16 bits.
+    """
+    expected = "a complete greyscale PNG of 16 bits"
+    with _open(path, expected) as picture:
+        # 8 bits are a preview, not depth; floating-point formats have other units and NaN. Neither is guessed at.
+        if picture.format != "PNG" or not picture.mode.startswith("I"):
+            raise DataError(f"{path}: is a {picture.format} of mode {picture.mode}; expected {expected}")
+        try:
+            return np.array(picture).astype(np.uint16)
+        except _DAMAGE as error:
+            raise DataError(f"{path}: cannot be decoded ({error}); expected {expected}") from error
+
+
+def read_settings(path: Path, known: set[str], example: str) -> dict:
+    """Read a JSON object with no keys but the ``known`` ones; ``example`` shows a right one in errors.
+
+    Raises:
+        DataError: the file is missing or something else.
+    """
+    expected = f"a JSON object such as {example}"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}); expected {expected}") from error
+    if not isinstance(settings, dict) or not set(settings) <= known:
+        raise DataError(f"{path}: expected {expected} with no keys but {', '.join(sorted(known))}")
+    return settings
 
 
 def _open(path: Path, expected: str) -> Image.Image:

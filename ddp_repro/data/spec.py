@@ -1,4 +1,4 @@
-"""What distinguishes one segmentation dataset from another: names, colours, ids on disk, and where files lie."""
+"""What distinguishes one segmentation dataset from another (names, colours, ids on disk), and finding their files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and its label map. ``id`` is stable and relative: it names the picture in results and seeds."""
+    """One picture and its ground truth. ``id`` is stable and relative: it names the picture in results and seeds.
+
+    ``label`` is the file of the label or depth map; None for a picture that is listed as having none (depth only).
+    """
 
     id: str
     image: Path
-    label: Path
+    label: Path | None
 
 
 @dataclass(frozen=True)
@@ -106,22 +109,39 @@ def checked(samples: list[Sample], root: Path, split: str, layout: str) -> list[
     Raises:
         DataError: there are none, an id occurs twice, or a label map is missing; the first offenders are named.
     """
-    if not samples:
-        raise DataError(f"{root}: split {split!r} has no images; expected {layout}")
-    samples = sorted(samples, key=lambda sample: sample.id)
-    for one, two in itertools.pairwise(samples):
-        if one.id == two.id:
-            raise DataError(f"{two.image}: has the same name as {one.image}; expected one image per name")
-    present = {parent: _names(parent) for parent in {sample.label.parent for sample in samples}}
-    missing = [s for s in samples if s.label.name not in present[s.label.parent]]
+    samples = unique(samples, root, split, layout)
+    missing = without_label(samples)
     if missing:
         count = f"{len(missing)} of {len(samples)} images lack theirs"
         raise DataError(f"{missing[0].image}: has no label map; expected {missing[0].label} ({count})")
     return samples
 
 
-def _names(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
+def unique(samples: list[Sample], root: Path, split: str, layout: str) -> list[Sample]:
+    """Return ``samples`` sorted by id.
+
+    Raises:
+        DataError: there are none, or an id occurs twice.
+    """
+    if not samples:
+        raise DataError(f"{root}: split {split!r} has no images; expected {layout}")
+    samples = sorted(samples, key=lambda sample: sample.id)
+    for one, two in itertools.pairwise(samples):
+        if one.id == two.id:
+            raise DataError(f"{two.image}: has the same name as {one.image}; expected one image per name")
+    return samples
+
+
+def without_label(samples: list[Sample]) -> list[Sample]:
+    """Those whose ground truth is not there. Folders are listed once each, which is fast for many samples."""
+    missing = missing_files([sample.label for sample in samples if sample.label])
+    return [sample for sample in samples if sample.label is None or sample.label in missing]
+
+
+def missing_files(paths: list[Path]) -> set[Path]:
+    """Those of ``paths`` that do not exist."""
+    present = {parent: set(os.listdir(parent)) if parent.is_dir() else set() for parent in {p.parent for p in paths}}
+    return {path for path in paths if path.name not in present[path.parent]}
 
 
 def _ranges(ids: np.ndarray) -> str:

@@ -2,7 +2,8 @@
 
 Pictures are uint8 (H, W, 3) RGB and label maps uint8 (H, W) train ids until :func:`normalize`.
 Sizes are (height, width). The order and constants are those of the released configurations
-(resize, crop, flip, photometric distortion, normalise, pad).
+(resize, crop, flip, photometric distortion, normalise, pad). What depth alone needs is in
+:mod:`ddp_repro.data.depth_transforms`; a "truth" here may be either map.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # shift in OpenCV's half degrees, at most
 
 
-def rescaled_size(size: tuple[int, int], bounds: tuple[int, int]) -> tuple[int, int]:
+def rescaled_size(size: tuple[int, int], bounds: tuple[int, int] | None) -> tuple[int, int]:
     """The largest size of the same shape whose long and short sides stay within ``bounds``.
 
     Args:
         size: (height, width) of the picture.
-        bounds: limits of the long and of the short side, in either order.
+        bounds: limits of the long and of the short side, in either order; None: ``size`` itself.
     """
+    if bounds is None:
+        return size
     height, width = size
     factor = min(max(bounds) / max(size), min(bounds) / min(size))
     return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
@@ -41,21 +44,27 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest-neighbour resize of a uint8 label map to (height, width)."""
+    """Nearest-neighbour resize of a label or depth map to (height, width)."""
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def resize_pair(image: np.ndarray, truth: np.ndarray, bounds: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Keep-ratio resize of a picture (bilinear) and its label or depth map (nearest) to ``bounds``."""
+    size = rescaled_size(truth.shape, bounds)
+    return resize_image(image, size), resize_label(truth, size)
 
 
 def random_resize(
     image: np.ndarray,
     label: np.ndarray,
-    bounds: tuple[int, int],
+    bounds: tuple[int, int] | None,
     ratio_range: tuple[float, float],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Keep-ratio resize to ``bounds`` multiplied by one factor drawn uniformly from ``ratio_range``."""
+    """Keep-ratio resize to ``bounds`` (None: the picture's own size) times one factor uniform in ``ratio_range``."""
     ratio = rng.uniform(*ratio_range)
-    size = rescaled_size(label.shape, (int(bounds[0] * ratio), int(bounds[1] * ratio)))
-    return resize_image(image, size), resize_label(label, size)
+    long, short = bounds or label.shape
+    return resize_pair(image, label, (int(long * ratio), int(short * ratio)))
 
 
 def random_crop(
@@ -66,12 +75,18 @@ def random_crop(
     A window is taken when it holds at least two classes and none covers ``cat_max_ratio`` or more of its labelled
     pixels. After ten windows were refused, an eleventh is taken as it is.
     """
-    window = _random_window(label.shape, size, rng)
+    window = random_window(label.shape, size, rng)
     for _ in range(CROP_TRIES):
         if cat_max_ratio >= 1.0 or is_varied(label[window], cat_max_ratio):
             break
-        window = _random_window(label.shape, size, rng)
+        window = random_window(label.shape, size, rng)
     return image[window], label[window]
+
+
+def random_window(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
+    """A window of at most ``size``, uniform among those inside a map of ``shape``."""
+    top, left = (int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(shape, size, strict=True))
+    return slice(top, top + size[0]), slice(left, left + size[1])
 
 
 def is_varied(label: np.ndarray, cat_max_ratio: float) -> bool:
@@ -80,11 +95,11 @@ def is_varied(label: np.ndarray, cat_max_ratio: float) -> bool:
     return np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio
 
 
-def random_flip(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def random_flip(image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Mirror left and right with probability one half."""
     if rng.random() < 0.5:
-        return image[:, ::-1], label[:, ::-1]
-    return image, label
+        return image[:, ::-1], truth[:, ::-1]
+    return image, truth
 
 
 def photometric_distortion(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -117,16 +132,11 @@ def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) ->
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
-def pad(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Extend to ``size`` at the bottom and right: a normalised picture (3, H, W) with 0, a label map with 255."""
-    bottom, right = (max(want - have, 0) for want, have in zip(size, label.shape, strict=True))
-    label = np.pad(label, ((0, bottom), (0, right)), constant_values=IGNORE)
-    return np.pad(image, ((0, 0), (0, bottom), (0, right))), label
-
-
-def _random_window(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
-    top, left = (int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(shape, size, strict=True))
-    return slice(top, top + size[0]), slice(left, left + size[1])
+def pad(image: np.ndarray, truth: np.ndarray, size: tuple[int, int], fill: int) -> tuple[np.ndarray, np.ndarray]:
+    """Extend to ``size`` at the bottom and right: a normalised picture (3, H, W) with 0, its map with ``fill``."""
+    bottom, right = (max(want - have, 0) for want, have in zip(size, truth.shape, strict=True))
+    truth = np.pad(truth, ((0, bottom), (0, right)), constant_values=fill)
+    return np.pad(image, ((0, 0), (0, bottom), (0, right))), truth
 
 
 def _coin(rng: np.random.Generator) -> bool:

@@ -62,7 +62,9 @@ def test_specs_are_consistent(name: str, classes: int):
 
 
 def test_dataset_names():
-    assert set(DATASETS) == {"ade20k", "cityscapes", "camvid", "folder"}
+    segmentation = {"ade20k", "cityscapes", "camvid", "folder"}
+    depth = {"kitti", "nyu", "sunrgbd", "sevenscenes", "kitti_lidar", "depth_folder"}
+    assert set(DATASETS) == segmentation | depth and len(DATASETS) == 10
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,12 @@ def test_without_photometric_distortion_colours_are_kept(folder_dataset: Path):
     image, _ = dataset.load(0)
     sample = dataset.sample(0, np.random.default_rng(0))["image"].numpy().transpose(1, 2, 0) * STD + MEAN
     assert np.allclose(sample, image, atol=1e-3) or np.allclose(sample, image[:, ::-1], atol=1e-3)
+
+
+def test_without_a_scale_pictures_keep_their_size(folder_dataset: Path):
+    assert build(folder_dataset, image_scale=None)[0]["image"].shape == (3, 20, 30)
+    training = build(folder_dataset, train=True, image_scale=None, ratio_range=(1.0, 1.0), crop_size=(99, 99))
+    assert (training.sample(0, np.random.default_rng(0))["label"] != 255).sum() == 20 * 30
 
 
 def test_training_and_evaluation_datasets_are_not_mixed_up(folder_dataset: Path):

@@ -186,9 +186,10 @@ def test_normalize():
     assert np.allclose(result, ((image - np.array(mean)) / np.array(std)).transpose(2, 0, 1), atol=1e-5)
 
 
-def test_pad_extends_bottom_and_right():
-    image, label = np.ones((3, 4, 5), np.float32), np.ones((4, 5), np.uint8)
-    image, label = transforms.pad(image, label, (6, 8))
-    assert image.shape == (3, 6, 8) and label.shape == (6, 8)
+@pytest.mark.parametrize(("kind", "fill"), [(np.uint8, 255), (np.float32, 0)])
+def test_pad_extends_bottom_and_right(kind: type, fill: int):
+    image, truth = np.ones((3, 4, 5), np.float32), np.ones((4, 5), kind)
+    image, truth = transforms.pad(image, truth, (6, 8), fill)
+    assert image.shape == (3, 6, 8) and truth.shape == (6, 8) and truth.dtype == kind
     assert image[:, :4, :5].all() and not image[:, 4:].any() and not image[:, :, 5:].any()
-    assert (label[4:] == 255).all() and (label[:, 5:] == 255).all() and (label[:4, :5] == 1).all()
+    assert (truth[4:] == fill).all() and (truth[:, 5:] == fill).all() and (truth[:4, :5] == 1).all()
