@@ -84,6 +84,48 @@ class AnalogBits(_FixedEncoding):
         super().__init__(num_classes, scale, (numbers >> places) & 1)
 
 
+class MultiLabelEmbedding(LabelEncoding):
+    """For classes that overlap: a code word per *set* of classes, the mean of K learned vectors squashed by a sigmoid.
+
+    Class k contributes its own vector where it is present and a common one ("absent") where it is not (released BEV
+    code).  The table has a row for each of the 2^K sets, numbered by their bits: class k is present in set s where
+    bit k of s is 1.
+
+    Args:
+        channels: M.
+    """
+
+    def __init__(self, num_classes: int, scale: float, channels: int) -> None:
+        super().__init__(num_classes, scale)
+        self.channels = channels
+        self.embedding_table = nn.Embedding(num_classes + 1, channels)  # row 0: absent; row k + 1: class k
+
+    def unit_codes(self) -> Tensor:
+        """Code words in [-1, 1], (2^K, M)."""
+        numbers = torch.arange(1, self.num_classes + 1, device=self.embedding_table.weight.device)
+        sets = self.members(torch.arange(2**self.num_classes, device=numbers.device))
+        return 2 * torch.sigmoid(self.embedding_table(sets * numbers).mean(1)) - 1
+
+    def members(self, sets: Tensor) -> Tensor:
+        """Set numbers (...) -> presence of each class (..., K), integers 0 and 1."""
+        return (sets[..., None] >> torch.arange(self.num_classes, device=sets.device)) & 1
+
+    def set_number(self, masks: Tensor) -> Tensor:
+        """Masks (B, K, h, w), boolean or 0 and 1 -> set numbers (B, h, w)."""
+        bits = 2 ** torch.arange(self.num_classes, device=masks.device)
+        return (masks.long() * bits.view(-1, 1, 1)).sum(1)
+
+    def encode(self, labels: Tensor) -> Tensor:
+        """Masks (B, K, h, w), boolean or 0 and 1 -> encoded map (B, M, h, w)."""
+        return self.codes()[self.set_number(labels)].movedim(-1, 1)
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Encoded map (B, M, h, w) -> boolean masks (B, K, h, w) of the nearest code word."""
+        codes = self.codes()
+        distance = codes.square().sum(-1) - 2 * encoded.movedim(1, -1) @ codes.T
+        return self.members(distance.argmin(-1)).bool().movedim(-1, 1)
+
+
 ENCODINGS: dict[str, type[LabelEncoding]] = {
     "embedding": ClassEmbedding,
     "onehot": OneHot,

@@ -50,16 +50,18 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
         CheckpointError: the file cannot be read, a tensor is missing, unexpected or of another shape, or the model's
             settings differ from those that the checkpoint was trained with.
     """
-    from ddp_repro.interop import official  # here: the models inherit from interop.hub, which imports this file
+    # here: the models inherit from interop.hub, which imports this file
+    from ddp_repro.interop import official, official_bev
 
     if isinstance(source, Mapping):
         state_dict, metadata, name = dict(source), {}, "state dict"
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
-    origin: Literal["ddp_repro", "official"] = "official" if official.is_official(state_dict) else "ddp_repro"
+    dialect = next((each for each in (official_bev, official) if each.is_official(state_dict)), None)
+    origin: Literal["ddp_repro", "official"] = "official" if dialect else "ddp_repro"
     ignored: list[str] = []
-    if origin == "official":
-        state_dict, ignored = official.translate(state_dict, model)
+    if dialect:
+        state_dict, ignored = dialect.translate(state_dict, model)
     differences = _setting_differences(metadata, model, name)
     report = _compare(state_dict, model, tuple(ignored), origin)
     _refuse_misfit(state_dict, model, report, differences, name)

@@ -1,0 +1,158 @@
+"""Lift-splat (Philion and Fidler 2020): every image feature is spread over depth and summed into ground cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ddp_repro.models.bev.bev_pool import bev_pool, plan_pooling
+from ddp_repro.models.bev.config import FINEST_STRIDE, GRID_STRIDE, BEVConfig
+from ddp_repro.models.bev.layers import conv_norm_relu
+
+CONDITION_LIMIT = 1e7  # beyond it, a float32 inverse has no correct digit
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the cameras are and what augmentation did, float32.
+
+    Attributes:
+        camera_to_lidar: (B, N, 4, 4), camera x right, y down, z forward to LiDAR x right, y forward, z up; metres.
+        intrinsics: (B, N, 3, 3), metres to pixels of the camera.
+        image_augmentation: (B, N, 4, 4), pixels of the camera to pixels of the picture.
+        lidar_augmentation: (B, 4, 4), applied to the LiDAR frame.
+    """
+
+    camera_to_lidar: Tensor
+    intrinsics: Tensor
+    image_augmentation: Tensor
+    lidar_augmentation: Tensor
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Any]) -> Self:
+        """The calibration inside a batch, under the attributes' names."""
+        return cls(
+            batch["camera_to_lidar"].float(),
+            batch["intrinsics"][..., :3, :3].float(),
+            batch["image_augmentation"].float(),
+            batch["lidar_augmentation"].float(),
+        )
+
+
+class ViewTransform(nn.Module):
+    """Camera features -> BEV feature of the published "LSS" kind: depth from the image alone, no LiDAR points.
+
+    Args:
+        config: its ``image_size``, ``channels``, ``view_channels``, depths and lifted grid.
+    """
+
+    def __init__(self, config: BEVConfig) -> None:
+        super().__init__()
+        self.size, self.height = config.lift_size, config.lift_height
+        low, high = -config.lift_range, config.lift_range
+        # As float32 values of (cell centre, cell size): the released cell borders hang on their rounding.
+        cell = torch.tensor([config.lift_cell, config.lift_cell, self.height[1] - self.height[0]])
+        lower = torch.tensor([low, low, self.height[0]])
+        self.register_buffer("cell", cell, persistent=False)
+        self.register_buffer("first_centre", lower + cell / 2, persistent=False)
+        self.register_buffer("frustum", frustum(config), persistent=False)
+        self.depths = len(self.frustum)
+        self.range = (low, high)
+        width = config.view_channels
+        self.depth_net = nn.Conv2d(config.channels, self.depths + width, 1)
+        self.downsample = nn.Sequential(
+            *conv_norm_relu(width, width, 3), *conv_norm_relu(width, width, 3, GRID_STRIDE),
+            *conv_norm_relu(width, width, 3),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor, calibration: Calibration) -> Tensor:
+        """Camera features (B, N, C, h, w) -> BEV feature (B, C', x, y).
+
+        Raises:
+            ValueError: a calibration that is singular or not finite, or that puts no point into the grid.
+        """
+        return self.downsample(self.splat(features, calibration))
+
+    def splat(self, features: Tensor, calibration: Calibration) -> Tensor:
+        """Camera features (B, N, C, h, w) -> sums over cells (B, C', x, y), not yet downsampled; in float32."""
+        batch = features.shape[:2]
+        predicted = self.depth_net(features.flatten(0, 1)).float()
+        depth = predicted[:, : self.depths].softmax(1).unflatten(0, batch)
+        context = predicted[:, self.depths :].unflatten(0, batch)
+        return bev_pool(context, depth, plan_pooling(self.cells(calibration), (self.size, self.size)))
+
+    def cells(self, calibration: Calibration) -> Tensor:
+        """Cell number x · size + y of every lifted point (B, N, d, h, w), int32; -1 outside the grid.
+
+        Coordinates are truncated towards zero, so that points up to one cell below the lower bound land in cell 0
+        (released code).
+        """
+        scaled = self.points(calibration).sub_(self.first_centre - self.cell / 2).div_(self.cell)
+        x, y, z = scaled.to(torch.int32).unbind(-1)
+        inside = (x >= 0) & (x < self.size) & (y >= 0) & (y < self.size) & (z == 0)
+        return torch.where(inside, x * self.size + y, -1)
+
+    def points(self, calibration: Calibration) -> Tensor:
+        """LiDAR coordinates of every lifted point, (B, N, d, h, w, 3), metres, float32."""
+        with torch.autocast(self.frustum.device.type, enabled=False):
+            unaugment = _invert(calibration.image_augmentation[..., :3, :3], "image_augmentation")
+            shift = calibration.image_augmentation[..., :3, 3]
+            points = _rotate(unaugment, self.frustum - shift[:, :, None, None, None])
+            points[..., :2] *= points[..., 2:]
+            rotation = calibration.camera_to_lidar[..., :3, :3] @ _invert(calibration.intrinsics, "intrinsics")
+            points = _rotate(rotation, points) + calibration.camera_to_lidar[:, :, None, None, None, :3, 3]
+            augmentation = calibration.lidar_augmentation[:, None]
+            points = _rotate(augmentation[..., :3, :3], points) + augmentation[:, :, None, None, None, :3, 3]
+        _require_finite(points)
+        return points
+
+
+def frustum(config: BEVConfig) -> Tensor:
+    """(d, h, w, 3): pixel x, pixel y and depth of every lifted point.
+
+    Pixels run evenly from the first to the last of the picture (released code), not over the centres of the strides.
+    """
+    height, width = config.image_size
+    depth = torch.arange(*config.depth_range, config.depth_step)
+    y = torch.linspace(0, height - 1, height // FINEST_STRIDE)
+    x = torch.linspace(0, width - 1, width // FINEST_STRIDE)
+    depth, y, x = torch.meshgrid(depth, y, x, indexing="ij")
+    return torch.stack([x, y, depth], dim=-1)
+
+
+def _rotate(matrices: Tensor, points: Tensor) -> Tensor:
+    """Matrices (B, N, 3, 3), points (..., d, h, w, 3) -> (B, N, d, h, w, 3)"""
+    points = points.expand(*matrices.shape[:2], *points.shape[-4:])
+    return (points.flatten(2, 4) @ matrices.mT).view(points.shape)
+
+
+def _invert(matrices: Tensor, name: str) -> Tensor:
+    """Inverse of (B, N, 3, 3).
+
+    Raises:
+        ValueError: a matrix is singular or not finite; names the sample and the camera.
+    """
+    inverse, failed = torch.linalg.inv_ex(matrices)
+    condition = matrices.flatten(-2).norm(dim=-1) * inverse.flatten(-2).norm(dim=-1)
+    bad = (failed != 0) | ~(condition < CONDITION_LIMIT)
+    if bad.any():
+        sample, camera = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} of sample {sample}, camera {camera} cannot be inverted; expected an invertible 3×3 matrix, got "
+            f"{matrices[sample, camera].tolist()}"
+        )
+    return inverse
+
+
+def _require_finite(points: Tensor) -> None:
+    bad = ~points[:, :, 0, 0, 0].isfinite().all(-1)  # the matrices are shared by all points of a camera
+    if bad.any():
+        sample, camera = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"the calibration of sample {sample}, camera {camera} is not finite; expected finite values in "
+            "camera_to_lidar, image_augmentation and lidar_augmentation"
+        )
