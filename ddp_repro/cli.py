@@ -145,11 +145,15 @@ def _model_commands(commands: Any) -> None:
     rescore.add_argument("folder", metavar="FOLDER", help="what evaluate --predictions has written")
     _recipe(rescore)
 
-    predict = _add(commands, "predict", "segment your own pictures: label map, overlay and uncertainty map")
+    predict = _add(commands, "predict", "segment your own pictures, or estimate their depth, with an uncertainty map")
     predict.add_argument("images", nargs="+", metavar="IMAGE")
+    predict.add_argument(
+        "--task", choices=("segmentation", "depth"), help="with neither recipe nor checkpoint: a model trained for this"
+    )
     predict.add_argument("--recipe", metavar="RECIPE", help="default: the one that the checkpoint was trained with")
     predict.add_argument("--checkpoint", metavar="FILE|official", help="default: the recipe's finished weights")
     predict.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
+    predict.add_argument("--noise-samples", type=int, default=1, metavar="N", help="runs that are averaged (1)")
     predict.add_argument("--output", required=True, metavar="FOLDER", help="where the pictures are written")
 
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddp_repro.config import ConfigError, Recipe, from_dict, override, parse_overrides
 from ddp_repro.workbook.paths import repository_root, resolve, run_folder
@@ -121,32 +122,37 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
     result = rescore_folder(Path(folder), dataset)
     _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
-    for (steps, seed), matrix in sorted(result.matrices.items(), key=str):
+    for (steps, seed), matrix in sorted(result.tallies.items(), key=str):
         _say(f"{steps:>3} steps, seed {seed}: mIoU {100 * matrix.miou:.2f}  mAcc {100 * matrix.macc:.2f}"
              f"  aAcc {100 * matrix.aacc:.2f}")  # fmt: skip
 
 
-def predict(images: list[str], recipe: str | None, checkpoint: str | None, steps: int, output: str) -> None:
-    """Write ``<name>_labels.png``, ``<name>_overlay.png`` and ``<name>_uncertainty.png`` for every picture."""
+def predict(
+    images: list[str], task: str | None, recipe: str | None, checkpoint: str | None, steps: int, noise_samples: int,
+    output: str,
+) -> None:  # fmt: skip
+    """Write label map, overlay and uncertainty, or depth, its preview and uncertainty, as PNG for every picture."""
     from tqdm import tqdm
 
-    from ddp_repro.data.segmentation import dataset_spec
     from ddp_repro.evaluation import predict as predict_one
-    from ddp_repro.evaluation.pictures import save_prediction
     from ddp_repro.interop import load_checkpoint, official_checkpoint
     from ddp_repro.models import build_model
 
+    if recipe is None and checkpoint is None and task is not None:
+        recipe = _trained_for(task)
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    if task not in (None, chosen.model.task):
+        raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
     clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
     if clash:
         raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
-    spec = dataset_spec(chosen.data.dataset, resolve(chosen.data.root))
+    save = _prediction_writer(chosen, Path(output))
     model = build_model(chosen.model)
     _say(str(load_checkpoint(model, official_checkpoint(chosen.name) if weights == "official" else weights)))
     model = model.to(_device()).eval()
     for image in tqdm(images, unit="image", disable=len(images) == 1):
-        prediction = predict_one(model, image, steps, image_scale=chosen.data.image_scale)
-        for path in save_prediction(prediction, Path(image), spec.palette, Path(output)):
+        prediction = predict_one(model, image, steps, noise_samples, image_scale=chosen.data.image_scale)
+        for path in save(prediction, Path(image)):
             tqdm.write(_short(path))
 
 
@@ -163,6 +169,32 @@ def doctor(as_json: bool) -> int:
     from ddp_repro import doctor as examination
 
     return examination.main(as_json=as_json)
+
+
+def _prediction_writer(recipe: Recipe, folder: Path) -> Callable[[Any, Path], list[Path]]:
+    """What writes the files of one (prediction, picture) of the recipe's task, and returns their paths."""
+    from ddp_repro.evaluation.pictures import save_depth, save_prediction
+
+    if recipe.model.task == "depth":
+        return lambda prediction, image: save_depth(prediction, image, recipe.model.max_depth, folder)
+    from ddp_repro.data.segmentation import dataset_spec
+
+    palette = dataset_spec(recipe.data.dataset, resolve(recipe.data.root)).palette
+    return lambda prediction, image: save_prediction(prediction, image, palette, folder)
+
+
+def _trained_for(task: str) -> str:
+    """The recipe of a finished training for ``task``: of real images rather than synthetic ones."""
+    from ddp_repro.workbook.recipes import PRESETS, recipe_names
+
+    recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
+    for recipe in recipes:
+        suits = recipe.model.task == task and recipe.model.diffusion
+        if suits and (run_folder("results", recipe.preset, recipe.name) / "model.safetensors").is_file():
+            _say(f"with {recipe.name}, trained on {recipe.data.dataset} ({recipe.preset})")
+            return recipe.name
+    names = ", ".join(recipe.name for recipe in recipes if recipe.model.task == task and recipe.model.diffusion)
+    raise ConfigError(f"no model for {task} has been trained here: `ddp-repro train RECIPE` with one of {names}")
 
 
 def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
@@ -193,16 +225,19 @@ def _recipe_inside(checkpoint: Path) -> Recipe:
 
 
 def _show_scores(record: Record) -> None:
+    from ddp_repro.workbook.measures import MEASURES
     from ddp_repro.workbook.records import spread
 
-    _say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images")
-    _say(f"{'steps':>5}  {'mIoU':>14}  {'mAcc':>14}  {'aAcc':>14}   (percent; ± over {len(record.seeds)} seeds)")
+    missing = f"; {record.dataset.unannotated} more have no ground truth" if record.dataset.unannotated else ""
+    _say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images{missing}")
+    headings = "  ".join(f"{MEASURES[metric].heading:>15}" for metric in record.metrics)
+    _say(f"steps  {headings}   (± over {len(record.seeds)} seeds)")
     for steps in record.steps:
         cells = []
-        for metric in ("miou", "macc", "aacc"):
-            mean, std = spread(record.values(steps, metric))
-            cells.append(f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}")
-        _say(f"{steps:>5}  " + "  ".join(f"{cell:>14}" for cell in cells))
+        for metric in record.metrics:
+            decimals, (mean, std) = MEASURES[metric].decimals, spread(record.values(steps, metric))
+            cells.append(f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}")
+        _say(f"{steps:>5}  " + "  ".join(f"{cell:>15}" for cell in cells))
     _say(f"verdict: {record.verdict}")
 
 

@@ -1,4 +1,4 @@
-"""Uncertainty maps of an iterative model, all in [0, 1] with 0 = certain.
+"""Uncertainty maps of an iterative model, 0 = certain; those of class maps are in [0, 1], that of depth in metres.
 
 The paper's map (Figure 3c) counts how often a pixel's label changes over the denoising steps; the released code has no
 such function.  Beside it stand the measures that one would otherwise use: the entropy of the averaged prediction, and
@@ -69,3 +69,15 @@ def disagreement(predictions: Tensor) -> Tensor:
     """
     most_frequent = predictions.mode(0).values
     return (predictions != most_frequent).float().mean(0)
+
+
+def depth_spread(depths: Tensor) -> Tensor:
+    """Standard deviation of the depth over steps, or over noise samples.
+
+    Args:
+        depths: metres, (S, B, 1, h, w).
+
+    Returns:
+        (B, h, w) in metres; 0 for a single one.
+    """
+    return depths.std(0, correction=0)[:, 0]

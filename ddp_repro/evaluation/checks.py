@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from ddp_repro.config import ConfigError
-from ddp_repro.data import SegmentationDataset
-
-MAX_CLASSES = 255  # label maps are 8 bits wide and 255 means "ignore"
-
-
-def check_classes(model: nn.Module, dataset: SegmentationDataset) -> None:
-    """Raise ConfigError unless model and dataset have the same number of classes, at most 255."""
-    classes = model.config.num_classes
-    if classes != len(dataset.class_names):
-        raise ConfigError(f"the model has {classes} classes, dataset {dataset.name} has {len(dataset.class_names)}")
-    if classes > MAX_CLASSES:
-        raise ConfigError(f"evaluation takes at most {MAX_CLASSES} classes (255 is the ignore label); got {classes}")
 
 
 def check_positive(**numbers: int | None) -> None:

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from ddp_repro.config import ConfigError
 from ddp_repro.data import SegmentationDataset
+from ddp_repro.data.matching import check_dataset
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation.checks import check_classes, check_distinct, check_positive
+from ddp_repro.evaluation.checks import check_distinct, check_positive
 from ddp_repro.evaluation.inference import View, ViewedImage, best_class, inference_mode, model_device, view_image
 from ddp_repro.evaluation.metrics import IGNORE_INDEX, ConfusionMatrix
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
@@ -84,7 +85,7 @@ def evaluate_drift(
         ConfigError: an impossible setting, the non-diffusion baseline, or a model of another number of classes.
         DataError: a damaged image or label.
     """
-    check_classes(model, dataset)
+    check_dataset(model.config, dataset)
     check_positive(steps=steps, limit=limit)
     check_distinct(seeds=tuple(seeds))
     if not model.config.diffusion:
@@ -127,7 +128,7 @@ class _Tally:
 
     def add(self, image: ViewedImage) -> None:
         features = self.model.encode_image(image.views[0][None].to(self.device))
-        label = image.label.to(self.device)
+        label = image.truth.to(self.device)
         small = F.interpolate(label[None, None].float(), size=features.shape[-2:], mode="nearest")[0, 0].long()
         for row, seed in enumerate(self.seeds):
             generator = [image_generator(seed, image.id)]

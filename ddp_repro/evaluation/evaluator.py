@@ -10,11 +10,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ddp_repro.config import ConfigError, EvalConfig
-from ddp_repro.data import SegmentationDataset
-from ddp_repro.evaluation.checks import check_classes, check_distinct, check_positive
+from ddp_repro.config import ConfigError, EvalConfig, ModelConfig
+from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.matching import check_dataset
+from ddp_repro.evaluation.checks import check_distinct, check_positive
+from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.inference import (
-    Segmenter,
+    PREDICTORS,
     View,
     ViewedImage,
     bucketed,
@@ -25,34 +27,37 @@ from ddp_repro.evaluation.inference import (
 )
 from ddp_repro.evaluation.metrics import ConfusionMatrix
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
-from ddp_repro.evaluation.result import EvaluationResult, RunKey, run_keys
+from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally, class_names, run_keys
 from ddp_repro.evaluation.saved import PredictionFolder, description, score
 
 
 def evaluate_model(
     model: nn.Module,
-    dataset: SegmentationDataset,
+    dataset: PairDataset,
     evaluation: EvalConfig,
     *,
     progress: bool = True,
     save_to: Path | None = None,
 ) -> EvaluationResult:
-    """Segment whole images and count pixels, once per (steps, seed).
+    """Predict whole images and compare them with the truth, once per (steps, seed).
 
     Under torchrun every process takes a share of the images and returns the same result as one process would: noise
-    belongs to (seed, image, view), and integer counts are summed.  The device is the model's.
+    belongs to (seed, image, view), and counts (of depth: sums of the images' measures) are added.  The device is the
+    model's.
 
     Args:
         evaluation: steps, seeds, views and batch size; the baseline ignores steps and seeds.
-        save_to: folder for the predicted label maps.  Predictions of the same run that are already there are
-            scored instead of computed again, so that an interrupted evaluation goes on where it stopped.
+        save_to: folder for the predicted label maps (segmentation only).  Predictions of the same run that are
+            already there are scored instead of computed again, so that an interrupted evaluation goes on where it
+            stopped.
 
     Raises:
-        ConfigError: impossible settings, or a model of another number of classes.
+        ConfigError: impossible settings, or a model of another task or number of classes.
         DataError: a damaged image or label, or a folder with predictions of another run.
         RuntimeError: the model's output is not finite.
     """
-    _check(model, dataset, evaluation)
+    _check(model, dataset, evaluation, save_to)
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
     keys = run_keys(evaluation, model.config.diffusion)
@@ -63,13 +68,13 @@ def evaluate_model(
     share = range(rank, count, world)
     with inference_mode(model), tqdm(total=len(share), unit="image", disable=not progress or rank > 0) as bar:
         run.evaluate(share, bar)
-    matrices = run.totals()
+    tallies = run.totals()
     return EvaluationResult(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
-        class_names=tuple(dataset.class_names),
+        class_names=class_names(dataset),
         images=count,
-        matrices=matrices,
+        tallies=tallies,
         scales=evaluation.scales,
         flip=evaluation.flip,
         view_average=evaluation.view_average,
@@ -80,13 +85,11 @@ def evaluate_model(
 class _Run:
     """One process's share of an evaluation."""
 
-    def __init__(
-        self, model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig, keys: list[RunKey]
-    ) -> None:
+    def __init__(self, model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, keys: list[RunKey]) -> None:
         self.model, self.dataset, self.evaluation = model, dataset, evaluation
         self.views: list[View] = views_of(evaluation)
         self.device = model_device(model)
-        self.matrices = {key: ConfusionMatrix(model.config.num_classes) for key in keys}
+        self.tallies: dict[RunKey, Tally] = {key: new_tally(model.config, evaluation) for key in keys}
         self.saved: PredictionFolder | None = None
 
     def open_folder(self, folder: Path, images: int, *, create: bool) -> None:
@@ -101,15 +104,15 @@ class _Run:
         size = self.evaluation.batch_size
         images = prefetched(lambda index: view_image(self.dataset, index, self.views), pending, ahead=2 * size)
         for batch in bucketed(images, size):
-            self._segment(batch)
+            self._predict(batch)
             bar.update(len(batch))
 
-    def _segment(self, batch: list[ViewedImage]) -> None:
-        segmenter = Segmenter(self.model, batch, self.views, self.evaluation.view_average)
-        labels = [image.label.to(self.device) for image in batch]
-        for key, matrix in self.matrices.items():
-            for image, label, prediction in zip(batch, labels, segmenter.labels(*key), strict=True):
-                score(matrix, prediction, label, image.id)
+    def _predict(self, batch: list[ViewedImage]) -> None:
+        predictor = PREDICTORS[self.model.config.task](self.model, batch, self.views, self.evaluation.view_average)
+        truths = [image.truth.to(self.device) for image in batch]
+        for key, tally in self.tallies.items():
+            for image, truth, prediction in zip(batch, truths, predictor.predictions(*key), strict=True):
+                score(tally, prediction, truth, image.id)
                 if self.saved:
                     self.saved.write(key, image.id, prediction)
 
@@ -119,24 +122,35 @@ class _Run:
             return False
         label, image_id = torch.from_numpy(self.dataset.load(index)[1]), self.dataset.ids[index]
         predictions = {}
-        for key in self.matrices:
+        for key in self.tallies:
             prediction = self.saved.read(key, image_id, tuple(label.shape))
             if prediction is None:
                 return False
             predictions[key] = prediction
-        for key, matrix in self.matrices.items():
-            score(matrix, predictions[key], label, image_id)
+        for key, tally in self.tallies.items():
+            score(tally, predictions[key], label, image_id)
         bar.update(1)
         return True
 
-    def totals(self) -> dict[RunKey, ConfusionMatrix]:
-        for matrix in self.matrices.values():
-            matrix.counts = sum_over_processes(matrix.counts, self.device)
-        return self.matrices
+    def totals(self) -> dict[RunKey, Tally]:
+        for tally in self.tallies.values():
+            tally.reduce(lambda sums: sum_over_processes(sums, self.device))
+        return self.tallies
 
 
-def _check(model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig) -> None:
-    check_classes(model, dataset)
+def new_tally(model: ModelConfig, evaluation: EvalConfig) -> Tally:
+    """What a model's predictions are counted in."""
+    if model.task == "segmentation":
+        return ConfusionMatrix(model.num_classes)
+    return DepthErrors(PROTOCOLS[evaluation.protocol])
+
+
+def _check(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+    check_dataset(model.config, dataset)
+    if dataset.truth == "depth" and evaluation.protocol not in PROTOCOLS:
+        raise ConfigError(f"evaluation.protocol must be one of {', '.join(PROTOCOLS)}; got {evaluation.protocol!r}")
+    if dataset.truth != "label" and save_to is not None:
+        raise ConfigError("predictions are saved for segmentation only; `predict` writes depth maps")
     fields = {f"evaluation.{name}": value for name, value in vars(evaluation).items()}
     check_distinct(**{name: fields[name] for name in ("evaluation.steps", "evaluation.seeds", "evaluation.scales")})
     check_positive(**{name: fields[name] for name in ("evaluation.batch_size", "evaluation.limit")})

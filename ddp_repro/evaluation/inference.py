@@ -1,7 +1,8 @@
-"""Whole-image inference: from the network's small map to class labels at the picture's own size.
+"""Whole-image inference: from the network's small map to class labels or metres at the picture's own size.
 
 The conventions are those of the released evaluation: the map is resized bilinearly to the network's input size, then to
-the original size; with several views (scales, mirror images) the views' probabilities are averaged before the argmax.
+the original size; with several views (scales, mirror images) the views' probabilities are averaged before the argmax,
+or their depths.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddp_repro.config import EvalConfig
-from ddp_repro.data import SegmentationDataset, transforms
+from ddp_repro.data import transforms
+from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
 
 WAITING_BATCHES = 4  # bounds the memory of datasets with many image sizes
@@ -45,12 +47,12 @@ class ViewedImage:
     Attributes:
         id: its name in the dataset.
         views: one float32 (3, h, w) per view; sizes differ between scales.
-        label: int64 (H, W) at the original size, 255 = ignore.
+        truth: (H, W) at the original size: int64 classes, 255 = ignore; or float32 metres, 0 = no measurement.
     """
 
     id: str
     views: list[Tensor]
-    label: Tensor
+    truth: Tensor
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -58,16 +60,17 @@ class ViewedImage:
         return tuple(tuple(view.shape) for view in self.views)
 
 
-def view_image(dataset: SegmentationDataset, index: int, views: Sequence[View]) -> ViewedImage:
+def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> ViewedImage:
     """Read an image and make its views; each is resized from the original picture, as in the released pipeline."""
-    picture, label = dataset.load(index)
+    picture, truth = dataset.load(index)
     tensors = []
     for view in views:
-        bounds = tuple(int(side * view.scale) for side in dataset.data.image_scale)
-        resized = transforms.resize_image(picture, transforms.rescaled_size(label.shape, bounds))
+        # A dataset without image_scale shows its pictures in their own size, which scales then refer to.
+        bounds = tuple(int(side * view.scale) for side in dataset.data.image_scale or truth.shape)
+        resized = transforms.resize_image(picture, transforms.rescaled_size(truth.shape, bounds))
         resized = np.ascontiguousarray(resized[:, ::-1]) if view.flip else resized
         tensors.append(torch.from_numpy(transforms.normalize(resized, dataset.mean, dataset.std)))
-    return ViewedImage(dataset.ids[index], tensors, torch.from_numpy(label))
+    return ViewedImage(dataset.ids[index], tensors, torch.from_numpy(truth))
 
 
 def view_generator(seed: int, image_id: str, view: int) -> torch.Generator:
@@ -131,13 +134,14 @@ def average_views(
     return total / len(views)
 
 
-class Segmenter:
-    """Labels images of equal input sizes for any number of (steps, seed), encoding each view once.
+class Predictor:
+    """Predicts images of equal input sizes for any number of (steps, seed), encoding each view once.
 
     Args:
         model: DDP or the non-diffusion baseline.
         images: images whose :attr:`ViewedImage.shapes` agree.
         views: the views that the images were prepared with.
+        view_average: as in :func:`average_views`.
     """
 
     def __init__(
@@ -149,10 +153,20 @@ class Segmenter:
         self.input_sizes = [tuple(batch.shape[-2:]) for batch in inputs]
         self.features = [model.encode_image(batch.to(device)) for batch in inputs]
 
-    def labels(self, steps: int, seed: int | None) -> list[Tensor]:
-        """Predicted classes, one int64 (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
+    def predictions(self, steps: int, seed: int | None) -> list[Tensor]:
+        """One map (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
         outputs = [self._sample(view, steps, seed) for view in range(len(self.views))]
-        return [self._label(outputs, index) for index in range(len(self.images))]
+        return [self._finish(outputs, index) for index in range(len(self.images))]
+
+    def _finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """The prediction of one image from each view's output (B, C, h, w)."""
+        raise NotImplementedError
+
+    def _at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
+        """Each view's output of one image, (1, C, H, W); one at a time, since a batch of them may not fit in memory."""
+        size = tuple(self.images[index].truth.shape)
+        for output, input_size in zip(outputs, self.input_sizes, strict=True):
+            yield to_image_size(output[index : index + 1], input_size, size)
 
     def _sample(self, view: int, steps: int, seed: int | None) -> Tensor:
         options = {}
@@ -165,19 +179,29 @@ class Segmenter:
             raise RuntimeError(f"the model's output is not finite for image {names}; check its weights")
         return output
 
-    def _label(self, outputs: list[Tensor], index: int) -> Tensor:
-        """One image at a time: a batch of class maps at the original size may not fit into memory."""
-        size = tuple(self.images[index].label.shape)
+
+class Segmenter(Predictor):
+    """Predicts classes, int64."""
+
+    def _finish(self, outputs: list[Tensor], index: int) -> Tensor:
         if len(self.views) == 1:
+            size = tuple(self.images[index].truth.shape)
             return best_class(outputs[0][index], self.input_sizes[0], size)[1]  # a softmax would not change the argmax
-        scores = (
-            to_image_size(output[index : index + 1], input_size, size)
-            for output, input_size in zip(outputs, self.input_sizes, strict=True)
-        )
-        mean = average_views(
-            scores, self.views, are_probabilities=gives_probabilities(self.model), view_average=self.view_average
-        )
+        scores, probabilities = self._at_original_size(outputs, index), gives_probabilities(self.model)
+        mean = average_views(scores, self.views, are_probabilities=probabilities, view_average=self.view_average)
         return mean[0].argmax(0)
+
+
+class DepthEstimator(Predictor):
+    """Predicts depth in metres, float32: the mean over the views."""
+
+    def _finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        depths = zip(self._at_original_size(outputs, index), self.views, strict=True)
+        return torch.stack([(depth.flip(-1) if view.flip else depth)[0, 0] for depth, view in depths]).mean(0)
+
+
+PREDICTORS: dict[str, type[Predictor]] = {"segmentation": Segmenter, "depth": DepthEstimator}
+"""By the model's task."""
 
 
 def model_device(model: nn.Module) -> torch.device:

@@ -6,7 +6,8 @@ quantity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ class ConfusionMatrix:
     Attributes:
         counts: (K, K) int64 on the CPU; rows are the truth, columns the prediction.
     """
+
+    metrics = ("miou", "macc", "aacc")
+    higher_is_better = True
 
     def __init__(self, num_classes: int) -> None:
         if num_classes < 1:
@@ -95,6 +99,19 @@ class ConfusionMatrix:
     def aacc(self) -> float:
         """Fraction of all counted pixels that are right."""
         return float(self.counts.diagonal().sum().double() / self.counts.sum())
+
+    def value(self, metric: str) -> float:
+        """One of :attr:`metrics`, as a fraction."""
+        return getattr(self, metric)
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the counts, e.g. by their sum over processes."""
+        self.counts = combine(self.counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All measures, JSON-ready up to NaN."""
+        per_class = {"iou": self.iou().tolist(), "accuracy": self.accuracy().tolist()}
+        return {metric: self.value(metric) for metric in self.metrics} | per_class
 
     def to_list(self) -> list[list[int]]:
         """The counts as JSON-ready rows."""

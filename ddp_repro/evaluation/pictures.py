@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ddp_repro.data.io import read_image
-from ddp_repro.evaluation.predict import Prediction
+from ddp_repro.evaluation.predict import DepthPrediction, Prediction
 
 OPACITY = 0.55  # of the class colours over the picture
+DEPTH_COLOURS = "magma_r"  # near is bright
+DEPTH_SCALES = (1000, 256)  # stored units per metre: millimetres, or KITTI's where they would not fit into 16 bits
 
 
 def save_prediction(
@@ -38,8 +41,44 @@ def save_prediction(
         "overlay": Image.fromarray(blended.round().astype(np.uint8)),
         "uncertainty": Image.fromarray((255 * prediction.uncertainty.clip(0, 1)).round().astype(np.uint8)),
     }
+    return _save(pictures, image, folder)
+
+
+def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folder: Path) -> list[Path]:
+    """Write up to three PNG files named after ``image``, of its size and upright; returns their paths.
+
+    ``_depth`` holds 16-bit units of 1/``depth_scale`` metres (the number is inside the file, as text),
+    ``_depth_colour`` a preview from the nearest (bright) to the farthest point, ``_uncertainty`` 16-bit units of the
+    same kind, if there is an uncertainty.
+
+    Args:
+        max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    import matplotlib
+
+    scale = next(scale for scale in DEPTH_SCALES if max_depth * scale < 2**16)
+    near, far = float(prediction.depth.min()), float(prediction.depth.max())
+    relative = (prediction.depth - near) / max(far - near, 1e-6)
+    colours = matplotlib.colormaps[DEPTH_COLOURS](relative, bytes=True)[..., :3]
+    pictures = {"depth": _to_16_bit(prediction.depth, scale), "depth_colour": Image.fromarray(colours)}
+    if prediction.uncertainty is not None:
+        pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
+    return _save(pictures, image, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}")
+
+
+def _to_16_bit(metres: np.ndarray, scale: int) -> Image.Image:
+    return Image.fromarray((metres * scale).round().clip(0, 2**16 - 1).astype(np.uint16))
+
+
+def _save(pictures: dict[str, Image.Image], image: Path, folder: Path, **facts: str) -> list[Path]:
+    inside = PngInfo()
+    for name, text in facts.items():
+        inside.add_text(name, text)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: folder / f"{image.stem}_{kind}.png" for kind in pictures}
     for kind, picture in pictures.items():
-        picture.save(paths[kind])
+        picture.save(paths[kind], pnginfo=inside)
     return list(paths.values())

@@ -1,4 +1,4 @@
-"""Label and uncertainty maps of one's own picture."""
+"""Label or depth map, and its uncertainty, of one's own picture."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
-from ddp_repro.diffusion.uncertainty import change_count, predictive_entropy
+from ddp_repro.diffusion.uncertainty import change_count, depth_spread, predictive_entropy
 from ddp_repro.evaluation.checks import check_positive
 from ddp_repro.evaluation.inference import ViewedImage, best_class, gives_probabilities, inference_mode, to_image_size
 from ddp_repro.evaluation.uncertainty import sampling_runs
+from ddp_repro.models import Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What :func:`predict` returns, as numpy arrays.
+    """What :func:`predict` returns of a segmentation model, as numpy arrays.
 
     Attributes:
         labels: int64 (H, W), class of every pixel of the picture.
@@ -39,6 +40,26 @@ class Prediction:
     probabilities: np.ndarray
 
 
+@dataclass(frozen=True, kw_only=True)
+class DepthPrediction:
+    """What :func:`predict` returns of a depth model, as numpy arrays of the picture's size.
+
+    Attributes:
+        depth: float32 (H, W), metres.
+        uncertainty: float32 (H, W), metres: ``sample_spread`` if there are several noise samples, else
+            ``step_spread``; None where there is neither (a single step, the non-diffusion baseline).
+        uncertainty_score: which of the two it is.
+        step_spread: standard deviation over the steps, mean over the noise samples; None for a single step.
+        sample_spread: standard deviation over the noise samples; None for a single one.
+    """
+
+    depth: np.ndarray
+    uncertainty: np.ndarray | None
+    uncertainty_score: str | None
+    step_spread: np.ndarray | None
+    sample_spread: np.ndarray | None
+
+
 def predict(
     model: nn.Module,
     image: Image.Image | np.ndarray | Path | str,
@@ -47,8 +68,8 @@ def predict(
     *,
     image_scale: tuple[int, int] | None = None,
     seed: int = 0,
-) -> Prediction:
-    """Segment a picture.
+) -> Prediction | DepthPrediction:
+    """Segment a picture, or estimate its depth: whatever the model was trained for.
 
     Args:
         model: a trained DDP or baseline; runs where its weights are.
@@ -69,9 +90,15 @@ def predict(
     size = picture.shape[:2]
     input_size = transforms.rescaled_size(size, image_scale) if image_scale else size
     pixels = torch.from_numpy(transforms.normalize(transforms.resize_image(picture, input_size), model.mean, model.std))
-    prepared = ViewedImage("predict", [pixels], torch.empty(size, dtype=torch.int64))
+    prepared = ViewedImage("predict", [pixels], torch.empty(size))
+    predict_map = {"segmentation": _segment, "depth": _estimate_depth}[model.config.task]
     with inference_mode(model):
-        changes, average, score = _average_runs(model, prepared, steps, noise_samples, seed)
+        return predict_map(model, prepared, steps, noise_samples, seed)
+
+
+def _segment(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> Prediction:
+    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+    changes, average, score = _average_runs(model, image, steps, noise_samples, seed)
     counted = model.config.diffusion and steps > 1
     entropy = _resized(predictive_entropy(average[None, None])[0], input_size, size)
     return Prediction(
@@ -81,6 +108,31 @@ def predict(
         entropy=entropy,
         probabilities=average.cpu().numpy(),
     )
+
+
+def _estimate_depth(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> DepthPrediction:
+    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+    runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
+    outputs = torch.stack([run.output for run in runs])
+    spreads: dict[str, np.ndarray] = {}
+    if steps > 1 and model.config.diffusion:
+        of_steps = torch.stack([depth_spread(step_depths(model, run)) for run in runs]).mean(0)
+        spreads["step_spread"] = _resized(of_steps[0], input_size, size)
+    if len(runs) > 1:
+        spreads["sample_spread"] = _resized(depth_spread(outputs)[0], input_size, size)
+    shown = next(reversed(spreads), None)
+    return DepthPrediction(
+        depth=_resized(outputs.mean(0)[0, 0], input_size, size),
+        uncertainty=spreads.get(shown),
+        uncertainty_score=shown,
+        step_spread=spreads.get("step_spread"),
+        sample_spread=spreads.get("sample_spread"),
+    )
+
+
+def step_depths(model: nn.Module, run: Trajectory) -> Tensor:
+    """The depth that each step would have returned, (S, B, 1, h, w) in metres."""
+    return torch.stack([model.finish([each], average_steps=False) for each in run.decoded])
 
 
 def _average_runs(

@@ -1,19 +1,19 @@
-"""What an evaluation found: one confusion matrix per (sampling steps, noise seed), and their spread over seeds."""
+"""What an evaluation found: one tally per (sampling steps, noise seed), and their spread over seeds."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import Any
 
 from ddp_repro.config import EvalConfig
+from ddp_repro.data.dataset import PairDataset
+from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.metrics import ConfusionMatrix
 
 RunKey = tuple[int, int | None]  # (steps, seed); the baseline has no noise, its only run is (1, None)
-Metric = Literal["miou", "macc", "aacc"]
+Tally = ConfusionMatrix | DepthErrors
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class EvaluationResult:
 
     Attributes:
         images: number of images evaluated.
-        matrices: per (steps, seed) the confusion matrix over all of them.
+        tallies: per (steps, seed) the confusion matrix, or the depth measures, over all of them.
+        class_names: empty for depth.
         scales, flip, view_average: the test-time views, as in :class:`ddp_repro.config.EvalConfig`.
         seconds: wall time.
     """
@@ -40,7 +41,7 @@ class EvaluationResult:
     dataset_fingerprint: str
     class_names: tuple[str, ...]
     images: int
-    matrices: dict[RunKey, ConfusionMatrix]
+    tallies: dict[RunKey, Tally]
     scales: tuple[float, ...]
     flip: bool
     view_average: str
@@ -49,19 +50,29 @@ class EvaluationResult:
     @property
     def steps(self) -> tuple[int, ...]:
         """The step counts evaluated, ascending."""
-        return tuple(sorted({steps for steps, _ in self.matrices}))
+        return tuple(sorted({steps for steps, _ in self.tallies}))
 
     def seeds(self, steps: int) -> tuple[int | None, ...]:
         """The noise seeds evaluated at ``steps``."""
-        return tuple(seed for count, seed in self.matrices if count == steps)
+        return tuple(seed for count, seed in self.tallies if count == steps)
 
-    def summary(self, steps: int, metric: Metric = "miou") -> Summary:
-        """Spread of a metric (a fraction, not percent) over the noise seeds.
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the measures, the most important first."""
+        return next(iter(self.tallies.values())).metrics
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better of the first measure."""
+        return next(iter(self.tallies.values())).higher_is_better
+
+    def summary(self, steps: int, metric: str | None = None) -> Summary:
+        """Spread of a measure (a fraction, not percent) over the noise seeds; by default of the first.
 
         Raises:
             ValueError: ``steps`` was not evaluated.
         """
-        values = [getattr(self.matrices[steps, seed], metric) for seed in self.seeds(steps)]
+        values = [self.tallies[steps, seed].value(metric or self.metrics[0]) for seed in self.seeds(steps)]
         if not values:
             raise ValueError(
                 f"{steps} steps were not evaluated; there are results for {', '.join(map(str, self.steps))}"
@@ -80,15 +91,14 @@ class EvaluationResult:
             "flip": self.flip,
             "view_average": self.view_average,
             "seconds": self.seconds,
-            "runs": [_run_to_dict(key, matrix) for key, matrix in self.matrices.items()],
+            "runs": [_run_to_dict(key, tally) for key, tally in self.tallies.items()],
             "summary": [self._summary_to_dict(steps) for steps in self.steps],
         }
 
     def _summary_to_dict(self, steps: int) -> dict[str, Any]:
-        metrics: tuple[Metric, ...] = ("miou", "macc", "aacc")
-        summaries = {metric: self.summary(steps, metric) for metric in metrics}
+        summaries = {metric: self.summary(steps, metric) for metric in self.metrics}
         spread = {m: {"mean": or_none(s.mean), "std": or_none(s.std)} for m, s in summaries.items()}
-        return {"steps": steps, "seeds": summaries["miou"].seeds, **spread}
+        return {"steps": steps, "seeds": len(self.seeds(steps)), **spread}
 
 
 def run_keys(evaluation: EvalConfig, diffusion: bool) -> list[RunKey]:
@@ -96,22 +106,20 @@ def run_keys(evaluation: EvalConfig, diffusion: bool) -> list[RunKey]:
     return [(steps, seed) for steps in evaluation.steps for seed in evaluation.seeds] if diffusion else [(1, None)]
 
 
+def class_names(dataset: PairDataset) -> tuple[str, ...]:
+    """A depth dataset has none."""
+    return tuple(dataset.class_names) if dataset.truth == "label" else ()
+
+
 def or_none(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else value
 
 
-def _run_to_dict(key: RunKey, matrix: ConfusionMatrix) -> dict[str, Any]:
+def _run_to_dict(key: RunKey, tally: Tally) -> dict[str, Any]:
     steps, seed = key
-    scores = {"miou": or_none(matrix.miou), "macc": or_none(matrix.macc), "aacc": or_none(matrix.aacc)}
-    return {
-        "steps": steps,
-        "seed": seed,
-        **scores,
-        "iou": _to_list(matrix.iou()),
-        "accuracy": _to_list(matrix.accuracy()),
-    }
+    return {"steps": steps, "seed": seed, **{name: _finite(value) for name, value in tally.to_dict().items()}}
 
 
-def _to_list(values: Tensor) -> list[float | None]:
-    return [or_none(value) for value in values.tolist()]
+def _finite(value: float | list[float]) -> float | list[float | None] | None:
+    return [or_none(each) for each in value] if isinstance(value, list) else or_none(value)

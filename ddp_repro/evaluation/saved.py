@@ -132,7 +132,7 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
         dataset_fingerprint=dataset.fingerprint(),
         class_names=dataset.class_names,
         images=count,
-        matrices=matrices,
+        tallies=matrices,
         scales=tuple(manifest["scales"]),
         flip=manifest["flip"],
         view_average=manifest["view_average"],

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ddp_repro.data import SegmentationDataset
+from ddp_repro.data.matching import check_dataset
 from ddp_repro.diffusion import image_generator
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy, sample_variance
 from ddp_repro.evaluation.calibration import CalibrationHistogram
-from ddp_repro.evaluation.checks import check_classes, check_positive
+from ddp_repro.evaluation.checks import check_positive
 from ddp_repro.evaluation.error_detection import DetectionScores, ErrorHistogram
 from ddp_repro.evaluation.inference import (
     View,
@@ -131,7 +132,7 @@ def evaluate_uncertainty(
         ConfigError: an impossible setting, or a model of another number of classes.
         DataError: a damaged image or label.
     """
-    check_classes(model, dataset)
+    check_dataset(model.config, dataset)
     check_positive(steps=steps, noise_samples=noise_samples, limit=limit)
     started = time.perf_counter()
     diffusion = model.config.diffusion
@@ -213,8 +214,8 @@ class _Tally:
         self.values = torch.zeros(images, len(self.errors), len(MEASURES), dtype=torch.float64)
 
     def add(self, index: int, image: ViewedImage, maps: UncertaintyMaps) -> None:
-        input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.label.shape)
-        label = image.label.to(maps.output.device)
+        input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+        label = image.truth.to(maps.output.device)
         valid = label != IGNORE_INDEX
         wrong = (best_class(maps.output, input_size, size)[1] != label)[valid]
         for row, (name, score) in enumerate(maps.scores.items()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,11 +17,13 @@ BETAS = (0.9, 0.999)
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Split the trainable parameters into decayed (``config.weight_decay``) and undecayed (0) ones.
 
-    The official rule is "no decay where the name contains 'norm'", but it is overruled wherever the name contains
-    'head', and in the official names many normalisations contain neither word.  What is left without decay are the
-    layer norms of the *backbone*, where named "norm" (not ConvNeXt's stem and downsampling norms).  Everything else is
-    decayed: norms of decoder, neck and auxiliary head, biases, layer scale, relative positions, label embedding.
+    The official rule for segmentation is "no decay where the name contains 'norm'", but it is overruled wherever the
+    name contains 'head', and in the official names many normalisations contain neither word.  What is left without
+    decay are the layer norms of the *backbone*, where named "norm" (not ConvNeXt's stem and downsampling norms).
+    Everything else is decayed: norms of decoder, neck and auxiliary head, biases, layer scale, relative positions,
+    label embedding.  For depth nothing overrules it, and relative positions are left without decay too.
     """
+    is_undecayed = UNDECAYED[model.config.task]
     decayed, undecayed = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -31,9 +35,11 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def is_undecayed(name: str) -> bool:
-    """Whether a parameter of this name keeps weight decay 0; see :func:`parameter_groups`."""
-    return name.startswith("backbone.") and "norm" in name
+UNDECAYED: dict[str, Callable[[str], bool]] = {
+    "segmentation": lambda name: name.startswith("backbone.") and "norm" in name,
+    "depth": lambda name: "norm" in name or "relative_position_bias_table" in name,
+}
+"""By task: whether a parameter of this name has weight decay 0; see :func:`parameter_groups`."""
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -42,13 +48,20 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: TrainConfig, iteration: int) -> float:
-    """Learning rate of one iteration (counted from 0): linear warm-up times polynomial decay to 0.
+    """Learning rate of one iteration (counted from 0): linear warm-up times polynomial or cosine decay.
 
     The warm-up factor rises from ``warmup_ratio`` to 1 and multiplies the rate that has already decayed, so that the
     curve has no step where the warm-up ends below the full rate.
     """
-    decayed = config.learning_rate * (1 - iteration / config.iterations) ** config.power
+    decayed = config.learning_rate * _decay(config, iteration / config.iterations)
     if iteration >= config.warmup_iterations:
         return decayed
     progress = iteration / config.warmup_iterations
     return decayed * (config.warmup_ratio + (1 - config.warmup_ratio) * progress)
+
+
+def _decay(config: TrainConfig, progress: float) -> float:
+    """Fraction of the full rate after the fraction ``progress`` of the iterations."""
+    if config.curve == "polynomial":
+        return (1 - progress) ** config.power
+    return config.min_rate_ratio + (1 - config.min_rate_ratio) * (1 + math.cos(math.pi * progress)) / 2

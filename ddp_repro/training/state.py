@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pickle
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class TrainingState:
 
     iteration: int = 0  # iterations done
     seconds: float = 0.0
-    best_miou: float = -1.0
+    best_score: float = -math.inf
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] | None = None  # of fp16

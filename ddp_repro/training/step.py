@@ -17,7 +17,7 @@ from ddp_repro.training.optimizer import build_optimizer, learning_rate
 from ddp_repro.training.running_statistics import RunningStatistics
 from ddp_repro.training.stream import BatchLayout, model_seed
 
-Batch = dict[str, Any]  # "image" (b, 3, h, w), "label" (b, h, w), "id" list of b
+Batch = dict[str, Any]  # "image" (b, 3, h, w), "label" or "depth" (b, h, w), "id" list of b
 
 
 class TrainingDiverged(RuntimeError):
@@ -85,7 +85,8 @@ class Step:
         self.statistics.begin_iteration()
         for micro_batch, batch in zip(own, batches, strict=True):
             torch.manual_seed(model_seed(self.config.seed, iteration, micro_batch))
-            tensors = {name: batch[name].to(self.accelerator.device, non_blocking=True) for name in ("image", "label")}
+            device = self.accelerator.device
+            tensors = {name: each.to(device, non_blocking=True) for name, each in batch.items() if name != "id"}
             with nullcontext() if micro_batch == own[-1] else self.accelerator.no_sync(self.loss):
                 loss = self.loss(tensors)
                 self.accelerator.backward(loss["loss"] / len(own))

@@ -87,7 +87,7 @@ class BatchLayout:
 
 
 class TrainingStream(Dataset):
-    """Map-style view of a segmentation dataset: position of the endless stream → augmented sample."""
+    """Map-style view of a dataset: position of the endless stream → augmented sample."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset = dataset
@@ -119,7 +119,7 @@ def build_loader(
 ) -> DataLoader:
     """Loader of this process's micro-batches from ``first_iteration`` to the last, in order.
 
-    Each is ``{"image": float32 (b,3,h,w), "label": int64 (b,h,w), "id": list of b names}``.
+    Each is ``{"image": float32 (b,3,h,w), "label" or "depth": (b,h,w), "id": list of b names}``.
     """
     return DataLoader(
         TrainingStream(dataset, config.seed),

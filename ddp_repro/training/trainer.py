@@ -15,7 +15,9 @@ from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.config import ConfigError, Recipe, TrainConfig
-from ddp_repro.data import SegmentationDataset, build_dataset
+from ddp_repro.data import build_dataset
+from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.matching import check_dataset
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.models import build_model, load_backbone_weights
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
@@ -59,7 +61,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
     torch.manual_seed(recipe.train.seed)
     model = build_model(recipe.model)
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
-    _check_classes(recipe, dataset)
+    check_dataset(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())
     if resume and (result := finished_result(files, origin, recipe)):
         return result
@@ -101,7 +103,7 @@ class _Run:
         accelerator: Accelerator,
         layout: BatchLayout,
         model: nn.Module,
-        dataset: SegmentationDataset,
+        dataset: PairDataset,
     ) -> None:
         self.recipe, self.files, self.origin = recipe, files, origin
         self.accelerator, self.layout = accelerator, layout
@@ -176,15 +178,19 @@ class _Run:
         every, done = self.recipe.train.validate_every, self.state.iteration
         if every == 0 or done % every:
             return
-        miou = self._validate()
-        better, self.state.best_miou = miou > self.state.best_miou, max(miou, self.state.best_miou)
+        metric, value, higher_is_better = self._validate()
+        score = value if higher_is_better else -value
+        better, self.state.best_score = score > self.state.best_score, max(score, self.state.best_score)
         if self.accelerator.is_main_process:
-            self.log.write(iteration=done, validation_miou=miou)
+            self.log.write(iteration=done, **{f"validation_{metric}": value})
             if better:
-                self._save_weights(self.files.best, miou=repr(miou))
+                self._save_weights(self.files.best, **{metric: repr(value)})
 
-    def _validate(self) -> float:
-        """mIoU of one plain view, with the last of the recipe's step counts and the first of its seeds."""
+    def _validate(self) -> tuple[str, float, bool]:
+        """Name, value and direction of the task's first measure (mIoU, REL).
+
+        Of one plain view, with the last of the recipe's step counts and the first of its seeds.
+        """
         from ddp_repro.evaluation import evaluate_model
 
         data, evaluation = self.recipe.data, self.recipe.evaluation
@@ -192,9 +198,9 @@ class _Run:
             evaluation, steps=evaluation.steps[-1:], seeds=evaluation.seeds[:1], scales=(1.0,), flip=False
         )
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
-        [matrix] = evaluate_model(self.model, dataset, one, progress=False).matrices.values()
+        result = evaluate_model(self.model, dataset, one, progress=False)
         self.model.train()
-        return matrix.miou
+        return result.metrics[0], result.summary(result.steps[0]).mean, result.higher_is_better
 
     def _save_if_due(self, stopping: bool) -> None:
         config, done = self.recipe.train, self.state.iteration
@@ -244,12 +250,6 @@ def _check(recipe: Recipe) -> None:
             raise ConfigError(f"train.{name} must be greater than 0; got {value}")
     if config.self_aligned != "off" and not recipe.model.diffusion:
         raise ConfigError(f"train.self_aligned={config.self_aligned} needs model.diffusion=true")
-
-
-def _check_classes(recipe: Recipe, dataset: SegmentationDataset) -> None:
-    expected, found = len(dataset.class_names), recipe.model.num_classes
-    if expected != found:
-        raise ConfigError(f"model.num_classes is {found}, but {dataset.name} has {expected} classes")
 
 
 def _check_writable(folder: Path) -> None:

@@ -99,7 +99,7 @@ def sweep(
                 steps=counts[difference], seeds=tuple(seeds), limit=limit, batch_size=base.evaluation.batch_size
             )
             found = evaluate_model(model, dataset, evaluation, progress=subject.progress)
-            for (count, seed), matrix in found.matrices.items():
+            for (count, seed), matrix in found.tallies.items():
                 percent = {name: 100 * getattr(matrix, name) for name in ("miou", "macc", "aacc")}
                 scores.append({"time_difference": difference, "steps": count, "seed": seed, **percent})
         model.config = base.model

@@ -66,7 +66,12 @@ def count_peer(table: str, row: PaperRow) -> Count | None:
 
 
 def evaluation_size(settings: Recipe) -> tuple[int, int]:
-    """(height, width) of the largest image that the evaluation's keep-ratio resize yields."""
+    """(height, width) of the largest image that the evaluation's keep-ratio resize yields.
+
+    Where pictures are not resized it is the training crop.
+    """
+    if settings.data.image_scale is None:
+        return settings.data.crop_size
     long, short = settings.data.image_scale
     return short, long
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable
 
 from ddp_repro.config import ConfigError, DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
-from ddp_repro.workbook import variants
+from ddp_repro.workbook import depth_recipes, variants
 
-PRESETS = ("mini", "camvid", "paper")
+PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")
 
 # timm's names of the ImageNet weights that the official configurations start from.
 SWIN = {
@@ -169,18 +170,28 @@ def _paper() -> dict[str, Recipe]:
     plain = [*map(ade20k, SWIN), *map(cityscapes, [*SWIN, *CONVNEXT])]
     convnext = cityscapes("convnext_t")
     second = [aligned(convnext), aligned(cityscapes("convnext_l")), aligned(convnext, "fresh_noise")]
-    return _by_name([*plain, baseline(ade20k("swin_t")), *second, *variants.ablations(ablation_base("paper"))])
+    segmentation = [*plain, baseline(ade20k("swin_t")), *second, *variants.ablations(ablation_base("paper"))]
+    kitti, nyu = map(depth_recipes.kitti, depth_recipes.KITTI_SWIN), [*map(depth_recipes.nyu, depth_recipes.NYU_SWIN)]
+    return _by_name([*segmentation, *kitti, *nyu, *map(depth_recipes.sunrgbd, nyu)])
 
 
 def _mini() -> dict[str, Recipe]:
     plain, base = [mini("ade20k"), mini("cityscapes")], ablation_base("mini")
-    return _by_name([*plain, *map(baseline, plain), *small_aligned(plain[1]), base, *variants.ablations(base)])
+    kitti, nyu = map(depth_recipes.mini, ("kitti", "nyu"))
+    depth = [kitti, nyu, depth_recipes.sunrgbd(nyu), baseline(kitti), baseline(nyu)]
+    segmentation = [*plain, *map(baseline, plain), *small_aligned(plain[1]), base, *variants.ablations(base)]
+    return _by_name([*segmentation, *depth])
 
 
 def _camvid() -> dict[str, Recipe]:
     large, small = camvid(), camvid_small()
     plain = [each for base in (large, small) for each in (base, baseline(base), *small_aligned(base))]
     return _by_name([*plain, *variants.ablations(small)])
+
+
+def _small_real(dataset: str) -> dict[str, Recipe]:
+    plain = depth_recipes.real(dataset)
+    return _by_name([plain, baseline(plain)])
 
 
 def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
@@ -191,13 +202,22 @@ def main_model(preset: str) -> str:
     """The recipe that Figures 3 to 5 and the claims about sampling are shown with.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: there is no such preset, or it is one of depth.
     """
     _registry(preset)
-    return {"mini": "cityscapes_mini", "camvid": "camvid_lite0", "paper": "cityscapes_convnext_t"}[preset]
+    models = {"mini": "cityscapes_mini", "camvid": "camvid_lite0", "paper": "cityscapes_convnext_t"}
+    if preset not in models:
+        raise ConfigError(f"the preset {preset} has no segmentation model; {', '.join(models)} have one")
+    return models[preset]
 
 
-_REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {"mini": _mini, "camvid": _camvid, "paper": _paper}
+_REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {
+    "mini": _mini,
+    "camvid": _camvid,
+    "sevenscenes": functools.partial(_small_real, "sevenscenes"),
+    "kitti_lidar": functools.partial(_small_real, "kitti_lidar"),
+    "paper": _paper,
+}
 
 
 def recipe_names(preset: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The result record: one JSON file per run that holds everything a table or figure needs, and where it came from.
 
-All scores are in percent, as the paper prints them.
+Scores of segmentation are in percent and those of depth as they are, both as the paper prints them.
 """
 
 from __future__ import annotations
@@ -49,8 +49,30 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DepthScore:
+    """Measures of :mod:`ddp_repro.evaluation.depth_metrics`, each the mean over images, of one sampling seed."""
+
+    steps: int
+    seed: int | None
+    rel: float
+    sq_rel: float
+    rmse: float
+    rmse_log: float
+    log10: float
+    silog: float
+    delta1: float
+    delta2: float
+    delta3: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The images that were scored: ``images`` of the split's ``split_images``, and their content's fingerprint."""
+    """The images that were scored: ``images`` of the split's ``split_images``, and their content's fingerprint.
+
+    Attributes:
+        classes: none for depth.
+        unannotated: images that the split lists, but that have no ground truth and are not among ``split_images``.
+    """
 
     name: str
     split: str
@@ -58,6 +80,7 @@ class Dataset:
     split_images: int
     fingerprint: str
     classes: list[str]
+    unannotated: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +119,7 @@ class Record:
     """One finished run."""
 
     recipe: dict[str, Any]
-    scores: list[Score]
+    scores: list[Score] | list[DepthScore]
     dataset: Dataset
     checkpoint: Checkpoint
     training: Training | None
@@ -130,9 +153,14 @@ class Record:
         """The sampling seeds that were scored."""
         return sorted({score.seed for score in self.scores if score.seed is not None})
 
-    def values(self, steps: int, metric: str = "miou") -> list[float]:
-        """A metric of each seed at ``steps`` (empty: not run)."""
-        return [getattr(score, metric) for score in self.scores if score.steps == steps]
+    @property
+    def metrics(self) -> list[str]:
+        """The measures that every score has, the most important first."""
+        return [f.name for f in dataclasses.fields(self.scores[0]) if f.type == "float"]
+
+    def values(self, steps: int, metric: str | None = None) -> list[float]:
+        """A measure (by default the first) of each seed at ``steps`` (empty: not run)."""
+        return [getattr(score, metric or self.metrics[0]) for score in self.scores if score.steps == steps]
 
     def settings(self) -> Recipe:
         """The recipe as an object."""
@@ -140,9 +168,13 @@ class Record:
 
 
 def run_name(recipe: dict[str, Any]) -> str:
-    """``<recipe>``, or ``<recipe>-ms`` for a multi-scale or flip test: a second record of the same weights."""
+    """``<recipe>``, or ``<recipe>-ms`` for a multi-scale or flip test: a second record of the same weights.
+
+    For depth the flip test is the usual one.
+    """
     evaluation = recipe["evaluation"]
-    multi_scale = evaluation["flip"] or evaluation["scales"] != [1.0]
+    flip = evaluation["flip"] and recipe["model"].get("task") != "depth"
+    multi_scale = flip or evaluation["scales"] != [1.0]
     return recipe["name"] + ("-ms" if multi_scale else "")
 
 
@@ -221,7 +253,7 @@ def _summary(record: Record) -> list[dict[str, Any]]:
     rows = []
     for steps in record.steps:
         row: dict[str, Any] = {"steps": steps, "seeds": len(record.values(steps))}
-        for metric in ("miou", "macc", "aacc"):
+        for metric in record.metrics:
             mean, std = spread(record.values(steps, metric))
             row |= {f"{metric}_mean": mean, f"{metric}_std": std}
         rows.append(row)
@@ -232,8 +264,7 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     """``value`` as the declared type ``hint``, or an error that names the field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        kinds = [a for a in arguments if a is not type(None)]
-        return None if value is None else _build(kinds[0], value, where)
+        return _build_union([a for a in arguments if a is not type(None)], value, where)
     if dataclasses.is_dataclass(hint):
         return _build_fields(hint, value, where)
     if origin is list:
@@ -247,17 +278,30 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+def _build_union(kinds: list[Any], value: Any, where: str) -> Any:
+    """``value`` as the one of several types whose fields it shares most of."""
+    return None if value is None else _build(max(kinds, key=lambda kind: _shared_fields(kind, value)), value, where)
+
+
+def _shared_fields(kind: Any, value: Any) -> int:
+    """How many keys of a mapping, or of the mappings in a list, are fields of the dataclass ``kind`` (or list of it)."""
+    if isinstance(value, list) and typing.get_origin(kind) is list:
+        return sum(_shared_fields(typing.get_args(kind)[0], item) for item in value)
+    names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+    return len(names & value.keys()) if isinstance(value, dict) else 0
+
+
 def _build_fields(kind: type, value: Any, where: str) -> Any:
     _expect(value, dict, where or "the record")
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
-    for name in hints:
-        if name not in value:
-            raise RecordError(f"field {prefix + name!r} is missing")
+    for field in dataclasses.fields(kind):
+        if field.name not in value and field.default is dataclasses.MISSING:
+            raise RecordError(f"field {prefix + field.name!r} is missing")
     for name in value:
         if name not in hints:
             raise RecordError(f"field {prefix + name!r} is unknown")
-    return kind(**{name: _build(hints[name], value[name], prefix + name) for name in hints})
+    return kind(**{name: _build(hints[name], value[name], prefix + name) for name in value})
 
 
 def _expect(value: Any, kind: type, where: str) -> None:

@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 from ddp_repro.config import ConfigError, Recipe, override, parse_overrides
-from ddp_repro.data import SegmentationDataset, build_dataset
-from ddp_repro.evaluation import EvaluationResult, evaluate_model
+from ddp_repro.data import build_dataset
+from ddp_repro.data.dataset import PairDataset
+from ddp_repro.evaluation import ConfusionMatrix, EvaluationResult, evaluate_model
+from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.hub import OFFICIAL_FILES, official_checkpoint
@@ -127,7 +129,7 @@ def run_table(
     return made
 
 
-def evaluation_dataset(recipe: Recipe, model: nn.Module) -> SegmentationDataset:
+def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
     """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
 
     Raises:
@@ -146,7 +148,7 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
-    path = _given_weights(record.settings(), checkpoint)
+    path = _given_weights(record.settings(), checkpoint, output)
     path = path or run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
     if not path.is_file():
         raise ConfigError(f"{path} is missing: a clone has records without weights; train {record.name} to have them")
@@ -167,7 +169,9 @@ def _run(
 ) -> Record:
     with workplace(recipe, output) as folder:
         prepare_data(recipe)
-        weights = _given_weights(recipe, checkpoint)
+        weights = _given_weights(recipe, checkpoint, output)
+        if weights is not None and may_train and checkpoint is None and not weights.is_file():
+            train(named_recipe(recipe.train.initialize_from, recipe.preset), output=output, progress=progress)
         model = build_model(recipe.model)
         dataset = evaluation_dataset(recipe, model)
         path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
@@ -186,7 +190,7 @@ def _run(
 
 
 def _evaluate(
-    recipe: Recipe, model: nn.Module, dataset: SegmentationDataset, weights: Path, trained: records.Training | None,
+    recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
     path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
     origin = load_checkpoint(model, weights).origin
@@ -203,7 +207,7 @@ def _evaluate(
 
 
 def _finished(
-    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: SegmentationDataset, overwrite: bool
+    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool
 ) -> Record | None:
     """The record of this very work, or None if it is to be done.
 
@@ -239,12 +243,13 @@ def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
 
 
 def _record(
-    recipe: Recipe, dataset: SegmentationDataset, result: EvaluationResult, checkpoint: records.Checkpoint,
+    recipe: Recipe, dataset: PairDataset, result: EvaluationResult, checkpoint: records.Checkpoint,
     trained: records.Training | None,
 ) -> Record:  # fmt: skip
     scored = records.Dataset(
         name=dataset.name, split=recipe.data.eval_split, images=result.images, split_images=len(dataset),
         fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
+        unannotated=getattr(dataset, "unannotated", 0),
     )  # fmt: skip
     scores = _scores(result)
     comparisons = compare(recipe, scored, scores)
@@ -255,14 +260,20 @@ def _record(
     )  # fmt: skip
 
 
-def _scores(result: EvaluationResult) -> list[records.Score]:
+def _scores(result: EvaluationResult) -> list[records.Score] | list[records.DepthScore]:
+    score = _segmentation_score if result.class_names else _depth_score
+    return [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+
+
+def _segmentation_score(steps: int, seed: int | None, matrix: ConfusionMatrix) -> records.Score:
     """Fractions to percent; a class that does not occur has no IoU."""
-    scores = []
-    for (steps, seed), matrix in result.matrices.items():
-        iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
-        means = {"miou": 100 * matrix.miou, "macc": 100 * matrix.macc, "aacc": 100 * matrix.aacc}
-        scores.append(records.Score(steps=steps, seed=seed, iou=iou, **means))
-    return scores
+    iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
+    means = {metric: 100 * matrix.value(metric) for metric in matrix.metrics}
+    return records.Score(steps=steps, seed=seed, iou=iou, **means)
+
+
+def _depth_score(steps: int, seed: int | None, errors: DepthErrors) -> records.DepthScore:
+    return records.DepthScore(steps=steps, seed=seed, **errors.to_dict())
 
 
 def _training(folder: Path, result: TrainResult | None) -> records.Training | None:
@@ -275,9 +286,12 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
     )  # fmt: skip
 
 
-def _given_weights(recipe: Recipe, checkpoint: str | Path | None) -> Path | None:
+def _given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:
+    """Weights that are not this recipe's own; without iterations, those of the recipe that it starts from."""
     if checkpoint is None:
-        return None
+        if recipe.train.iterations > 0:
+            return None
+        return run_folder(output, recipe.preset, recipe.train.initialize_from) / "model.safetensors"
     return official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from ddp_repro.config import Recipe
+from ddp_repro.evaluation.protocols import PROTOCOLS
 from ddp_repro.workbook.counts import Count, count_ours, count_peer, evaluation_size
+from ddp_repro.workbook.measures import MEASURES
 from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
 from ddp_repro.workbook.recipes import recipe, recipe_names
 from ddp_repro.workbook.records import Record, find_records, spread
@@ -28,7 +30,9 @@ AGREEMENT = "agreement of our count"
 LIVE_MODULES = "counted live, modules"  # the other convention of evaluation.complexity; the paper uses both
 
 DATA_LABELS = {
-    "mini": "synthetic", "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "camvid": "CamVid test",
+    "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "camvid": "CamVid test", "kitti": "KITTI Eigen test",
+    "nyu": "NYU-Depth V2 test", "sunrgbd": "SUN RGB-D test", "sevenscenes": "7-Scenes, one room",
+    "kitti_lidar": "one KITTI drive, LiDAR",
 }  # fmt: skip
 
 
@@ -92,7 +96,13 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     columns = _identifying(rows, printed.headers)
     for column in printed.columns:
         columns |= _quantity(column, rows, records, title, printed.image_size)
-    notes = (*printed.notes, *_counting_notes(printed), *_remarks(rows), *_general_notes(used, preset))
+    notes = (
+        *printed.notes,
+        *_counting_notes(printed),
+        *_remarks(rows),
+        *_protocol_notes(rows),
+        *_general_notes(used, preset),
+    )
     return Table(name, f"{printed.title}. {printed.caption}", table_frame(columns), provenance_frame(used), notes)
 
 
@@ -159,7 +169,7 @@ def _quantity(
         if column.key == "flops":
             columns[heading, LIVE_MODULES] = [_count_cell(row, "modules") for row in rows]
             columns[heading, AGREEMENT] = [_agreement_cell(row) for row in rows]
-    elif column.key in ("miou", "macc") or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
+    elif column.key in MEASURES or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
         columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
     return columns
 
@@ -207,7 +217,7 @@ def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -
     if row.recipe is None:
         return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
     record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
-    values = record.values(row.steps or 1, "macc" if column.key == "macc" else "miou") if record else []
+    values = record.values(row.steps or 1, column.key.removesuffix("_ms")) if record else []
     return _mean_std(values, column.decimals)
 
 
@@ -222,8 +232,8 @@ def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
         ("#Param (M)", LIVE): short_number(counted["parameters"]),
         ("MACs (G)", LIVE): short_number(counted["flops"]),
     }
-    for metric, label in (("miou", "mIoU (%) ↑"), ("macc", "mAcc (%) ↑"), ("aacc", "aAcc (%) ↑")):
-        cells[label, title] = _mean_std(record.values(steps, metric), 2)
+    for metric in record.metrics:
+        cells[MEASURES[metric].heading, title] = _mean_std(record.values(steps, metric), MEASURES[metric].decimals)
     return cells
 
 
@@ -245,7 +255,7 @@ def _run_names(rows: list[_Row]) -> list[str]:
 
 
 def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
-    label = DATA_LABELS.get("mini" if preset == "mini" else "camvid" if preset == "camvid" else dataset, dataset)
+    label = "synthetic" if preset == "mini" else DATA_LABELS.get(dataset if preset == "paper" else preset, dataset)
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""
     return f"measured ({preset}: {label}{images})"
@@ -260,6 +270,13 @@ def _counting_notes(printed: PaperTable) -> tuple[str, ...]:
         "with normalisation, without the products inside window attention (Swin-B, Swin-L, and Table 2).",
         "The rows of our own recipes are counted at the size of their evaluation images.",
     )
+
+
+def _protocol_notes(rows: list[_Row]) -> tuple[str, ...]:
+    """How depth is measured, of every recipe in the table."""
+    evaluations = dict.fromkeys((r.recipe.evaluation.protocol, r.recipe.evaluation.flip) for r in rows if r.recipe)
+    test = {True: "mean of the picture's and its mirror image's depth", False: "one view"}
+    return tuple(f"Protocol {name}: {PROTOCOLS[name].describe()}; {test[flip]}." for name, flip in evaluations if name)
 
 
 def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:

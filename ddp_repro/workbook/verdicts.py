@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from ddp_repro.config import ConfigError, Recipe
 from ddp_repro.workbook.paper import EVALUATION_IMAGES, paper_value
 from ddp_repro.workbook.recipes import recipe as named_recipe
-from ddp_repro.workbook.records import Comparison, Dataset, Score, Verdict, spread
+from ddp_repro.workbook.records import Comparison, Dataset, DepthScore, Score, Verdict, spread
 
-MINIMUM_TOLERANCE = 0.3  # mIoU points: the sampling noise of a published single run is of this order
+# By column.  mIoU points: the sampling noise of a published single run is of this order.  Depth: one or two units of
+# the last printed digit but one.
+MINIMUM_TOLERANCE = {
+    "miou": 0.3, "miou_ms": 0.3, "delta1": 0.003, "rel": 0.002, "rmse": 0.03, "rmse_log": 0.003, "log10": 0.002,
+}  # fmt: skip
 OFFICIAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
-def compare(recipe: Recipe, dataset: Dataset, scores: Sequence[Score]) -> list[Comparison]:
-    """Each printed number that this run may be held against; the rule is ``|mean - paper| <= max(0.3, 2 std)`` mIoU.
+def compare(recipe: Recipe, dataset: Dataset, scores: Sequence[Score] | Sequence[DepthScore]) -> list[Comparison]:
+    """Each printed number that this run may be held against; ``|mean - paper| <= max(tolerance, 2 std)``.
 
     Empty unless the recipe is a ``paper`` recipe with its own model and data settings, scored on every image of the
     paper's split: anything else shows at most a trend.
     """
-    column = _column(recipe)
-    if column is None or not _is_papers_setting(recipe, dataset):
+    if not _is_papers_setting(recipe, dataset):
         return []
     comparisons = []
-    for steps in sorted({score.steps for score in scores}):
+    for steps, (column, metric) in itertools.product(sorted({score.steps for score in scores}), _columns(recipe)):
         paper = paper_value(recipe.name, steps, column)
         if paper is not None:
-            comparisons.append(_comparison(column, steps, paper, [s.miou for s in scores if s.steps == steps]))
+            values = [getattr(score, metric) for score in scores if score.steps == steps]
+            comparisons.append(_comparison(column, steps, paper, values))
     return comparisons
 
 
@@ -39,17 +44,21 @@ def overall(comparisons: Sequence[Comparison]) -> Verdict:
 
 def _comparison(column: str, steps: int, paper: float, values: list[float]) -> Comparison:
     mean, std = spread(values)
-    tolerance = max(MINIMUM_TOLERANCE, 2 * (std or 0.0))
+    tolerance = max(MINIMUM_TOLERANCE[column], 2 * (std or 0.0))
     verdict: Verdict = "reproduced" if abs(mean - paper) <= tolerance + 1e-9 else "differs"
     return Comparison(column=column, steps=steps, paper=paper, measured=mean, tolerance=tolerance, verdict=verdict)
 
 
-def _column(recipe: Recipe) -> str | None:
-    """Which printed column the evaluation settings belong to: single-scale, multi-scale with flip, or neither."""
+def _columns(recipe: Recipe) -> list[tuple[str, str]]:
+    """The printed columns that the evaluation settings belong to, and our names of their measures."""
     evaluation = recipe.evaluation
+    if recipe.model.task == "depth":
+        official = named_recipe(recipe.name, "paper").evaluation
+        same = all(getattr(evaluation, f) == getattr(official, f) for f in ("protocol", "flip", "scales"))
+        return [(name, name) for name in ("delta1", "rel", "rmse", "rmse_log", "log10")] if same else []
     if evaluation.scales == (1.0,) and not evaluation.flip:
-        return "miou"
-    return "miou_ms" if evaluation.scales == OFFICIAL_SCALES and evaluation.flip else None
+        return [("miou", "miou")]
+    return [("miou_ms", "miou")] if evaluation.scales == OFFICIAL_SCALES and evaluation.flip else []
 
 
 def _is_papers_setting(recipe: Recipe, dataset: Dataset) -> bool:

@@ -37,7 +37,7 @@ def test_last_step_is_what_the_evaluator_scores(dataset):
     """With the step average the last step's own prediction differs from the output; without, it is the output."""
     model = tiny_model()
     drift = evaluate_drift(model, dataset, steps=3, seeds=(0,), progress=False)
-    plain = evaluate_model(model, dataset, EvalConfig(steps=(3,), seeds=(0,)), progress=False).matrices[3, 0]
+    plain = evaluate_model(model, dataset, EvalConfig(steps=(3,), seeds=(0,)), progress=False).tallies[3, 0]
     # the evaluator resizes logits, drift probabilities: a few pixels on class borders differ
     assert drift.miou[0, 2] == pytest.approx(plain.miou, abs=0.02)
 

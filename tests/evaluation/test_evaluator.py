@@ -25,7 +25,7 @@ TWO = EvalConfig(steps=(1, 3), seeds=(0, 7))
 
 
 def counts(result):
-    return {key: matrix.to_list() for key, matrix in result.matrices.items()}
+    return {key: matrix.to_list() for key, matrix in result.tallies.items()}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def reference(model, data_root):
 def test_equals_a_plain_loop(model, dataset, reference):
     """The published recipe, spelled out: sample, resize to the input, resize to the original, argmax."""
     model.eval()
-    for (steps, seed), matrix in reference.matrices.items():
+    for (steps, seed), matrix in reference.tallies.items():
         expected = ConfusionMatrix(3)
         for index in range(len(dataset)):
             item = dataset[index]
@@ -50,7 +50,7 @@ def test_equals_a_plain_loop(model, dataset, reference):
 def test_result(reference, dataset):
     assert reference.images == len(dataset) == 6
     assert reference.steps == (1, 3) and reference.seeds(3) == (0, 7)
-    values = [reference.matrices[3, seed].miou for seed in (0, 7)]
+    values = [reference.tallies[3, seed].miou for seed in (0, 7)]
     assert values[0] != values[1]  # noise matters
     summary = reference.summary(3)
     assert summary.mean == pytest.approx(sum(values) / 2)
@@ -65,15 +65,15 @@ def test_result(reference, dataset):
 
 def test_batch_size_does_not_matter(model, dataset, reference):
     batched = evaluate_model(model, dataset, EvalConfig(steps=(1, 3), seeds=(0, 7), batch_size=3), progress=False)
-    for key, matrix in batched.matrices.items():
+    for key, matrix in batched.tallies.items():
         # float rounding of batched convolutions may move a pixel on a class border
-        assert (matrix.counts - reference.matrices[key].counts).abs().sum() <= 4
-        assert matrix.counts.sum() == reference.matrices[key].counts.sum()
+        assert (matrix.counts - reference.tallies[key].counts).abs().sum() <= 4
+        assert matrix.counts.sum() == reference.tallies[key].counts.sum()
 
 
 def test_baseline_has_one_run(dataset):
     result = evaluate_model(tiny_model(diffusion=False), dataset, TWO, progress=False)
-    assert list(result.matrices) == [(1, None)]
+    assert list(result.tallies) == [(1, None)]
     assert math.isnan(result.summary(1).std) and result.to_dict()["summary"][0]["miou"]["std"] is None
 
 
@@ -81,7 +81,7 @@ def test_limit_and_training_mode(model, dataset):
     model.train()
     result = evaluate_model(model, dataset, EvalConfig(steps=(1,), seeds=(0,), limit=2), progress=False)
     assert model.training and result.images == 2
-    assert result.matrices[1, 0].counts.sum() <= 2 * 40 * 56
+    assert result.tallies[1, 0].counts.sum() <= 2 * 40 * 56
 
 
 def test_saved_predictions_are_rescored_and_reused(model, dataset, reference, tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_saved_predictions_are_rescored_and_reused(model, dataset, reference, tm
         segmented.extend(images)
         return Segmenter(model, images, *rest)
 
-    monkeypatch.setattr(evaluator, "Segmenter", recording)
+    monkeypatch.setitem(evaluator.PREDICTORS, "segmentation", recording)
     again = evaluate_model(model, dataset, TWO, progress=False, save_to=folder)
     assert counts(again) == counts(reference)
     assert [image.id for image in segmented] == ["bild ü1", "bild ü4"]  # nothing else was computed again
@@ -158,7 +158,7 @@ def test_impossible_settings(model, dataset, settings, message):
 
 
 def test_wrong_number_of_classes(dataset):
-    with pytest.raises(ConfigError, match="model has 5 classes, dataset folder has 3"):
+    with pytest.raises(ConfigError, match="model.num_classes is 5, but folder has 3 classes"):
         evaluate_model(tiny_model(num_classes=5), dataset, TWO, progress=False)
 
 
@@ -180,7 +180,7 @@ def evaluate_all(root, folder):
     ]
     for record in records:
         del record["seconds"]
-    return json.dumps([[matrix.to_list() for matrix in result.matrices.values()], *records])
+    return json.dumps([[matrix.to_list() for matrix in result.tallies.values()], *records])
 
 
 def evaluate_in_process(rank, world, root, folder):

@@ -70,7 +70,7 @@ def test_average_of_logits_and_probabilities_is_the_same():
 def views_of_are_made_from_the_original_picture(dataset):
     picture, label = dataset.load(2)
     image = view_image(dataset, 2, [View(), View(0.5), View(1.5, flip=True)])
-    assert torch.equal(image.views[0], dataset[2]["image"]) and torch.equal(image.label, dataset[2]["label"])
+    assert torch.equal(image.views[0], dataset[2]["image"]) and torch.equal(image.truth, dataset[2]["label"])
     assert image.views[1].shape == (3, *rescaled_size(label.shape, (32, 24)))
     large = resize_image(picture, rescaled_size(label.shape, (96, 72)))[:, ::-1]
     np.testing.assert_array_equal(image.views[2], normalize(large, dataset.mean, dataset.std))
@@ -88,13 +88,13 @@ def test_multi_scale_evaluation_equals_a_plain_loop(dataset, average_steps):
         mean = 0
         for number, (view, pixels) in enumerate(zip(views_of(evaluation), image.views, strict=True)):
             output = model.sample(pixels[None], steps=2, generator=[view_generator(3, image.id, number)])
-            scores = to_image_size(output, pixels.shape[-2:], image.label.shape)[0]
+            scores = to_image_size(output, pixels.shape[-2:], image.truth.shape)[0]
             probabilities = scores if average_steps else scores.softmax(0)
             mean = mean + (probabilities.flip(-1) if view.flip else probabilities)
-        valid = image.label != 255
-        agreeing += int((mean.argmax(0) == image.label)[valid].sum())
+        valid = image.truth != 255
+        agreeing += int((mean.argmax(0) == image.truth)[valid].sum())
         total += int(valid.sum())
-    counts = result.matrices[2, 3].counts
+    counts = result.tallies[2, 3].counts
     assert counts.sum() == total and abs(int(counts.diagonal().sum()) - agreeing) <= 4  # rounding within a batch
 
 
