@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from data_prep import ade20k, camvid, cityscapes
+from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nyu, sevenscenes, sunrgbd
 from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
@@ -14,7 +14,28 @@ from data_prep.mini import MINI_DATASETS, write_mini
 from data_prep.verify import verify
 from ddp_repro.data import DataError
 
-PREPARERS = {"ade20k": ade20k, "cityscapes": cityscapes, "camvid": camvid}
+PREPARERS = {
+    "ade20k": ade20k,
+    "cityscapes": cityscapes,
+    "camvid": camvid,
+    "kitti": kitti,
+    "nyu": nyu,
+    "sunrgbd": sunrgbd,
+    "sevenscenes": sevenscenes,
+    "kitti_lidar": kitti_lidar,
+}
+
+_SPLITS = {"splits": "folder with copies of the split lists (default: download them)"}
+# Paths that a dataset may take besides --source, with their help.
+EXTRA_PATHS = {
+    "kitti": {"depth": "folder of the annotated depth maps (default: in --source)", **_SPLITS},
+    "nyu": {"test": "nyu_depth_v2_labeled.mat or a folder of test pictures (default: SOURCE/test)", **_SPLITS},
+    "sunrgbd": _SPLITS,
+}
+OWN_FOLDERS = {
+    "folder": ("images and masks", "classes.json, images/ and masks/"),
+    "depth_folder": ("images and depth maps", "depth.json, images/ and depth/"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,11 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def prepare(dataset: str, source: Path | None, output: Path) -> None:
+def prepare(dataset: str, source: Path | None, output: Path, **extra: Path | None) -> None:
     """Put a public dataset into ``output``, complete with its manifest, or not at all.
 
     Args:
         source: archive or folder to take it from; None: download it, where its licence allows that.
+        extra: those of :data:`EXTRA_PATHS`.
 
     Raises:
         DataError: it cannot be had without ``source``, ``source`` is not what was expected, or ``output`` exists.
@@ -45,7 +67,7 @@ def prepare(dataset: str, source: Path | None, output: Path) -> None:
     if not source.exists():
         raise DataError(f"{source}: no such file or folder.\n{module.INSTRUCTIONS}")
     with new_folder(output) as partial:
-        module.convert(source, partial)
+        module.convert(source, partial, **extra)
         write_manifest(partial, dataset, source.name, module.COUNTS)
 
 
@@ -60,13 +82,16 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("--source", type=Path, help="archive or folder to take it from")
+        for option, text in EXTRA_PATHS.get(name, {}).items():
+            command.add_argument(f"--{option}", type=Path, help=text)
         command.add_argument("--output", type=Path, default=Path("data") / name, help="default: %(default)s")
         command.add_argument("--verify", action="store_true", help="only check what is in --output")
         command.set_defaults(run=_run_dataset, dataset=name)
-    command = commands.add_parser("folder", help="verify a folder of your own images and masks")
-    command.add_argument("--output", type=Path, required=True, help="the folder, with classes.json, images/ and masks/")
-    command.add_argument("--verify", action="store_true", help="implied: there is nothing to convert")
-    command.set_defaults(run=_run_dataset, dataset="folder", source=None)
+    for name, (what, content) in OWN_FOLDERS.items():
+        command = commands.add_parser(name, help=f"verify a folder of your own {what}")
+        command.add_argument("--output", type=Path, required=True, help=f"the folder, with {content}")
+        command.add_argument("--verify", action="store_true", help="implied: there is nothing to convert")
+        command.set_defaults(run=_run_dataset, dataset=name, source=None)
     command = commands.add_parser("mini", help="write small synthetic scenes in a dataset's layout")
     command.add_argument("--dataset", required=True, choices=MINI_DATASETS)
     command.add_argument("--output", type=Path, help="default: data/mini/<dataset>")
@@ -79,8 +104,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_dataset(options: argparse.Namespace) -> int:
-    if not options.verify and options.dataset != "folder":
-        prepare(options.dataset, options.source, options.output)
+    if not options.verify and options.dataset not in OWN_FOLDERS:
+        extra = {name: getattr(options, name) for name in EXTRA_PATHS.get(options.dataset, {})}
+        prepare(options.dataset, options.source, options.output, **extra)
     report = verify(options.dataset, options.output)
     print(report)
     return 0 if report.ok else 1

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ddp_repro.data import DataError
+from ddp_repro.data.spec import missing_files
 
 
 @contextmanager
@@ -54,3 +57,31 @@ def place(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def place_all(pairs: list[tuple[Path, Path]]) -> None:
+    """Put every (source, target) pair's file in its place, once it is certain that none is missing.
+
+    Raises:
+        DataError: sources that do not exist; the first and their number are named.
+    """
+    pairs = list(dict.fromkeys(pairs))  # a file may be in several lists
+    missing = missing_files([source for source, _ in pairs])
+    if missing:
+        raise DataError(
+            f"{min(missing)}: no such file; expected {len(pairs)} files, of which {len(missing)} are missing"
+        )
+    for source, target in tqdm(pairs, desc="files", delay=2, leave=False, disable=None):
+        place(source, target)
+
+
+def folder_holding(path: Path, folders: list[Path], source: Path, expected: str) -> Path:
+    """The first of ``folders`` in which the relative ``path`` exists.
+
+    Raises:
+        DataError: it is in none; ``source`` and what was ``expected`` are named.
+    """
+    for folder in folders:
+        if (folder / path).exists():
+            return folder
+    raise DataError(f"{source}: holds no {path}; expected {expected}")

@@ -1,7 +1,8 @@
-"""Checking a prepared dataset: counts, pairs, sizes, label ids and checksums. Problems are listed, not raised."""
+"""Checking a prepared dataset: counts, pairs, sizes, label ids or depth, checksums. Problems are listed, not raised."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,29 +10,53 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import ade20k, camvid, cityscapes
+from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nyu, sevenscenes, sunrgbd
 from data_prep.manifest import compare, read_manifest
-from ddp_repro.data import DataError
-from ddp_repro.data.segmentation import dataset_spec, read_pair
-from ddp_repro.data.spec import DatasetSpec, Sample, id_table, list_folders
+from ddp_repro.data import DataError, depth, segmentation
+from ddp_repro.data.spec import Sample, id_table, list_folders
 
-OFFICIAL_COUNTS = {"ade20k": ade20k.COUNTS, "cityscapes": cityscapes.COUNTS, "camvid": camvid.COUNTS}
+OFFICIAL_COUNTS = {
+    "ade20k": ade20k.COUNTS,
+    "cityscapes": cityscapes.COUNTS,
+    "camvid": camvid.COUNTS,
+    "kitti": kitti.COUNTS,
+    "nyu": nyu.COUNTS,
+    "sunrgbd": sunrgbd.COUNTS,
+    "sevenscenes": sevenscenes.COUNTS,
+    "kitti_lidar": kitti_lidar.COUNTS,
+}
 _SHOWN = 20  # problems printed of each split
 
 
 @dataclass
 class SplitReport:
-    """What was found in one split. ``expected`` is None where nothing says how many images there should be."""
+    """What was found in one split. ``expected`` is None where nothing says how many images there should be.
+
+    ``annotated`` counts the images with ground truth. ``measured`` is the share of their pixels that depth maps have a
+    value for; None: there are none, or no depth maps.
+    """
 
     split: str
     expected: int | None
     found: int = 0
+    annotated: int = 0
+    measured: float | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
         """Whether the count is as expected."""
         return self.expected is None or self.found == self.expected
+
+    def __str__(self) -> str:
+        expected = "no count to compare with" if self.expected is None else f"expected {self.expected}"
+        verdict = "ok" if self.complete and not self.problems else "NOT AS EXPECTED"
+        depth = "" if self.measured is None else f", {self.measured:.1%} of their pixels measured"
+        lacking = "" if self.annotated == self.found else f", {self.annotated} with ground truth"
+        counts = f"{self.found} images ({expected}){lacking}{depth}"
+        lines = [f"  {self.split:12s} {counts}, problems: {len(self.problems)}, {verdict}", *_shown(self.problems)]
+        lines += [f"    … and {len(self.problems) - _SHOWN} more"] if len(self.problems) > _SHOWN else []
+        return "\n".join(lines)
 
 
 @dataclass
@@ -51,17 +76,10 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.dataset} in {self.root}"]
-        for split in self.splits:
-            expected = "no count to compare with" if split.expected is None else f"expected {split.expected}"
-            verdict = "ok" if split.complete and not split.problems else "NOT AS EXPECTED"
-            lines.append(
-                f"  {split.split:12s} {split.found} images ({expected}), problems: {len(split.problems)}, {verdict}"
-            )
-            lines += [f"    {problem}" for problem in split.problems[:_SHOWN]]
-            lines += [f"    … and {len(split.problems) - _SHOWN} more"] if len(split.problems) > _SHOWN else []
+        lines += [str(split) for split in self.splits]
         checked = f"problems: {len(self.problems)}" if self.manifest else "no manifest.json, so none compared"
         lines.append(f"  checksums    {checked}")
-        lines += [f"    {problem}" for problem in self.problems[:_SHOWN]]
+        lines += _shown(self.problems)
         return "\n".join([*lines, "verified" if self.ok else "not verified: see above"])
 
 
@@ -73,34 +91,68 @@ def verify(dataset: str, root: Path) -> Report:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected a prepared dataset")
-    spec, manifest = dataset_spec(dataset, root), read_manifest(root)
+    manifest, dataset_layout = read_manifest(root), _layout(dataset, root)
     counts = manifest["counts"] if manifest else OFFICIAL_COUNTS.get(dataset, {})
-    if dataset == "folder":
+    if dataset in ("folder", "depth_folder"):
         counts = {folder.name: None for folder in list_folders(root / "images")} | counts
-    splits = [_verify_split(spec, root, split, expected) for split, expected in counts.items()]
+    splits = [_verify_split(dataset_layout, root, split, expected) for split, expected in counts.items()]
     problems = compare(root, manifest) if manifest else []
     return Report(dataset, root, splits, problems, manifest is not None)
 
 
-def _verify_split(spec: DatasetSpec, root: Path, split: str, expected: int | None) -> SplitReport:
+@dataclass(frozen=True)
+class _Layout:
+    """How a dataset is listed, and how a sample of a split is checked: a pair's measured share, or None."""
+
+    list_samples: Callable[[Path, str], list[Sample]]
+    check: Callable[[Sample, str], float | None]
+
+
+def _layout(dataset: str, root: Path) -> _Layout:
+    if dataset in depth.NAMES:
+        spec = depth.depth_spec(dataset, root)
+        return _Layout(spec.list_samples, lambda sample, split: _measured_share(sample, spec, split))
+    spec = segmentation.dataset_spec(dataset, root)
+    table = id_table(spec.label_ids)
+    return _Layout(spec.list_samples, lambda sample, _: _check_labels(sample, table))
+
+
+def _check_labels(sample: Sample, table: np.ndarray) -> None:
+    segmentation.read_pair(sample, table)
+
+
+def _measured_share(sample: Sample, spec: depth.DepthSpec, split: str) -> float:
+    _, found = depth.read_depth_pair(sample, spec)
+    if split != "train" and not found.any():  # nothing to evaluate against; training passes over such a picture
+        raise DataError(f"{sample.label}: holds no measurement; expected depth above 0")
+    return float(np.mean(found > 0))
+
+
+def _verify_split(layout: _Layout, root: Path, split: str, expected: int | None) -> SplitReport:
     report = SplitReport(split, expected)
     try:
-        samples = spec.list_samples(root, split)
+        samples = layout.list_samples(root, split)
     except DataError as error:
         report.problems.append(str(error))
         return report
-    report.found = len(samples)
-    table = id_table(spec.label_ids)
+    annotated = [sample for sample in samples if sample.label is not None]
+    report.found, report.annotated = len(samples), len(annotated)
     with ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda sample: _problem(sample, table), samples)
-        found = tqdm(checks, total=len(samples), desc=f"{spec.name} {split}", delay=2, leave=False, disable=None)
-        report.problems += [problem for problem in found if problem]
+        checks = pool.map(lambda sample: _outcome(layout, sample, split), annotated)
+        found = list(tqdm(checks, total=len(annotated), desc=split, delay=2, leave=False, disable=None))
+    report.problems += [outcome for outcome in found if isinstance(outcome, str)]
+    shares = [outcome for outcome in found if isinstance(outcome, float)]
+    report.measured = float(np.mean(shares)) if shares else None
     return report
 
 
-def _problem(sample: Sample, table: np.ndarray) -> str | None:
+def _outcome(layout: _Layout, sample: Sample, split: str) -> float | str | None:
+    """The share of measured pixels (None for label maps), or what is wrong."""
     try:
-        read_pair(sample, table)
+        return layout.check(sample, split)
     except DataError as error:
         return str(error)
-    return None
+
+
+def _shown(problems: list[str]) -> list[str]:
+    return [f"    {problem}" for problem in problems[:_SHOWN]]

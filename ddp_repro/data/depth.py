@@ -103,9 +103,6 @@ def open_split(
         DataError: no images, none with depth, a missing image, or (in training) a missing depth map.
     """
     samples = unique(spec.list_samples(root, split), root, split, spec.layout)
-    missing = missing_files([sample.image for sample in samples])
-    if missing:
-        raise DataError(f"{min(missing)}: no such file; expected {spec.layout} ({len(missing)} images are missing)")
     lacking = without_label(samples)
     absent = [sample for sample in lacking if sample.label is not None]
     if absent and train:
@@ -115,6 +112,9 @@ def open_split(
     annotated = [sample for sample in samples if sample.id not in ids]
     if not annotated:
         raise DataError(f"{root}: none of the {len(samples)} images of split {split!r} has a depth map; {spec.layout}")
+    missing = missing_files([sample.image for sample in annotated])
+    if missing:
+        raise DataError(f"{min(missing)}: no such file; expected {spec.layout} ({len(missing)} images are missing)")
     return DepthDataset(spec, annotated[:limit], data, unannotated=len(lacking), train=train, **options)
 
 
