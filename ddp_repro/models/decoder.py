@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.config import ModelConfig
-from ddp_repro.models.deformable_attention import DeformableAttention, Shape
+from ddp_repro.models.deformable_attention import DeformableAttention, Lines, Shape
+
+BLOCK_TOKENS = 1024  # tokens that a CPU takes through a layer at a time: their hidden features stay in its cache
 
 
 @functools.lru_cache(maxsize=16)
-def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tensor:
-    """Sine position encoding of an h×w map, (h·w, channels): first half from y, second half from x.
+def position_lines(shape: Shape, channels: int, device: torch.device) -> Lines:
+    """Sine position encoding of the rows (h, channels / 2) and of the columns (w, channels / 2) of an h×w map.
 
-    Positions run over (0, 2π); sines and cosines alternate.
+    Positions run over (0, 2π); sines and cosines alternate.  The encoding of a token is its row's, then its column's.
     """
     half = channels // 2
     exponent = 2 * (torch.arange(half, device=device) // 2) / half
@@ -28,17 +30,31 @@ def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tens
         angle = position[:, None] / wavelength
         return torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], dim=-1).flatten(1)
 
+    return axis(shape[0]), axis(shape[1])
+
+
+def row_blocks(tokens: Tensor, shape: Shape) -> list[slice]:
+    """Rows of the map that are taken through a layer together: all, or few enough for a CPU's cache.
+
+    Blocks are of no use where everything is kept for the gradients, nor in a graph, which they would make long.
+    """
     height, width = shape
-    rows = axis(height)[:, None].expand(height, width, half)
-    columns = axis(width)[None].expand(height, width, half)
-    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
+    whole = tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.jit.is_tracing()
+    rows = height if whole or torch.compiler.is_compiling() else max(1, BLOCK_TOKENS // width)
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 
-@functools.lru_cache(maxsize=16)
-def pixel_centres(shape: Shape, device: torch.device) -> Tensor:
-    """(x, y) of every token of an h×w map in row-major order, (h·w, 2), float32."""
-    y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) for n in shape), indexing="ij")
-    return torch.stack([x, y], dim=-1).flatten(0, 1)
+class FeedForward(nn.Sequential):
+    """Linear, GELU, linear."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., D) -> (..., D)"""
+        if torch.is_grad_enabled():
+            return super().forward(tokens)
+        return self[2](torch.ops.aten.gelu_(self[0](tokens)))  # in place: half the memory to go through
 
 
 class DecoderLayer(nn.Module):
@@ -52,19 +68,19 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.attention = DeformableAttention(channels, heads, points)
         self.norms = nn.ModuleList([nn.LayerNorm(channels), nn.LayerNorm(channels)])
-        self.feedforward = nn.Sequential(
-            nn.Linear(channels, feedforward_channels), nn.GELU(), nn.Linear(feedforward_channels, channels)
-        )
+        self.feedforward = FeedForward(channels, feedforward_channels)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(time_channels, 2 * channels)) if time_channels else None
 
-    def forward(self, tokens: Tensor, position: Tensor, centres: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
-        """tokens (B, h·w, D), time (B, 4·D) -> (B, h·w, D)"""
-        tokens = self.norms[0](tokens + self.attention(tokens, position, centres, shape))
-        tokens = self.norms[1](tokens + self.feedforward(tokens))
-        if self.modulation is None:
-            return tokens
-        scale, shift = self.modulation(time)[:, None].chunk(2, dim=-1)
-        return tokens * (scale + 1) + shift
+    def forward(self, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
+        """tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)"""
+        attend, output = self.attention.over(tokens, lines, shape), []
+        scale, shift = (None, None) if self.modulation is None else self.modulation(time)[:, None].chunk(2, dim=-1)
+        for rows in row_blocks(tokens, shape):
+            own = tokens[:, rows.start * shape[1] : rows.stop * shape[1]]
+            own = self.norms[0](attend(own, rows).add_(own))
+            own = self.norms[1](self.feedforward(own).add_(own))
+            output.append(own if scale is None else torch.addcmul(shift, own, scale + 1))
+        return output[0] if len(output) == 1 else torch.cat(output, 1)
 
 
 class MapDecoder(nn.Module):
@@ -89,10 +105,10 @@ class MapDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, shape: Shape, time: Tensor | None = None) -> Tensor:
         """Fused tokens (B, h·w, D) of an h×w map, time embedding (B, 4·D) -> prediction (B, C, h, w)."""
-        position = position_encoding(shape, self.channels, tokens.device).to(tokens.dtype)
-        centres = pixel_centres(shape, tokens.device)
+        rows, columns = position_lines(shape, self.channels, tokens.device)
+        lines = rows.to(tokens.dtype), columns.to(tokens.dtype)
         for layer in self.layers:
-            tokens = layer(tokens, position, centres, shape, time)
+            tokens = layer(tokens, lines, shape, time)
         return self.read_out(tokens, shape)
 
     @classmethod

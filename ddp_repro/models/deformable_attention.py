@@ -2,10 +2,14 @@
 
 Each query looks at ``points`` places around itself in each head; the value map is read there bilinearly (zero outside)
 and the readings are averaged with the attention weights.
+
+Places and weights are held as planes, with the queries in the last dimension: the softmax over points and the
+arithmetic of the corners then run over long contiguous lines, on any device.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -14,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Shape = tuple[int, int]
+Lines = tuple[Tensor, Tensor]  # something per row (h, ...) and per column (w, ...)
 
 
 def attend_reference(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
@@ -21,57 +26,84 @@ def attend_reference(value: Tensor, locations: Tensor, weights: Tensor, shape: S
 
     Args:
         value: (B, h·w, heads, c), row-major tokens of an h×w map.
-        locations: (B, N, heads, points, 2), (x, y) in pixels; the centre of the first pixel is (0, 0).
-        weights: (B, N, heads, points), summing to one over points.
+        locations: (B, 2, heads, points, N), x and y in pixels; the centre of the first pixel is (0, 0).
+        weights: (B, heads, points, N), summing to one over points.
         shape: (h, w).
 
     Returns:
         (B, N, heads·c)
     """
-    (height, width), (batch, queries, heads, points, _) = shape, locations.shape
+    (height, width), (batch, heads, points, queries) = shape, weights.shape
     maps = value.permute(0, 2, 3, 1).reshape(batch * heads, -1, height, width)
     size = locations.new_tensor([width, height])
-    grid = ((2 * locations + 1) / size - 1).transpose(1, 2).flatten(0, 1)
-    read = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    read = (read * weights.transpose(1, 2).reshape(batch * heads, 1, queries, points)).sum(-1)
+    grid = ((2 * locations.permute(0, 2, 3, 4, 1) + 1) / size - 1).flatten(0, 1)
+    read = F.grid_sample(maps.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    read = (read * weights.reshape(batch * heads, 1, points, queries)).sum(2)
     return read.view(batch, -1, queries).transpose(1, 2)
 
 
-def bilinear_corners(locations: Tensor, weights: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """The four corners around each location as (token index, weight), both (B, N, heads, points, 4).
+def corners(position: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Linear interpolation along one axis of ``length`` >= 2 pixels, zero outside.
 
-    Corners outside the map get weight zero, and some valid index.
+    Args:
+        position: (heads, points, N), in pixels.
+
+    Returns:
+        The lower of the two pixels that are read (always within the axis, floating point), and the weights of both,
+        (heads, 2, points, N).
     """
-    height, width = shape
-    low = locations.floor()
-    fraction = locations - low
-    x0, y0 = low.unbind(-1)
-    (fx, fy), indices, corner_weights = fraction.unbind(-1), [], []
-    for dy, wy in ((0, 1 - fy), (1, fy)):
-        for dx, wx in ((0, 1 - fx), (1, fx)):
-            x, y = x0 + dx, y0 + dy
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            indices.append(y.clamp(0, height - 1) * width + x.clamp(0, width - 1))
-            corner_weights.append(wx * wy * weights * inside)
-    return torch.stack(indices, -1).long(), torch.stack(corner_weights, -1)
+    low = position.detach().floor().clamp_(0, length - 2)
+    distance = (position - low)[:, None] - _steps(0, 1, like=position)
+    return low, (1 - distance.abs()).relu()  # the hat function: zero from one pixel away on
+
+
+def bags(locations: Tensor, weights: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    """The weighted sum that one image's attention is, as index and weight of its terms, both (N·heads, 4·points).
+
+    Args:
+        locations: (2, heads, points, N); weights: (heads, points, N).
+
+    Returns:
+        The index is the row in the flattened value, token·heads + head.
+    """
+    (height, width), (heads, points, queries) = shape, weights.shape
+    x, at_x = corners(locations[0], width)
+    y, at_y = corners(locations[1], height)
+    weight = (weights[:, None] * at_x)[:, None] * at_y[:, :, None]
+    first = y.mul_(width).add_(x).int()  # token of the upper left corner: exact in float32 below 2^24 tokens
+    first = first.mul_(heads).add_(_steps(*range(heads), like=first))
+    index = first[:, None] + _steps(0, heads, heads * width, heads * (width + 1), like=first)
+    return tuple(each.view(-1, queries).t().reshape(-1, 4 * points) for each in (index, weight))
+
+
+@functools.lru_cache(maxsize=64)
+def _constants(numbers: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=dtype, device=device)[:, None, None]
+
+
+def _steps(*numbers: int, like: Tensor) -> Tensor:
+    return _constants(numbers, like.dtype, like.device)
 
 
 def attend_cpu(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
     """The same sum as one weighted ``embedding_bag`` over corners × points: no sampled tensor is ever stored."""
-    batch, queries, heads, points, _ = locations.shape
-    tokens, channels = value.shape[1], value.shape[-1]
-    index, weight = bilinear_corners(locations, weights, shape)
-    # row of (image b, token n, head k) in the flattened value is (b·tokens + n)·heads + k
-    offset = torch.arange(batch, device=value.device).view(-1, 1, 1, 1, 1) * tokens
-    head = torch.arange(heads, device=value.device).view(1, 1, -1, 1, 1)
-    rows = (index + offset) * heads + head
-    read = F.embedding_bag(
-        rows.view(-1, points * 4),
-        value.reshape(-1, channels).to(weight.dtype),  # autocast leaves the weights in float32
-        mode="sum",
-        per_sample_weights=weight.view(-1, points * 4),
-    )
-    return read.view(batch, queries, heads * channels)
+    value, shape = _at_least_two_pixels(value, shape)
+    value = value.to(weights.dtype)  # autocast leaves the weights in float32
+    read = []
+    for image, places, shares in zip(value, locations, weights, strict=True):
+        index, weight = bags(places, shares, shape)
+        read.append(F.embedding_bag(index, image.flatten(0, 1), mode="sum", per_sample_weights=weight))
+    whole = torch.stack(read) if len(read) > 1 else read[0]
+    return whole.view(len(value), weights.shape[-1], -1)
+
+
+def _at_least_two_pixels(value: Tensor, shape: Shape) -> tuple[Tensor, Shape]:
+    """Append zeros where the map is one pixel wide or high: :func:`corners` reads two along each axis."""
+    height, width = max(2, shape[0]), max(2, shape[1])
+    if (height, width) == shape:
+        return value, shape
+    maps = F.pad(value.unflatten(1, shape), (0, 0, 0, 0, 0, width - shape[1], 0, height - shape[0]))
+    return maps.flatten(1, 2), (height, width)
 
 
 BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Shape], Tensor]] = {
@@ -122,22 +154,60 @@ class DeformableAttention(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 layer.bias.zero_()
 
-    def forward(self, tokens: Tensor, position: Tensor, centres: Tensor, shape: Shape) -> Tensor:
+    def forward(self, tokens: Tensor, lines: Lines, shape: Shape) -> Tensor:
         """Attend; the residual connection is the caller's.
 
         Args:
             tokens: (B, h·w, D).
-            position: (h·w, D), added to the query that chooses where to look, not to the value.
-            centres: (h·w, 2), pixel coordinates (x, y) of the tokens.
+            lines: position encoding of the rows (h, D/2) and of the columns (w, D/2), added to the query that chooses
+                where to look, not to the value.
             shape: (h, w).
 
         Returns:
             (B, h·w, D)
         """
-        split = (*tokens.shape[:2], self.heads)
-        query = tokens + position
-        offsets = self.sampling_offsets(query).view(*split, self.points, 2)
-        weights = self.attention_weights(query).view(*split, self.points).softmax(-1)
-        value = self.value_proj(tokens).view(*split, -1)
+        return self.over(tokens, lines, shape)(tokens, slice(0, shape[0]))
+
+    def over(self, tokens: Tensor, lines: Lines, shape: Shape) -> Callable[[Tensor, slice], Tensor]:
+        """:meth:`forward` for some rows at a time: what it returns takes the tokens of those rows, and the rows."""
         attend = BACKENDS[attention_backend(tokens.device)]
-        return self.output_proj(attend(value, centres[:, None, None] + offsets, weights, shape))
+        value = self.value_proj(tokens).unflatten(-1, (self.heads, -1))
+        weight, of_rows, of_columns = self._query(lines)
+
+        def attend_rows(own: Tensor, rows: slice) -> Tensor:
+            """Tokens (B, rows·w, D) -> (B, rows·w, D)"""
+            query = torch.bmm(weight.expand(len(own), -1, -1), own.transpose(1, 2)).unflatten(-1, (-1, shape[1]))
+            planes = (query + (of_rows[:, rows, None] + of_columns[:, None])).flatten(2)
+            planes = planes.unflatten(1, (3, self.heads, self.points))
+            return self.output_proj(attend(value, planes[:, :2], planes[:, 2].softmax(2), shape))
+
+        return attend_rows
+
+    def _query(self, lines: Lines) -> tuple[Tensor, Tensor, Tensor]:
+        """The linear map from a token to (x, y, logit) × heads × points, and what its place adds to that.
+
+        The position encoding is a sum of one half that is the same along a row and one that is the same along a column,
+        and so is all that follows from it linearly: h + w lines are projected instead of h·w tokens.  Pixel coordinates
+        are added here too, in float32 under any autocast.
+
+        Returns:
+            weight (3·heads·points, D), of the rows (3·heads·points, h), of the columns (3·heads·points, w).
+        """
+        offsets, logits = self.sampling_offsets, self.attention_weights
+        weight = torch.cat([offsets.weight[0::2], offsets.weight[1::2], logits.weight])
+        bias = torch.cat([offsets.bias[0::2], offsets.bias[1::2], logits.bias])
+        rows, columns = lines
+        of_rows = F.linear(rows, weight[:, : rows.shape[1]], bias).t()
+        of_columns = F.linear(columns, weight[:, rows.shape[1] :]).t()
+        of_x, of_y = (_axis(index, self.heads * self.points, weight.device) for index in (0, 1))
+        return weight, of_rows + of_y * _count(rows), of_columns + of_x * _count(columns)
+
+
+def _axis(index: int, places: int, device: torch.device) -> Tensor:
+    """(3·places, 1): one for x (index 0) or y (1), zero for the other and the logits."""
+    return (torch.arange(3, device=device) == index).repeat_interleave(places)[:, None]
+
+
+def _count(lines: Tensor) -> Tensor:
+    """0, 1, 2 ... for each of the lines; float32."""
+    return torch.arange(len(lines), dtype=torch.float32, device=lines.device)

@@ -12,23 +12,23 @@ def problem(batch: int, shape: tuple[int, int], heads: int, points: int, dtype: 
     tokens = shape[0] * shape[1]
     value = torch.randn(batch, tokens, heads, 3, generator=generator, dtype=dtype)
     # some locations lie far outside the map
-    spread = torch.tensor([shape[1], shape[0]], dtype=dtype)
-    locations = (torch.rand(batch, 5, heads, points, 2, generator=generator, dtype=dtype) * 2 - 0.5) * spread
-    weights = torch.rand(batch, 5, heads, points, generator=generator, dtype=dtype).softmax(-1)
+    spread = torch.tensor([shape[1], shape[0]], dtype=dtype)[:, None, None, None]
+    locations = (torch.rand(batch, 2, heads, points, 5, generator=generator, dtype=dtype) * 2 - 0.5) * spread
+    weights = torch.rand(batch, heads, points, 5, generator=generator, dtype=dtype).softmax(2)
     return value, locations, weights, shape
 
 
 def plain_loop(value: Tensor, locations: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:
     """The definition, one sample at a time."""
-    (height, width), (batch, queries, heads, points, _) = shape, locations.shape
+    (height, width), (batch, heads, points, queries) = shape, weights.shape
     output = torch.zeros(batch, queries, heads, value.shape[-1], dtype=value.dtype)
     for b, q, h, p in torch.cartesian_prod(*map(torch.arange, (batch, queries, heads, points))).tolist():
-        x, y = locations[b, q, h, p].tolist()
+        x, y = locations[b, :, h, p, q].tolist()
         for row in range(int(y // 1), int(y // 1) + 2):
             for column in range(int(x // 1), int(x // 1) + 2):
                 if 0 <= row < height and 0 <= column < width:
                     share = (1 - abs(y - row)) * (1 - abs(x - column))
-                    output[b, q, h] += weights[b, q, h, p] * share * value[b, row * width + column, h]
+                    output[b, q, h] += weights[b, h, p, q] * share * value[b, row * width + column, h]
     return output.flatten(2)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ddp_repro.diffusion import ddim_step, time_pairs
 from ddp_repro.models import DDP, build_model
-from ddp_repro.models.decoder import pixel_centres, position_encoding
+from ddp_repro.models.decoder import position_lines
 from ddp_repro.workbook.recipes import recipe
 from tests.golden_recipe import fill, labels, tagged
 
@@ -211,15 +211,14 @@ def test_times_that_stop_early(model: DDP) -> None:
 @torch.no_grad()
 def test_units(model: DDP) -> None:
     golden, shape, device = reference("misc_units"), (5, 7), torch.device("cpu")
-    position, centres = position_encoding(shape, 256, device), pixel_centres(shape, device)
-    assert_close(position.T.unflatten(1, shape)[None], golden["pos_embed_5x7"])
-    reference_points = (centres + 0.5) / torch.tensor([7.0, 5.0])
-    assert_close(reference_points[None, :, None], golden["reference_points_5x7"])
+    rows, columns = lines = position_lines(shape, 256, device)
+    position = torch.cat([rows[:, None].expand(5, 7, 128), columns[None].expand(5, 7, 128)], -1)
+    assert_close(position.permute(2, 0, 1)[None], golden["pos_embed_5x7"])
     query, layer = tagged("msda_query", (35, 2, 256)).transpose(0, 1), model.decoder.layers[0]
-    attended = query + layer.attention(query, position, centres, shape)
+    attended = query + layer.attention(query, lines, shape)
     assert_close(attended.transpose(0, 1), golden["msda_layer0_out"])
     time = tagged("time_emb", (2, 1024))
-    assert_close(layer(query, position, centres, shape, time).transpose(0, 1), golden["layer0_out"])
+    assert_close(layer(query, lines, shape, time).transpose(0, 1), golden["layer0_out"])
     level = model.schedule.log_snr(torch.from_numpy(golden["t"]))
     assert_close(model.time_embedding.features(level), golden["sinusoid_cosine"])
     assert_close(model.time_embedding(level)[:, :64], golden["time_mlp_cosine_first64"])

@@ -1,0 +1,98 @@
+"""The published formulation, for the benchmark alone: what DDP costs when it is computed as it is written.
+
+The whole fusion layer runs at every step on features and map; the map is kept and updated at full width; the position
+encoding is added to every token; attention samples through ``grid_sample``.  Nothing is kept from step to step.  The
+weights are those of the model, and so are the outputs, to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddp_repro.diffusion import corrupt, time_pairs
+from ddp_repro.models import DDP
+from ddp_repro.models.ddp import Batch, shape_of, tokens_of
+from ddp_repro.models.decoder import DecoderLayer
+from ddp_repro.models.deformable_attention import DeformableAttention, Shape
+
+
+def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tensor:
+    """Sine position encoding of every token of an h×w map, (h·w, channels)."""
+    ones, half = torch.ones(shape, device=device), channels // 2
+    places = [ones.cumsum(axis) for axis in (0, 1)]
+    exponent = 2 * (torch.arange(half, device=device) // 2) / half
+    halves = []
+    for place, length in zip(places, shape, strict=True):
+        angle = ((place - 0.5) / (length + 1e-6) * 2 * math.pi)[..., None] / 10000.0**exponent
+        halves.append(torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], -1).flatten(2))
+    return torch.cat(halves, -1).flatten(0, 1)
+
+
+def attend(attention: DeformableAttention, tokens: Tensor, position: Tensor, shape: Shape) -> Tensor:
+    """Deformable attention by ``grid_sample``, (B, h·w, D) -> (B, h·w, D)."""
+    (height, width), (batch, count, _), heads, points = shape, tokens.shape, attention.heads, attention.points
+    query, split = tokens + position, (batch, count, heads, points)
+    y, x = torch.meshgrid(*(torch.arange(n, device=tokens.device) + 0.5 for n in shape), indexing="ij")
+    size = torch.tensor([width, height], device=tokens.device)
+    centres = (torch.stack([x, y], -1).flatten(0, 1) / size)[None, :, None, None]
+    locations = centres + attention.sampling_offsets(query).view(*split, 2) / size
+    weights = attention.attention_weights(query).view(split).softmax(-1)
+    value = attention.value_proj(tokens).transpose(1, 2).reshape(batch * heads, -1, height, width)
+    grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)
+    read = F.grid_sample(value.to(grid.dtype), grid, padding_mode="zeros", align_corners=False)
+    read = (read * weights.transpose(1, 2).reshape(batch * heads, 1, count, points)).sum(-1)
+    return attention.output_proj(read.view(batch, -1, count).transpose(1, 2))
+
+
+def decode_layer(layer: DecoderLayer, tokens: Tensor, position: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
+    """One decoder layer, operation by operation."""
+    tokens = layer.norms[0](tokens + attend(layer.attention, tokens, position, shape))
+    first, activation, second = layer.feedforward
+    tokens = layer.norms[1](tokens + second(activation(first(tokens))))
+    if layer.modulation is None:
+        return tokens
+    scale, shift = layer.modulation(time)[:, None].chunk(2, dim=-1)
+    return tokens * (scale + 1) + shift
+
+
+def decode(model: DDP, features: Tensor, noisy_map: Tensor, t: Tensor | float) -> Tensor:
+    """:meth:`DDP.decode` as published."""
+    shape, t = shape_of(features), torch.as_tensor(t, device=features.device).expand(len(features))
+    tokens = model.fusion(tokens_of(torch.cat([features, noisy_map], dim=1)))
+    time = model.time_embedding(model.noise_level(t)) if model.time_embedding else None
+    position = position_encoding(shape, model.decoder.channels, features.device)
+    for layer in model.decoder.layers:
+        tokens = decode_layer(layer, tokens, position, shape, time)
+    return model.decoder.read_out(tokens, shape)
+
+
+@torch.no_grad()
+def sample(
+    model: DDP, images: Tensor, steps: int, noise: Tensor, average_steps: bool = False, step_noise: list | None = None
+) -> Tensor:
+    """:meth:`DDP.sample` as published, without the update after the last step, which nothing reads.
+
+    Args:
+        noise: start noise (B, M, h, w).
+        step_noise: the ancestral sampler's noise of each step.
+    """
+    features, noisy, decoded = model.encode_image(images), noise, []
+    for index, (now, following) in enumerate(time_pairs(steps, model.config.time_difference)):
+        decoded.append(decode(model, features, noisy, now))
+        if index < steps - 1:
+            extra = {"noise": step_noise[index]} if model.config.sampler == "ddpm" else {}
+            times = torch.tensor([now, following], device=noise.device)
+            noisy = model.sampler(noisy, model.clean_map(decoded[-1]), *times, model.schedule, **extra)
+    return model.finish(decoded, average_steps)
+
+
+def training_loss(model: DDP, batch: Batch, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    """:meth:`DDP.training_loss` as published."""
+    features = model.encode(batch)
+    clean = model.target_map(batch, shape_of(features))
+    prediction = decode(model, features, corrupt(clean, noise, t, model.schedule), t)
+    return model.losses(prediction, features, batch)
