@@ -96,26 +96,33 @@ def open_split(
 ) -> DepthDataset:
     """Open the images of a split that have a depth map.
 
-    Images that the split lists without one are left out and counted. An image whose depth map is listed but not there
-    is left out and counted at evaluation only: training on less than the recipe says would go unnoticed.
-
     Raises:
         DataError: no images, none with depth, a missing image, or (in training) a missing depth map.
     """
     samples = unique(spec.list_samples(root, split), root, split, spec.layout)
+    annotated = _annotated(samples, train)
+    if not annotated:
+        raise DataError(f"{root}: none of the {len(samples)} images of split {split!r} has a depth map; {spec.layout}")
+    missing = missing_files([sample.image for sample in annotated])
+    if missing:
+        raise DataError(f"{min(missing)}: no such file; expected {spec.layout} ({len(missing)} images are missing)")
+    unannotated = len(samples) - len(annotated)
+    return DepthDataset(spec, annotated[:limit], data, unannotated=unannotated, train=train, **options)
+
+
+def _annotated(samples: list[Sample], train: bool) -> list[Sample]:
+    """The samples with a depth map.
+
+    Those that the split lists without one are left out. One whose depth map is listed but not there is left out at
+    evaluation only, where the count is reported: training on less than the recipe says would go unnoticed.
+    """
     lacking = without_label(samples)
     absent = [sample for sample in lacking if sample.label is not None]
     if absent and train:
         count = f"{len(absent)} of {len(samples)} images lack theirs"
         raise DataError(f"{absent[0].image}: has no depth map; expected {absent[0].label} ({count})")
     ids = {sample.id for sample in lacking}
-    annotated = [sample for sample in samples if sample.id not in ids]
-    if not annotated:
-        raise DataError(f"{root}: none of the {len(samples)} images of split {split!r} has a depth map; {spec.layout}")
-    missing = missing_files([sample.image for sample in annotated])
-    if missing:
-        raise DataError(f"{min(missing)}: no such file; expected {spec.layout} ({len(missing)} images are missing)")
-    return DepthDataset(spec, annotated[:limit], data, unannotated=len(lacking), train=train, **options)
+    return [sample for sample in samples if sample.id not in ids]
 
 
 def read_depth_pair(sample: Sample, spec: DepthSpec) -> tuple[np.ndarray, np.ndarray]:

@@ -45,7 +45,8 @@ def list_samples(root: Path, split: str) -> list[Sample]:
         DataError: no such folder, or one of depth maps in another format.
     """
     folder = root / "depth" / split
-    others = [path for path in list_files(folder, ("",)) if path.suffix.lower() != ".png"]
+    maps = list_files(folder, (".png",))
+    others = sorted(set(list_files(folder, ("",))) - set(maps))
     if others:
         kind = "floating-point formats are not read; " if others[0].suffix in (".npy", ".exr", ".tiff", ".pfm") else ""
         raise DataError(f"{others[0]}: is no PNG; {kind}expected greyscale PNGs of 16 bits, depth times depth_scale")

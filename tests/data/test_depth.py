@@ -199,6 +199,16 @@ def test_missing_list_and_unknown_split(tmp_path: Path, dataset: str):
         build(dataset, tmp_path / "nowhere", "test")
 
 
+def test_depth_folder_without_its_folders(tmp_path: Path):
+    (tmp_path / "depth.json").write_text('{"depth_scale": 1000}')
+    for folder, kinds in (("depth", r"\.png"), ("images", r"\.jpg/")):
+        with pytest.raises(DataError, match=rf"{folder}/train: cannot be listed .* expected a folder of {kinds}"):
+            build("depth_folder", tmp_path, "train")
+        (tmp_path / folder / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match="split 'train' has no images; expected images/<split>/NAME.jpg"):
+        build("depth_folder", tmp_path, "train")
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_split_list_forms(tmp_path: Path, end: str):
     lines = ["/a/x.jpg /a/x.png 518.8579", "", "a/y.jpg None 721.5", "b/z.jpg b/z.png", "b/w.jpg b/w.png None"]
