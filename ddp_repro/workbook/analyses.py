@@ -18,10 +18,12 @@ from typing import Any, Literal
 from torch import nn
 
 from ddp_repro.config import ConfigError, EvalConfig, Recipe
-from ddp_repro.data import SegmentationDataset
+from ddp_repro.data import DepthDataset, SegmentationDataset
 from ddp_repro.evaluation import evaluate_model
 from ddp_repro.evaluation.complexity import complexity
+from ddp_repro.evaluation.depth_uncertainty import evaluate_depth_uncertainty
 from ddp_repro.evaluation.drift import evaluate_drift
+from ddp_repro.evaluation.protocols import PROTOCOLS
 from ddp_repro.evaluation.speed import ddp_candidates, knet_candidate, measure_speed
 from ddp_repro.evaluation.uncertainty import evaluate_uncertainty
 from ddp_repro.workbook import provenance, trajectories
@@ -31,8 +33,8 @@ from ddp_repro.workbook.runs import evaluation_dataset, trained_model
 from ddp_repro.workbook.trainings import say
 
 SCHEMA = 1
-Kind = Literal["sweep", "drift", "uncertainty", "speed", "trajectories"]
-Work = Callable[[nn.Module, SegmentationDataset], dict[str, Any]]
+Kind = Literal["sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "trajectories"]
+Work = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +135,20 @@ def uncertainty(
         return {name: found[name] for name in ("error_rate", "scores", "calibration")}
 
     return _analyse("uncertainty", subject, settings, work)
+
+
+def depth_uncertainty(
+    subject: Subject, *, steps: int, noise_samples: int, seed: int = 0, limit: int | None = None
+) -> Analysis:
+    """How well the depth's spread finds errors (:mod:`ddp_repro.evaluation.depth_uncertainty`)."""
+    settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
+    protocol = PROTOCOLS[subject.recipe.evaluation.protocol]
+
+    def work(model: nn.Module, dataset: DepthDataset) -> dict[str, Any]:
+        found = evaluate_depth_uncertainty(model, dataset, protocol, **settings, progress=subject.progress).to_dict()
+        return {name: found[name] for name in ("fractions", "correlation", "sparsification", "ause")}
+
+    return _analyse("depth_uncertainty", subject, settings, work)
 
 
 def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: bool = False) -> Analysis:

@@ -284,7 +284,7 @@ def _build_union(kinds: list[Any], value: Any, where: str) -> Any:
 
 
 def _shared_fields(kind: Any, value: Any) -> int:
-    """How many keys of a mapping, or of the mappings in a list, are fields of the dataclass ``kind`` (or list of it)."""
+    """How many keys of a mapping, or of the mappings in a list, are fields of the dataclass ``kind``."""
     if isinstance(value, list) and typing.get_origin(kind) is list:
         return sum(_shared_fields(typing.get_args(kind)[0], item) for item in value)
     names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()

@@ -25,7 +25,7 @@ from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.hub import OFFICIAL_FILES, official_checkpoint
 from ddp_repro.models import build_model
 from ddp_repro.training import TrainResult
-from ddp_repro.workbook import provenance, records, trajectories
+from ddp_repro.workbook import depth_samples, provenance, records, trajectories
 from ddp_repro.workbook.paths import resolve, run_folder
 from ddp_repro.workbook.recipes import recipe as named_recipe
 from ddp_repro.workbook.recipes import recipe_names
@@ -201,7 +201,10 @@ def _evaluate(
     )
     record = _record(recipe, dataset, result, checkpoint, trained)
     if rank_and_world()[0] == 0:
-        trajectories.save_trajectory(model, dataset, recipe, path.with_name(trajectories.FILE))
+        if recipe.model.task == "segmentation":
+            trajectories.save_trajectory(model, dataset, recipe, path.with_name(trajectories.FILE))
+        else:
+            depth_samples.save_depth_samples(model, dataset, recipe, path.with_name(depth_samples.FILE))
         save_record(record, path)
     return record
 

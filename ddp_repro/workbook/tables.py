@@ -16,6 +16,7 @@ import pandas as pd
 from ddp_repro.config import Recipe
 from ddp_repro.evaluation.protocols import PROTOCOLS
 from ddp_repro.workbook.counts import Count, count_ours, count_peer, evaluation_size
+from ddp_repro.workbook.mean_depth import MeanDepth, load_mean_depth
 from ddp_repro.workbook.measures import MEASURES
 from ddp_repro.workbook.paper import PaperColumn, PaperRow, PaperTable, load_table
 from ddp_repro.workbook.recipes import recipe, recipe_names
@@ -68,6 +69,7 @@ class _Row:
     recipe: Recipe | None  # whose model the live columns count
     steps: int | None
     count: Count | None = None
+    constant: MeanDepth | None = None  # what the row measured, where it is no model
 
 
 def paper_table(name: str, preset: str, output: str | Path = "results") -> Table:
@@ -89,6 +91,7 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     for extra in own:
         if extra.table == name and extra.name not in beside_print:
             rows += _own_rows(extra, records.get(extra.name), printed)
+            rows += _constant_row(load_mean_depth(extra.name, preset, output), preset, printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
     title = measured_title(preset, printed.dataset, used)
     if printed.image_size:
@@ -153,6 +156,13 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
     return rows
 
 
+def _constant_row(constant: MeanDepth | None, preset: str, printed: PaperTable) -> list[_Row]:
+    if constant is None:
+        return []
+    labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"mean depth map of the training images, {preset}"}
+    return [_Row(labels, None, None, None, constant=constant)]
+
+
 def _identifying(rows: list[_Row], headers: dict[str, str]) -> dict[tuple[str, str], list[str]]:
     return {("", heading): [row.labels[key] for row in rows] for key, heading in headers.items()}
 
@@ -214,6 +224,8 @@ def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
 
 
 def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -> str:
+    if row.constant:
+        return f"{getattr(row.constant.score, column.key):.{column.decimals}f}"
     if row.recipe is None:
         return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
     record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
