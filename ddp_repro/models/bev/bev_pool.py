@@ -47,7 +47,7 @@ def plan_pooling(cells: Tensor, shape: tuple[int, int]) -> PoolingPlan:
         )
     flat = cells.flatten()
     points = (flat >= 0).nonzero()[:, 0].to(torch.int32)
-    cell = flat[points] + points // cells[0].numel() * count
+    cell = (points // cells[0].numel()).mul_(count).add_(flat[points])
     cell, order = torch.sort(cell, stable=True)
     starts = torch.searchsorted(cell, torch.arange(batch * count, device=cell.device, dtype=cell.dtype), out_int32=True)
     return PoolingPlan(points[order], starts, shape)
@@ -66,8 +66,7 @@ def bev_pool(context: Tensor, depth: Tensor, plan: PoolingPlan) -> Tensor:
     """
     pixels, depths = depth.shape[-2] * depth.shape[-1], depth.shape[2]
     table = context.permute(0, 1, 3, 4, 2).flatten(0, 3)  # a row per pixel of a camera
-    rows = plan.points // (depths * pixels) * pixels + plan.points % pixels
-    sums = F.embedding_bag(
-        rows, table, plan.starts, mode="sum", per_sample_weights=depth.flatten().index_select(0, plan.points)
-    )
-    return sums.view(len(context), *plan.shape, -1).permute(0, 3, 1, 2).contiguous()
+    rows = (plan.points // (depths * pixels)).mul_(pixels).add_(plan.points % pixels)
+    weights = depth.flatten().index_select(0, plan.points)
+    sums = F.embedding_bag(rows, table, plan.starts, mode="sum", per_sample_weights=weights)
+    return sums.view(len(context), *plan.shape, -1).permute(0, 3, 1, 2)

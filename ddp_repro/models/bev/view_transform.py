@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -91,24 +91,31 @@ class ViewTransform(nn.Module):
         Coordinates are truncated towards zero, so that points up to one cell below the lower bound land in cell 0
         (released code).
         """
-        scaled = self.points(calibration).sub_(self.first_centre - self.cell / 2).div_(self.cell)
-        x, y, z = scaled.to(torch.int32).unbind(-1)
-        inside = (x >= 0) & (x < self.size) & (y >= 0) & (y < self.size) & (z == 0)
-        return torch.where(inside, x * self.size + y, -1)
+        numbers = []
+        for points in self._points_by_camera(calibration):
+            x, y, z = points.sub_(self.first_centre - self.cell / 2).div_(self.cell).to(torch.int32).unbind(-1)
+            inside = (x >= 0) & (x < self.size) & (y >= 0) & (y < self.size) & (z == 0)
+            numbers.append(torch.where(inside, x * self.size + y, -1))
+        return torch.stack(numbers, dim=1)
 
     def points(self, calibration: Calibration) -> Tensor:
         """LiDAR coordinates of every lifted point, (B, N, d, h, w, 3), metres, float32."""
+        return torch.stack(list(self._points_by_camera(calibration)), dim=1)
+
+    def _points_by_camera(self, calibration: Calibration) -> Iterator[Tensor]:
+        """(B, d, h, w, 3) for one camera after the other: all together would take a quarter of a gigabyte."""
         with torch.autocast(self.frustum.device.type, enabled=False):
             unaugment = _invert(calibration.image_augmentation[..., :3, :3], "image_augmentation")
-            shift = calibration.image_augmentation[..., :3, 3]
-            points = _rotate(unaugment, self.frustum - shift[:, :, None, None, None])
-            points[..., :2] *= points[..., 2:]
             rotation = calibration.camera_to_lidar[..., :3, :3] @ _invert(calibration.intrinsics, "intrinsics")
-            points = _rotate(rotation, points) + calibration.camera_to_lidar[:, :, None, None, None, :3, 3]
-            augmentation = calibration.lidar_augmentation[:, None]
-            points = _rotate(augmentation[..., :3, :3], points) + augmentation[:, :, None, None, None, :3, 3]
-        _require_finite(points)
-        return points
+            _require_finite(calibration.camera_to_lidar, calibration.image_augmentation)
+            for camera in range(rotation.shape[1]):
+                points = self.frustum - calibration.image_augmentation[:, camera, None, None, None, :3, 3]
+                points = _rotate(unaugment[:, camera], points)
+                points[..., :2] *= points[..., 2:]
+                points = _rotate(rotation[:, camera], points)
+                points += calibration.camera_to_lidar[:, camera, None, None, None, :3, 3]
+                points = _rotate(calibration.lidar_augmentation[:, :3, :3], points)
+                yield points.add_(calibration.lidar_augmentation[:, None, None, None, :3, 3])
 
 
 def frustum(config: BEVConfig) -> Tensor:
@@ -125,9 +132,14 @@ def frustum(config: BEVConfig) -> Tensor:
 
 
 def _rotate(matrices: Tensor, points: Tensor) -> Tensor:
-    """Matrices (B, N, 3, 3), points (..., d, h, w, 3) -> (B, N, d, h, w, 3)"""
-    points = points.expand(*matrices.shape[:2], *points.shape[-4:])
-    return (points.flatten(2, 4) @ matrices.mT).view(points.shape)
+    """Matrices (B, 3, 3), points (B, d, h, w, 3) -> (B, d, h, w, 3)
+
+    Term by term: a point at a cell's border then falls on the same side as in the released code, which a matrix product
+    with its own order of summation does not guarantee.
+    """
+    x, y, z = points.split(1, dim=-1)
+    columns = matrices[:, None, None, None]
+    return (x * columns[..., 0]).add_(y * columns[..., 1]).add_(z * columns[..., 2])
 
 
 def _invert(matrices: Tensor, name: str) -> Tensor:
@@ -148,11 +160,11 @@ def _invert(matrices: Tensor, name: str) -> Tensor:
     return inverse
 
 
-def _require_finite(points: Tensor) -> None:
-    bad = ~points[:, :, 0, 0, 0].isfinite().all(-1)  # the matrices are shared by all points of a camera
+def _require_finite(*matrices: Tensor) -> None:
+    bad = ~torch.stack(matrices).isfinite().all(-1).all(-1).all(0)
     if bad.any():
         sample, camera = bad.nonzero()[0].tolist()
         raise ValueError(
             f"the calibration of sample {sample}, camera {camera} is not finite; expected finite values in "
-            "camera_to_lidar, image_augmentation and lidar_augmentation"
+            "camera_to_lidar and image_augmentation"
         )
