@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from ddp_repro.config import override
 from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, build_bev
