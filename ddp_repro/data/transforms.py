@@ -128,8 +128,10 @@ def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) ->
     Returns:
         float32 (3, H, W).
     """
-    scaled = (image.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+    planes = image.transpose(2, 0, 1).astype(np.float32, order="C")  # one channel after another is twice as fast
+    planes -= np.asarray(mean, np.float32)[:, None, None]
+    planes /= np.asarray(std, np.float32)[:, None, None]
+    return planes
 
 
 def pad(image: np.ndarray, truth: np.ndarray, size: tuple[int, int], fill: int) -> tuple[np.ndarray, np.ndarray]:
