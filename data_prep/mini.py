@@ -68,17 +68,18 @@ def _holds(root: Path, dataset: str, parameters: dict) -> bool:
 
 def _write(dataset: str, root: Path, counts: tuple[int, int], size: tuple[int, int], parameters: dict) -> None:
     layout = _LAYOUTS[dataset]
-    listed = dict(zip(layout.splits, (counts[0], counts[1] + layout.unannotated), strict=True))
+    listed = {}
     with new_folder(root) as partial:
         for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
-            lines = []
-            numbers = range(1, listed[split] + 1)
+            if split is None:
+                continue
+            listed[split] = count + (layout.unannotated if i == 1 else 0)
+            lines, numbers = [], range(1, listed[split] + 1)
             for number in tqdm(numbers, desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
                 rng = np.random.default_rng((parameters["seed"], MINI_DATASETS.index(dataset), i, number))
                 lines.append(layout.write(Item(partial, split, number, size, annotated=number <= count), rng))
-            if layout.lists and split:
+            if layout.lists:
                 _write_list(partial / "splits" / layout.lists[split], lines)
-        listed.pop(None, None)
         write_manifest(partial, dataset, f"synthetic {layout.scenes} of data_prep.mini", listed, parameters)
 
 

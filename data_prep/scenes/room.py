@@ -27,6 +27,7 @@ from data_prep.scenes.room_things import (
     drum,
 )
 
+TILES: tuple[Color, ...] = ((0.55, 0.33, 0.24), (0.46, 0.46, 0.47), (0.30, 0.32, 0.35), (0.62, 0.56, 0.47))
 DAYLIGHT: Color = (0.86, 0.95, 1.08)
 
 
@@ -131,7 +132,7 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _view(rng: np.random.Generator, camera: Camera, wide: float, long: float) -> View:
-    """Somebody stands in the near part of the room and looks into it, mostly a little down."""
+    """Somebody stands in the near part of the room and looks into it, a little down."""
     x = rng.uniform(-0.32, 0.32) * wide
     aim = rng.uniform(-0.4, 0.4) * wide - x  # a point of the far wall
     return View(
@@ -139,14 +140,14 @@ def _view(rng: np.random.Generator, camera: Camera, wide: float, long: float) ->
         x=x,
         z=rng.uniform(0.3, 0.9),
         yaw=float(np.arctan2(aim, long)) + rng.normal(0, 0.2),
-        pitch=rng.uniform(-0.34, 0.02),
-        roll=rng.normal(0, 0.02),
+        pitch=rng.uniform(-0.17, -0.09),
+        roll=rng.normal(0, 0.01),
     )
 
 
 def _floor(rng: np.random.Generator) -> Finish:
     look = str(rng.choice(("planks", "planks", "tiles", "carpet")))
-    colors = {"planks": WOODS, "tiles": (WHITE, *PAINTS, *WOODS), "carpet": FABRICS}[look]
+    colors = {"planks": WOODS[:3], "tiles": TILES, "carpet": FABRICS}[look]  # mostly darker than walls
     return Finish(pick_color(rng, colors), look, _seed(rng))
 
 

@@ -36,8 +36,8 @@ def _openness(film: Film, room: Room, points: np.ndarray) -> np.ndarray:
     x, y, z = points
     closed = np.ones(film.depth.shape, np.float32)
     for gap in (room.width / 2 - np.abs(x), y, room.height - y, z, room.length - z):
-        closed += np.float32(0.3) * np.exp(-np.maximum(gap, 0) / np.float32(0.25))
-    factors = 1.22 / closed
+        closed += np.float32(0.4) * np.exp(-np.maximum(gap, 0) / np.float32(0.25))
+    factors = 1.3 / closed
     for index, piece in enumerate(room.pieces):
         low, high = piece.bounds
         flat = min(high[1] - low[1], high[2] - low[2]) < 0.1  # pictures and rugs
