@@ -4,7 +4,8 @@ A difference d (mIoU points) with standard deviation s supports a claim if d - 2
 the paper prints; it speaks against it if d + 2 s < 0.1; otherwise the runs are inconclusive.  Where d is between
 sampling settings of the same weights, s is over sampling seeds, or over trainings if there are several.  Where d is
 between trainings, s is their spread, and with a single training a side, whose spread is unknown, 1 point is assumed.
-The spread over images is in none of these.
+The spread over images is in none of these.  Depth is judged by REL in the same way: 0.001 is the printed digit, and
+0.01 the spread that is assumed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Literal
 from ddp_repro.config import Recipe
 from ddp_repro.workbook.ablation_tables import means, trainings
 from ddp_repro.workbook.analyses import Analysis, find_analyses
+from ddp_repro.workbook.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.workbook.figures_dynamics import curve
 from ddp_repro.workbook.recipes import ablation_base, main_model
 from ddp_repro.workbook.records import Record, find_records
@@ -29,6 +31,7 @@ Verdict = Literal["supported", "not supported", "inconclusive", "not run"]
 
 PRINTED_DIGIT = 0.1  # mIoU points; a smaller difference would not show in the paper's tables
 ASSUMED_SPREAD = 1.0  # mIoU points from training to training, where it was not measured
+DEPTH_DIGIT, DEPTH_SPREAD = 0.001, 0.01  # the same of REL
 HIGH_CORRELATION = 0.7  # Pearson's r that is commonly called high
 
 
@@ -47,12 +50,14 @@ class Claim:
     Attributes:
         where: the place in the paper; printed: its own numbers.
         judge: from what was measured to a finding.
+        trained: whether it compares the trainings of Table 5 rather than samplings of one model.
     """
 
     statement: str
     where: str
     printed: str
     judge: Callable[[Measured], Finding]
+    trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,13 @@ class Measured:
     uncertainties: dict[str, Analysis]
 
     @classmethod
-    def of(cls, preset: str, output: str | Path = "results") -> Measured:
-        """What lies in ``<output>/<preset>``.
-
-        Sampling is judged on the preset's main model, or on the small one where only that was run.
-        """
+    def of(cls, preset: str, output: str | Path, model: str) -> Measured:
+        """What lies in ``<output>/<preset>``, with the sampling of ``model`` to be judged."""
         records = trainings(find_records(preset, output))
         sweeps, uncertainties = (
             {a.run: a for a in find_analyses(kind, preset, output)} for kind in ("sweep", "uncertainty")
         )
-        main, small = main_model(preset), ablation_base(preset).name
-        has_sampling = [name for name in (main, small) if name in sweeps or name in uncertainties]
-        return cls(preset, (has_sampling or [main])[0], records, sweeps, uncertainties)
+        return cls(preset, model, records, sweeps, uncertainties)
 
 
 _NOT_RUN = Finding("not run", NOT_RUN)
@@ -199,54 +199,124 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "class embedding is the best encoding", "Table 5a", "47.0 against 46.2",
-        lambda m: best_of_table(m, "table5a", "embedding"),
+        lambda m: best_of_table(m, "table5a", "embedding"), trained=True,
     ),
-    Claim("scale 0.01 is best", "Table 5b", "47.0 against 46.8", lambda m: best_of_table(m, "table5b", 0.01)),
+    Claim(
+        "scale 0.01 is best", "Table 5b", "47.0 against 46.8",
+        lambda m: best_of_table(m, "table5b", 0.01), trained=True,
+    ),
     Claim(
         "the cosine schedule beats the linear one", "Table 5c", "47.0 against 45.1",
-        lambda m: best_of_table(m, "table5c", "cosine"),
+        lambda m: best_of_table(m, "table5c", "cosine"), trained=True,
     ),
-    Claim("six decoder layers are best", "Table 5d", "47.0 against 46.0", lambda m: best_of_table(m, "table5d", 6)),
+    Claim(
+        "six decoder layers are best", "Table 5d", "47.0 against 46.0",
+        lambda m: best_of_table(m, "table5d", 6), trained=True,
+    ),
 )  # fmt: skip
+
+
+def depth_steps_help(measured: Measured) -> Finding:
+    """Depth: REL of three steps against one, same weights."""
+    records = measured.records.get(measured.model, [])
+    three, one = (means(records, "rel", steps) for steps in (3, 1))
+    if not three or not one:
+        return _NOT_RUN
+    if len(records) == 1:  # over sampling seeds then
+        three, one = (records[0].values(steps, "rel") for steps in (3, 1))
+    over = "trainings" if len(records) > 1 else "seeds"
+    gains = [a - b for a, b in zip(one, three, strict=True)]
+    return _depth_finding(one, three, ("1 step", "3 steps"), _deviation(gains, DEPTH_SPREAD), f"{len(gains)} {over}")
+
+
+def depth_beats_baseline(measured: Measured) -> Finding:
+    """Depth: REL of three steps against the non-diffusion baseline, two trainings."""
+    ours = means(measured.records.get(measured.model, []), "rel", 3)
+    baseline = means(measured.records.get(f"{measured.model}_baseline", []), "rel", 1)
+    if not ours or not baseline:
+        return _NOT_RUN
+    single = len(ours) < 2 or len(baseline) < 2
+    deviation = DEPTH_SPREAD if single else math.hypot(statistics.stdev(ours), statistics.stdev(baseline))
+    source = "assumed" if single else f"{len(baseline)} and {len(ours)} trainings"
+    return _depth_finding(baseline, ours, ("baseline", "DDP, 3 steps"), deviation, source)
+
+
+def _depth_finding(
+    worse: Sequence[float], better: Sequence[float], words: tuple[str, str], deviation: float, source: str
+) -> Finding:
+    before, after = statistics.fmean(worse), statistics.fmean(better)
+    numbers = f"REL {words[0]}: {before:.4f}, {words[1]}: {after:.4f}"
+    text = f"{numbers}; d = {before - after:+.4f} ± {deviation:.4f} ({source})"
+    return Finding(judge_difference(before - after, deviation, DEPTH_DIGIT), text)
+
+
+DEPTH_CLAIMS: tuple[Claim, ...] = (
+    Claim("depth: diffusion beats the same network without it", "our question", NOTHING, depth_beats_baseline),
+    Claim("depth: more steps help, 3 beat 1", "Tables 4, 6, 7 use 3", NOTHING, depth_steps_help),
+)
 
 
 def claims_table(preset: str, output: str | Path = "results") -> Table:
     """Every claim with the paper's numbers, ours, and the verdict.
 
+    Sampling is judged on the preset's main model, or on the small one of the ablations where that has more to say: a
+    result at all, or more trainings.
+
     Raises:
         ConfigError: no such preset.
         RecordError: a record or analysis is damaged.
     """
-    measured = Measured.of(preset, output)
-    findings = [claim.judge(measured) for claim in CLAIMS]
-    used = [record for name in _used_names(measured) for record in measured.records.get(name, [])]
+    rows = [(claim, *_best(claim, candidates)) for claim, candidates in _questions(preset, output)]
+    used = _used_records([measured for _, measured, _ in rows])
     title = measured_title(preset, "", used) if used else f"measured ({preset})"
     columns = {
-        ("", "Claim"): [claim.statement for claim in CLAIMS],
-        ("", "Where"): [claim.where for claim in CLAIMS],
-        ("Numbers", "paper"): [claim.printed for claim in CLAIMS],
-        ("Numbers", title): [finding.evidence for finding in findings],
-        ("Verdict", "at this scale"): [finding.verdict for finding in findings],
+        ("", "Claim"): [claim.statement for claim, _, _ in rows],
+        ("", "Where"): [claim.where for claim, _, _ in rows],
+        ("Numbers", "paper"): [claim.printed for claim, _, _ in rows],
+        ("Numbers", title): [finding.evidence for _, _, finding in rows],
+        ("Verdict", "at this scale"): [finding.verdict for _, _, finding in rows],
+        ("", "Model"): [ablation_base(preset).name if c.trained else m.model for c, m, _ in rows],
     }
     notes = (
         "Rule: a difference d of mIoU with standard deviation s supports a claim if d - 2 s > 0 and d ≥ "
         f"{PRINTED_DIGIT}; it does not if d + 2 s < {PRINTED_DIGIT}; else the runs are inconclusive. s is over "
         "sampling seeds of one set of weights, or over trainings where there are several; between single trainings "
-        f"s = {ASSUMED_SPREAD} is assumed. The spread over images is not in s.",
+        f"s = {ASSUMED_SPREAD} is assumed. The spread over images is not in s. For depth, d is of REL, with "
+        f"{DEPTH_DIGIT} and {DEPTH_SPREAD} in their places.",
         f"Rule: a correlation is called high if r - 2 standard errors (over images) ≥ {HIGH_CORRELATION}, and not high "
         f"if r + 2 standard errors < {HIGH_CORRELATION}.",
-        f"Sampling and uncertainty: {measured.model}; ablations: {ablation_base(preset).name}. A verdict holds for "
-        "this model and data; only the paper preset speaks about the paper's own numbers.",
+        "A verdict holds for the named model and data; only the paper preset speaks about the paper's own numbers.",
     )
     return Table("claims", f"The paper's claims under the {preset} preset", table_frame(columns),
                  provenance_frame(used), notes)  # fmt: skip
 
 
-def _used_names(measured: Measured) -> list[str]:
-    base: Recipe = ablation_base(measured.preset)
+def _questions(preset: str, output: str | Path) -> list[tuple[Claim, list[Measured]]]:
+    """Each claim with the models that it may be judged on, the usual one first."""
+    main, asked = main_model(preset), []
+    if main is not None:
+        candidates = [Measured.of(preset, output, model) for model in (main, ablation_base(preset).name)]
+        asked += [(claim, candidates) for claim in CLAIMS]
+    for models in DEPTH_MODELS.values():
+        if preset in models:
+            asked += [(claim, [Measured.of(preset, output, models[preset])]) for claim in DEPTH_CLAIMS]
+    return asked
+
+
+def _best(claim: Claim, candidates: list[Measured]) -> tuple[Measured, Finding]:
+    judged = [(measured, claim.judge(measured)) for measured in candidates]
+    return max(judged, key=lambda pair: (pair[1].verdict != "not run", len(pair[0].records.get(pair[0].model, []))))
+
+
+def _used_records(judged: list[Measured]) -> list[Record]:
     ends = ("", "_baseline", "_aligned", "_aligned_fresh")
-    varied = [c.name for table in ("table5a", "table5b", "table5c", "table5d") for c in cells(base, table).values()]
-    return list(dict.fromkeys([*(measured.model + end for end in ends), *varied]))
+    names = dict.fromkeys(measured.model + end for measured in judged for end in ends)
+    first = judged[0]
+    if main_model(first.preset) is not None:
+        base: Recipe = ablation_base(first.preset)
+        tables = ("table5a", "table5b", "table5c", "table5d")
+        names |= dict.fromkeys(cell.name for table in tables for cell in cells(base, table).values())
+    return [record for name in names for record in first.records.get(name, [])]
 
 
 def _steps_differ(measured: Measured, run: str, better: int, worse: int) -> Finding:
@@ -303,6 +373,6 @@ def _uncertainty_scores(measured: Measured) -> dict[str, Any] | None:
     return found.result["scores"] if found else None
 
 
-def _deviation(values: Sequence[float]) -> float:
+def _deviation(values: Sequence[float], assumed: float = ASSUMED_SPREAD) -> float:
     """Sample standard deviation; of a single value it is unknown, so nothing can be concluded."""
-    return statistics.stdev(values) if len(values) > 1 else ASSUMED_SPREAD
+    return statistics.stdev(values) if len(values) > 1 else assumed

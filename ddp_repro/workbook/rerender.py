@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TypeVar
 
-from ddp_repro.workbook import figures, records
+from ddp_repro.workbook import depth_views, figures, records
 from ddp_repro.workbook.ablation_tables import MAKERS
 from ddp_repro.workbook.analyses import Analysis, find_analyses, load_analysis
 from ddp_repro.workbook.claims import claims_table
@@ -27,6 +27,7 @@ Named = TypeVar("Named", Table, Figure)
 TRAINING_VARIANTS = {
     "plain": "", "self-aligned, same noise": "_aligned", "self-aligned, fresh noise": "_aligned_fresh",
 }  # fmt: skip
+MEASURED_TABLES = ("table1", "table2", "table4", "table6", "table7")
 FIGURES_OF_IMAGES = {"cityscapes": "figure5", "camvid": "figure5", "ade20k": "figure6"}
 
 
@@ -72,7 +73,7 @@ def images_figure(sampled: Analysis, dataset: str, output: str | Path = "results
 def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[Table]:
     """Those with at least one measured cell."""
     named = {record.recipe["table"] for record in found.values()}
-    made = [paper_table(name, preset, output) for name in ("table1", "table2") if name in named]
+    made = [paper_table(name, preset, output) for name in MEASURED_TABLES if name in named]
     made += [measured_table(preset, output, preset)] if preset in named else []
     if any(name.startswith("table5") for name in named):
         made += [maker(preset, output) for maker in MAKERS.values()]
@@ -82,7 +83,10 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
 
 
 def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[Figure]:
-    made = _figure_3(preset, output, found)
+    made = [] if main_model(preset) is None else _figure_3(preset, output, found)
+    for models in depth_views.MODELS.values():
+        if models.get(preset) in found:
+            made += depth_views.depth_figures(models[preset], preset, output)
     for analysis in find_analyses("uncertainty", preset, output):
         made.append(_named(figure_uncertainty(analysis), analysis.run, preset))
     for analysis in find_analyses("speed", preset, output):
