@@ -1,0 +1,104 @@
+"""IoU of overlapping map classes over seven thresholds (Table 3).
+
+The published number of a class is its IoU at the best of the thresholds, chosen on the evaluated data itself; the IoU
+at 0.5 beside it has nothing chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+THRESHOLDS = (0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65)
+EPSILON = 1e-7  # an absent class that is never predicted has IoU 0
+
+
+class ThresholdCounts:
+    """Cells of each class and threshold, over all samples; counts of disjoint samples add up exactly.
+
+    Attributes:
+        counts: (3, K, T) int64 on the CPU; true positives, false positives, false negatives.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.counts = torch.zeros(3, num_classes, len(THRESHOLDS), dtype=torch.int64)
+
+    @property
+    def num_classes(self) -> int:
+        return self.counts.shape[1]
+
+    def update(self, probability: Tensor, masks: Tensor) -> ThresholdCounts:
+        """Count the cells of one batch.
+
+        Args:
+            probability: (B, K, X, Y); a cell is predicted where it is at least the threshold.
+            masks: truth, same shape and device, boolean or 0 and 1.
+
+        Raises:
+            ValueError: shapes differ, another number of classes, or a probability that is not finite.
+        """
+        if probability.shape != masks.shape or probability.shape[1] != self.num_classes:
+            raise ValueError(
+                f"probability has shape {tuple(probability.shape)}, masks {tuple(masks.shape)}; expected equal shapes "
+                f"(B, {self.num_classes}, X, Y)"
+            )
+        if not probability.isfinite().all():
+            raise ValueError("a probability is not finite; expected values in [0, 1]")
+        masks = masks.bool()
+        for number, threshold in enumerate(THRESHOLDS):
+            # compared as float32, so that a probability of exactly the threshold counts as predicted
+            predicted = probability.float() >= torch.tensor(threshold, device=probability.device)
+            kinds = (predicted & masks, predicted & ~masks, ~predicted & masks)
+            self.counts[..., number] += torch.stack([kind.sum((0, 2, 3)) for kind in kinds]).cpu()
+        return self
+
+    def merge(self, other: ThresholdCounts) -> ThresholdCounts:
+        """Add the counts of ``other`` to these.
+
+        Raises:
+            ValueError: another number of classes.
+        """
+        if other.num_classes != self.num_classes:
+            raise ValueError(f"cannot merge counts of {self.num_classes} and {other.num_classes} classes")
+        self.counts += other.counts
+        return self
+
+    def iou(self) -> Tensor:
+        """(K, T) float64."""
+        hit, *missed = self.counts.double()
+        return hit / (hit + sum(missed) + EPSILON)
+
+    def best_iou(self) -> Tensor:
+        """(K,) float64, each class at its best threshold (the published number)."""
+        return self.iou().amax(1)
+
+    def iou_at(self, threshold: float) -> Tensor:
+        """(K,) float64 at one of :data:`THRESHOLDS`.
+
+        Raises:
+            ValueError: another threshold.
+        """
+        return self.iou()[:, THRESHOLDS.index(threshold)]
+
+    def to_list(self) -> list[list[list[int]]]:
+        """The counts as JSON-ready rows."""
+        return self.counts.tolist()
+
+    @classmethod
+    def from_list(cls, rows: Sequence[Sequence[Sequence[int]]]) -> ThresholdCounts:
+        """Rebuild counts from :meth:`to_list`.
+
+        Raises:
+            ValueError: not three tables of non-negative integers, a row per class and a column per threshold.
+        """
+        values = torch.tensor(rows)
+        whole = values.dtype == torch.int64 and values.dim() == 3
+        if not whole or values.shape[0] != 3 or values.shape[2] != len(THRESHOLDS) or (values < 0).any():
+            raise ValueError(f"expected 3 tables of non-negative integers with {len(THRESHOLDS)} columns")
+        counts = cls(values.shape[1])
+        counts.counts = values
+        return counts
