@@ -73,14 +73,19 @@ class DecoderLayer(nn.Module):
 
     def forward(self, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
         """tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)"""
-        attend, output = self.attention.over(tokens, lines, shape), []
+        attend, width = self.attention.over(tokens, lines, shape), shape[1]
         scale, shift = (None, None) if self.modulation is None else self.modulation(time)[:, None].chunk(2, dim=-1)
-        for rows in row_blocks(tokens, shape):
-            own = tokens[:, rows.start * shape[1] : rows.stop * shape[1]]
+        blocks = row_blocks(tokens, shape)
+        output = torch.empty_like(tokens) if len(blocks) > 1 else None
+        for rows in blocks:
+            block = slice(rows.start * width, rows.stop * width)
+            own = tokens[:, block]
             own = self.norms[0](attend(own, rows).add_(own))
             own = self.norms[1](self.feedforward(own).add_(own))
-            output.append(own if scale is None else torch.addcmul(shift, own, scale + 1))
-        return output[0] if len(output) == 1 else torch.cat(output, 1)
+            if len(blocks) == 1:
+                return own if scale is None else torch.addcmul(shift, own, scale + 1)
+            output[:, block] = own if scale is None else torch.addcmul(shift, own, scale + 1)
+        return output
 
 
 class MapDecoder(nn.Module):

@@ -42,47 +42,36 @@ def attend_reference(value: Tensor, locations: Tensor, weights: Tensor, shape: S
     return read.view(batch, -1, queries).transpose(1, 2)
 
 
-def corners(position: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Linear interpolation along one axis of ``length`` >= 2 pixels, zero outside.
-
-    Args:
-        position: (heads, points, N), in pixels.
-
-    Returns:
-        The lower of the two pixels that are read (always within the axis, floating point), and the weights of both,
-        (heads, 2, points, N).
-    """
-    low = position.detach().floor().clamp_(0, length - 2)
-    distance = (position - low)[:, None] - _steps(0, 1, like=position)
-    return low, (1 - distance.abs()).relu()  # the hat function: zero from one pixel away on
-
-
 def bags(locations: Tensor, weights: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """The weighted sum that one image's attention is, as index and weight of its terms, both (N·heads, 4·points).
+    """One image's attention as the weighted sum that it is: index and weight of the terms, both (N·heads, 4·points).
+
+    Bilinear weights are products of hat functions of the distance along each axis, zero from one pixel away on.  The
+    two pixels that are read along an axis lie always within it: outside, both are too far away to count.
 
     Args:
-        locations: (2, heads, points, N); weights: (heads, points, N).
+        locations: (2, heads, points, N), in pixels.
+        weights: (heads, points, N).
+        shape: (h, w), both at least 2.
 
     Returns:
-        The index is the row in the flattened value, token·heads + head.
+        The index is the row in the flattened value, token·heads + head; int32.
     """
     (height, width), (heads, points, queries) = shape, weights.shape
-    x, at_x = corners(locations[0], width)
-    y, at_y = corners(locations[1], height)
+    last = _constant((width - 2, height - 2), locations.dtype, locations.device).view(2, 1, 1, 1)
+    low = locations.detach().floor().clamp_(torch.zeros_like(last), last)
+    distance = (locations - low)[:, :, None] - _constant((0, 1), low.dtype, low.device).view(2, 1, 1)
+    at_x, at_y = (1 - distance.abs()).relu().unbind(0)  # (heads, 2, points, N)
     weight = (weights[:, None] * at_x)[:, None] * at_y[:, :, None]
-    first = y.mul_(width).add_(x).int()  # token of the upper left corner: exact in float32 below 2^24 tokens
-    first = first.mul_(heads).add_(_steps(*range(heads), like=first))
-    index = first[:, None] + _steps(0, heads, heads * width, heads * (width + 1), like=first)
+    x, y = low.int().unbind(0)
+    corners = (0, heads, heads * width, heads * (width + 1))
+    steps = _constant(tuple(head + step for head in range(heads) for step in corners), x.dtype, x.device)
+    index = torch.add(steps.view(heads, 4, 1, 1), torch.add(x, y, alpha=width)[:, None], alpha=heads)
     return tuple(each.view(-1, queries).t().reshape(-1, 4 * points) for each in (index, weight))
 
 
 @functools.lru_cache(maxsize=64)
-def _constants(numbers: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(numbers, dtype=dtype, device=device)[:, None, None]
-
-
-def _steps(*numbers: int, like: Tensor) -> Tensor:
-    return _constants(numbers, like.dtype, like.device)
+def _constant(numbers: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def attend_cpu(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
@@ -98,7 +87,7 @@ def attend_cpu(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) 
 
 
 def _at_least_two_pixels(value: Tensor, shape: Shape) -> tuple[Tensor, Shape]:
-    """Append zeros where the map is one pixel wide or high: :func:`corners` reads two along each axis."""
+    """Append zeros where the map is one pixel wide or high: two are read along each axis."""
     height, width = max(2, shape[0]), max(2, shape[1])
     if (height, width) == shape:
         return value, shape
