@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-PRESETS = ("mini", "camvid", "paper")
+PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")  # as in workbook.recipes
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
 # What a user can cause and mend: reported as one line, without a traceback.

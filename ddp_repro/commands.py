@@ -188,12 +188,12 @@ def _trained_for(task: str) -> str:
     from ddp_repro.workbook.recipes import PRESETS, recipe_names
 
     recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
-    for recipe in recipes:
-        suits = recipe.model.task == task and recipe.model.diffusion
-        if suits and (run_folder("results", recipe.preset, recipe.name) / "model.safetensors").is_file():
+    suitable = [r for r in recipes if r.model.task == task and r.model.diffusion and r.weights_of is None]
+    for recipe in suitable:
+        if (run_folder("results", recipe.preset, recipe.name) / "model.safetensors").is_file():
             _say(f"with {recipe.name}, trained on {recipe.data.dataset} ({recipe.preset})")
             return recipe.name
-    names = ", ".join(recipe.name for recipe in recipes if recipe.model.task == task and recipe.model.diffusion)
+    names = ", ".join(recipe.name for recipe in suitable)
     raise ConfigError(f"no model for {task} has been trained here: `ddp-repro train RECIPE` with one of {names}")
 
 

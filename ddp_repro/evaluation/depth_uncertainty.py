@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ddp_repro.config import ConfigError
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.io import DataError
 from ddp_repro.data.matching import check_dataset
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.checks import check_positive
@@ -70,7 +71,7 @@ def evaluate_depth_uncertainty(
 
     Raises:
         ConfigError: an impossible setting, a model without diffusion, or one of another task.
-        DataError: a damaged image.
+        DataError: a damaged image, or one without a depth that counts.
     """
     check_dataset(model.config, dataset)
     check_positive(limit=limit)
@@ -89,6 +90,8 @@ def evaluate_depth_uncertainty(
             }
             input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
             valid = protocol.valid(image.truth)
+            if not valid.any():
+                raise DataError(f"image {image.id}: no pixel has a depth that the protocol {protocol.name} counts")
             resized = {
                 name: to_image_size(s[None, None], input_size, size)[0, 0].cpu()[valid] for name, s in scores.items()
             }
@@ -109,22 +112,31 @@ def evaluate_depth_uncertainty(
 def sparsification(uncertainty: Tensor, error: Tensor) -> Tensor:
     """Mean error of the pixels that remain when the most uncertain 0, 1/50, … 49/50 of them are left out.
 
+    Equally uncertain pixels are left out in no particular order: each counts as their mean.
+
     Args:
         uncertainty, error: (N,).
 
     Returns:
         float64 (50,).
     """
-    ordered = error.double()[uncertainty.argsort(stable=True)]
+    _, group, sizes = uncertainty.unique(return_inverse=True, return_counts=True)  # ascending
+    sums = torch.zeros(len(sizes), dtype=torch.float64).index_add(0, group, error.double())
+    ordered = (sums / sizes).repeat_interleave(sizes)
     means = ordered.cumsum(0) / torch.arange(1, len(ordered) + 1, dtype=torch.float64)
     kept = (len(ordered) * (1 - torch.arange(FRACTIONS) / FRACTIONS)).round().long().clamp(min=1)
     return means[kept - 1]
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's correlation of (N,) and (N,); ties count by their order."""
-    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
-    return float(torch.corrcoef(ranks)[0, 1])
+    """Spearman's correlation of (N,) and (N,); equal values share their mean rank, and a constant has none of it: 0."""
+    ranks = torch.stack([_mean_ranks(values) for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1].nan_to_num(0.0))
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    _, group, sizes = values.unique(return_inverse=True, return_counts=True)
+    return (sizes.cumsum(0) - (sizes - 1) / 2).double()[group]
 
 
 def _areas(curves: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.evaluation.saved import score
 
 
 def mean_depth_map(dataset: PairDataset) -> np.ndarray:
@@ -29,10 +30,14 @@ def mean_depth_map(dataset: PairDataset) -> np.ndarray:
 
 
 def evaluate_mean_depth(train: PairDataset, dataset: PairDataset, evaluation: EvalConfig) -> DepthErrors:
-    """Measures of the training images' mean map on ``dataset``, under the protocol of ``evaluation``."""
+    """Measures of the training images' mean map on ``dataset``, under the protocol of ``evaluation``.
+
+    Raises:
+        DataError: a damaged image, or one without a depth that counts.
+    """
     constant, tally = mean_depth_map(train), DepthErrors(PROTOCOLS[evaluation.protocol])
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):
         truth = dataset.load(index)[1]
         prediction = transforms.resize_image(constant, truth.shape)
-        tally.update(torch.from_numpy(prediction), torch.from_numpy(truth))
+        score(tally, torch.from_numpy(prediction), torch.from_numpy(truth), dataset.ids[index])
     return tally

@@ -15,6 +15,7 @@ from ddp_repro.evaluation.predict import DepthPrediction, Prediction
 OPACITY = 0.55  # of the class colours over the picture
 DEPTH_COLOURS = "magma_r"  # near is bright
 DEPTH_SCALES = (1000, 256)  # stored units per metre: millimetres, or KITTI's where they would not fit into 16 bits
+LARGEST = 2**16 - 1
 
 
 def save_prediction(
@@ -52,14 +53,14 @@ def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folde
     same kind, if there is an uncertainty.
 
     Args:
-        max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m.
+        max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m, or what fits.
 
     Raises:
         OSError: the folder cannot be written.
     """
     import matplotlib
 
-    scale = next(scale for scale in DEPTH_SCALES if max_depth * scale < 2**16)
+    scale = next((scale for scale in DEPTH_SCALES if max_depth * scale <= LARGEST), int(LARGEST / max_depth))
     near, far = float(prediction.depth.min()), float(prediction.depth.max())
     relative = (prediction.depth - near) / max(far - near, 1e-6)
     colours = matplotlib.colormaps[DEPTH_COLOURS](relative, bytes=True)[..., :3]
@@ -70,7 +71,7 @@ def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folde
 
 
 def _to_16_bit(metres: np.ndarray, scale: int) -> Image.Image:
-    return Image.fromarray((metres * scale).round().clip(0, 2**16 - 1).astype(np.uint16))
+    return Image.fromarray((metres * scale).round().clip(0, LARGEST).astype(np.uint16))
 
 
 def _save(pictures: dict[str, Image.Image], image: Path, folder: Path, **facts: str) -> list[Path]:

@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ddp_repro.config import EvalConfig, to_dict
+from ddp_repro.config import ConfigError, EvalConfig, to_dict
 from ddp_repro.data import DataError, SegmentationDataset
 from ddp_repro.data.io import read_label
 from ddp_repro.evaluation.metrics import ConfusionMatrix
-from ddp_repro.evaluation.result import EvaluationResult, RunKey
+from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally
 
 MANIFEST = "predictions.json"
 _RUN_FOLDER = re.compile(r"steps_(\d+)_seed_(-?\d+|none)")
@@ -110,7 +110,10 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
     Raises:
         DataError: the folder is not one of predictions, a prediction is missing, damaged or of the wrong size, or the
             dataset has other classes or fewer images.
+        ConfigError: a depth dataset.
     """
+    if dataset.truth != "label":
+        raise ConfigError(f"predictions are saved for segmentation only; {dataset.name} has {dataset.truth} maps")
     started = time.perf_counter()
     manifest = read_manifest(folder)
     classes, count = tuple(manifest["class_names"]), manifest["images"]
@@ -140,10 +143,10 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
     )
 
 
-def score(matrix: ConfusionMatrix, prediction: Tensor, label: Tensor, image_id: str) -> None:
+def score(tally: Tally, prediction: Tensor, truth: Tensor, image_id: str) -> None:
     """Count one image; errors name it."""
     try:
-        matrix.update(prediction, label)
+        tally.update(prediction, truth)
     except ValueError as error:
         raise DataError(f"image {image_id}: {error}") from error
 

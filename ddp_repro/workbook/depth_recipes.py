@@ -43,12 +43,10 @@ def nyu(size: str) -> Recipe:
 
 
 def sunrgbd(trained: Recipe) -> Recipe:
-    """Table 6: a model trained on NYU, evaluated on SUN RGB-D as it is."""
-    root = trained.data.root.replace("nyu", "sunrgbd")
-    data = dataclasses.replace(trained.data, dataset="sunrgbd", root=root, train_split="test", eval_split="test")
+    """Table 6: a model trained on NYU, evaluated on SUN RGB-D as it is; there is no training split to learn from."""
+    data = dataclasses.replace(trained.data, dataset="sunrgbd", root=trained.data.root.replace("nyu", "sunrgbd"))
     return dataclasses.replace(
-        trained, name=trained.name.replace("nyu", "sunrgbd"), table="table6", data=data,
-        train=TrainConfig(iterations=0, initialize_from=trained.name),
+        trained, name=trained.name.replace("nyu", "sunrgbd"), table="table6", data=data, weights_of=trained.name,
         evaluation=dataclasses.replace(trained.evaluation, protocol="sunrgbd"),
     )  # fmt: skip
 

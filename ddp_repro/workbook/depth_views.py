@@ -38,5 +38,5 @@ def depth_figures(name: str, preset: str, output: str | Path = "results") -> lis
 
 def _trainings(name: str, preset: str, output: str | Path) -> list[Record]:
     """The record of ``name`` first, then those of its other training seeds."""
-    found = [record for record in find_records(preset, output) if split_seed(record.name)[0] == name]
+    found = [record for record in find_records(preset, output) if split_seed(record.run)[0] == name]
     return sorted(found, key=lambda record: split_seed(record.name)[1] or 0)

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TypeVar
 
-from ddp_repro.workbook import depth_views, figures, records
+from ddp_repro.workbook import depth_samples, depth_views, figures, records
 from ddp_repro.workbook.ablation_tables import MAKERS
 from ddp_repro.workbook.analyses import Analysis, find_analyses, load_analysis
 from ddp_repro.workbook.claims import claims_table
@@ -85,7 +85,8 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
 def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[Figure]:
     made = [] if main_model(preset) is None else _figure_3(preset, output, found)
     for models in depth_views.MODELS.values():
-        if models.get(preset) in found:
+        model = models.get(preset)
+        if model in found and (run_folder(output, preset, model) / depth_samples.FILE).is_file():
             made += depth_views.depth_figures(models[preset], preset, output)
     for analysis in find_analyses("uncertainty", preset, output):
         made.append(_named(figure_uncertainty(analysis), analysis.run, preset))

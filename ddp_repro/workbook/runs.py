@@ -39,6 +39,7 @@ from ddp_repro.workbook.trainings import (
     prepare_data,
     read_inputs,
     say,
+    source_of,
     train,
     train_in,
     workplace,
@@ -151,7 +152,9 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
     path = _given_weights(record.settings(), checkpoint, output)
     path = path or run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
     if not path.is_file():
-        raise ConfigError(f"{path} is missing: a clone has records without weights; train {record.name} to have them")
+        raise ConfigError(
+            f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
+        )
     model = build_model(record.settings().model)
     load_checkpoint(model, path)
     return model.to(_device()).eval()
@@ -169,13 +172,11 @@ def _run(
 ) -> Record:
     with workplace(recipe, output) as folder:
         prepare_data(recipe)
-        weights = _given_weights(recipe, checkpoint, output)
-        if weights is not None and may_train and checkpoint is None and not weights.is_file():
-            train(named_recipe(recipe.train.initialize_from, recipe.preset), output=output, progress=progress)
+        weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
         model = build_model(recipe.model)
         dataset = evaluation_dataset(recipe, model)
         path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
-        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite))
+        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
         if finished and predictions is None:
             say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
             return finished
@@ -184,6 +185,8 @@ def _run(
             trained = train_in(folder, recipe, output, overwrite, progress)
         elif weights is None:
             trained = finished_training(folder, recipe, output)
+        elif lent and not weights.is_file():
+            _train_lender(recipe, output, progress, may_train)
         weights = weights or _chosen(trained, recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
@@ -210,9 +213,12 @@ def _evaluate(
 
 
 def _finished(
-    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool
+    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool
 ) -> Record | None:
     """The record of this very work, or None if it is to be done.
+
+    ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
+    the record alone will do without them.
 
     Raises:
         ConfigError: the place holds another recipe's or checkpoint's record and ``overwrite`` is not given.
@@ -221,7 +227,9 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if weights is not None and provenance.file_sha256(weights) != record.checkpoint.sha256:
+    if lent and weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256 and not changed:
+        return None
+    if weights is not None and not lent and provenance.file_sha256(weights) != record.checkpoint.sha256:
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
     if weights is None and record.training is None:
         changed.append(f"checkpoint was {record.checkpoint.file} (given), is trained here")
@@ -290,12 +298,24 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
 
 
 def _given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:
-    """Weights that are not this recipe's own; without iterations, those of the recipe that it starts from."""
+    """Weights that are not trained under this recipe's own name; None: they are."""
     if checkpoint is None:
-        if recipe.train.iterations > 0:
-            return None
-        return run_folder(output, recipe.preset, recipe.train.initialize_from) / "model.safetensors"
+        lender = recipe.weights_of
+        return run_folder(output, recipe.preset, lender) / "model.safetensors" if lender else None
     return official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
+
+
+def _is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:
+    """Whether the weights are those that another recipe's training leaves."""
+    return checkpoint is None and recipe.weights_of is not None
+
+
+def _train_lender(recipe: Recipe, output: str | Path, progress: bool, may_train: bool) -> None:
+    lender = source_of(recipe)
+    if not may_train:
+        folder = run_folder(output, recipe.preset, lender.name)
+        raise ConfigError(f"{folder} has no finished weights: train {lender.name} first, or give a checkpoint")
+    train(lender, output=output, progress=progress)
 
 
 def _chosen(result: TrainResult, recipe: Recipe) -> Path:

@@ -91,7 +91,7 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     for extra in own:
         if extra.table == name and extra.name not in beside_print:
             rows += _own_rows(extra, records.get(extra.name), printed)
-            rows += _constant_row(load_mean_depth(extra.name, preset, output), preset, printed)
+    rows += _constant_rows([load_mean_depth(r.name, preset, output) for r in own if r.table == name], preset, printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
     title = measured_title(preset, printed.dataset, used)
     if printed.image_size:
@@ -156,11 +156,11 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
     return rows
 
 
-def _constant_row(constant: MeanDepth | None, preset: str, printed: PaperTable) -> list[_Row]:
-    if constant is None:
-        return []
+def _constant_rows(constants: list[MeanDepth | None], preset: str, printed: PaperTable) -> list[_Row]:
+    """One for all models that were trained and scored on the same images."""
     labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"mean depth map of the training images, {preset}"}
-    return [_Row(labels, None, None, None, constant=constant)]
+    different = {each.score: each for each in constants if each}.values()
+    return [_Row(labels, None, None, None, constant=each) for each in different]
 
 
 def _identifying(rows: list[_Row], headers: dict[str, str]) -> dict[tuple[str, str], list[str]]:

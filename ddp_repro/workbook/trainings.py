@@ -69,10 +69,21 @@ def train(
         return train_in(folder, recipe, output, overwrite, progress)
 
 
+def source_of(recipe: Recipe) -> Recipe:
+    """What is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
+    source = named_recipe(recipe.weights_of, recipe.preset)
+    return dataclasses.replace(source, model=recipe.model, train=recipe.train)
+
+
 def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
     """:func:`train` for those who hold the :func:`workplace` already."""
-    prepare_data(recipe)
     start = recipe.train.initialize_from
+    if recipe.weights_of is not None:
+        remedy = f"train {recipe.weights_of}, then evaluate {recipe.name}"
+        raise ConfigError(
+            f"{recipe.name} is not trained, but evaluated with the weights of {recipe.weights_of}: {remedy}"
+        )
+    prepare_data(recipe)
     if _is_recipe_name(start) and not (run_folder(output, recipe.preset, start) / "model.safetensors").is_file():
         train(named_recipe(start, recipe.preset), output=output, progress=progress)
     resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite))
