@@ -64,7 +64,7 @@ class DataConfig:
 class TrainConfig:
     """AdamW with linear warm-up and a decaying rate (Section 4.1 and the official schedules)."""
 
-    iterations: int = 160_000  # 0: no training, the weights are those of initialize_from
+    iterations: int = 160_000
     batch_size: int = 16  # global: over all processes and accumulation steps
     device_batch_size: int = 2  # images per forward pass; accumulation follows from it
     learning_rate: float = 6e-5
@@ -109,6 +109,7 @@ class Recipe:
     preset: Preset = "paper"
     table: str = ""  # e.g. "table1"
     row: str = ""  # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
+    weights_of: str | None = None  # the recipe whose trained weights this one evaluates, instead of training
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

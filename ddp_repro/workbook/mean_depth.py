@@ -11,7 +11,6 @@ from pathlib import Path
 from ddp_repro.config import Recipe
 from ddp_repro.workbook import provenance
 from ddp_repro.workbook.paths import resolve, run_folder, working_root
-from ddp_repro.workbook.recipes import recipe as named_recipe
 from ddp_repro.workbook.records import DepthScore, read_dataclass, write_atomically
 
 FILE = "mean_depth.json"
@@ -40,8 +39,9 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
     """
     from ddp_repro.data import build_dataset
     from ddp_repro.evaluation.mean_depth import evaluate_mean_depth
+    from ddp_repro.workbook.trainings import source_of
 
-    learnt = recipe if recipe.train.iterations else named_recipe(recipe.train.initialize_from, recipe.preset)
+    learnt = source_of(recipe) if recipe.weights_of else recipe
     neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(learnt.data, learnt.data.train_split, train=True, **neutral)
