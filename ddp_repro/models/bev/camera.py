@@ -56,6 +56,7 @@ class CameraEncoder(nn.Module):
 
     def __init__(self, config: BEVConfig) -> None:
         super().__init__()
+        self.image_size = config.image_size
         self.backbone = Backbone(config.backbone, config.drop_path_rate, config.window_size)
         if len(self.backbone.channels) != 4 or self.backbone.stride != 4:
             raise ValueError(f"{config.backbone} does not return maps of strides 4, 8, 16 and 32")
@@ -64,7 +65,13 @@ class CameraEncoder(nn.Module):
         self.view_transform = ViewTransform(config)
 
     def image_features(self, images: Tensor) -> Tensor:
-        """(B, N, 3, H, W) -> (B, N, C, H / 8, W / 8)"""
+        """(B, N, 3, H, W) -> (B, N, C, H / 8, W / 8)
+
+        Raises:
+            ValueError: pictures of another size than the model lifts.
+        """
+        if images.dim() != 5 or tuple(images.shape[-2:]) != self.image_size:
+            raise ValueError(f"pictures have shape {tuple(images.shape)}; expected (B, N, 3, *{self.image_size})")
         maps = self.backbone(images.flatten(0, 1))[1:]
         return self.neck(maps).unflatten(0, images.shape[:2])
 

@@ -42,6 +42,16 @@ class Calibration:
             batch["lidar_augmentation"].float(),
         )
 
+    def inverses(self) -> tuple[Tensor, Tensor]:
+        """Inverse linear parts of the image augmentation and of the intrinsics, both (B, N, 3, 3).
+
+        Raises:
+            ValueError: any of the four kinds of matrix is singular or not finite; names the sample and the camera.
+        """
+        _invert(self.camera_to_lidar, "camera_to_lidar")
+        _invert(self.lidar_augmentation, "lidar_augmentation")
+        return _invert(self.image_augmentation, "image_augmentation"), _invert(self.intrinsics, "intrinsics")
+
 
 class ViewTransform(nn.Module):
     """Camera features -> BEV feature of the published "LSS" kind: depth from the image alone, no LiDAR points.
@@ -105,9 +115,8 @@ class ViewTransform(nn.Module):
     def _points_by_camera(self, calibration: Calibration) -> Iterator[Tensor]:
         """(B, d, h, w, 3) for one camera after the other: all together would take a quarter of a gigabyte."""
         with torch.autocast(self.frustum.device.type, enabled=False):
-            unaugment = _invert(calibration.image_augmentation[..., :3, :3], "image_augmentation")
-            rotation = calibration.camera_to_lidar[..., :3, :3] @ _invert(calibration.intrinsics, "intrinsics")
-            _require_finite(calibration.camera_to_lidar, calibration.image_augmentation)
+            unaugment, unproject = calibration.inverses()
+            rotation = calibration.camera_to_lidar[..., :3, :3] @ unproject
             for camera in range(rotation.shape[1]):
                 points = self.frustum - calibration.image_augmentation[:, camera, None, None, None, :3, 3]
                 points = _rotate(unaugment[:, camera], points)
@@ -143,28 +152,19 @@ def _rotate(matrices: Tensor, points: Tensor) -> Tensor:
 
 
 def _invert(matrices: Tensor, name: str) -> Tensor:
-    """Inverse of (B, N, 3, 3).
+    """Inverse of the linear part of (B, N, 3, 3), (B, N, 4, 4) or (B, 4, 4).
 
     Raises:
         ValueError: a matrix is singular or not finite; names the sample and the camera.
     """
-    inverse, failed = torch.linalg.inv_ex(matrices)
-    condition = matrices.flatten(-2).norm(dim=-1) * inverse.flatten(-2).norm(dim=-1)
-    bad = (failed != 0) | ~(condition < CONDITION_LIMIT)
+    inverse, failed = torch.linalg.inv_ex(matrices[..., :3, :3])
+    condition = matrices[..., :3, :3].flatten(-2).norm(dim=-1) * inverse.flatten(-2).norm(dim=-1)
+    bad = (failed != 0) | ~(condition < CONDITION_LIMIT) | ~matrices.flatten(-2).isfinite().all(-1)
     if bad.any():
-        sample, camera = bad.nonzero()[0].tolist()
+        place = tuple(bad.nonzero()[0].tolist())
+        where = ", ".join(f"{what} {number}" for what, number in zip(("sample", "camera"), place, strict=False))
         raise ValueError(
-            f"{name} of sample {sample}, camera {camera} cannot be inverted; expected an invertible 3×3 matrix, got "
-            f"{matrices[sample, camera].tolist()}"
+            f"{name} of {where} cannot be inverted; expected a finite, invertible matrix, "
+            f"got {matrices[place].tolist()}"
         )
     return inverse
-
-
-def _require_finite(*matrices: Tensor) -> None:
-    bad = ~torch.stack(matrices).isfinite().all(-1).all(-1).all(0)
-    if bad.any():
-        sample, camera = bad.nonzero()[0].tolist()
-        raise ValueError(
-            f"the calibration of sample {sample}, camera {camera} is not finite; expected finite values in "
-            "camera_to_lidar and image_augmentation"
-        )

@@ -99,6 +99,18 @@ def test_geometry(published_view: ViewTransform) -> None:
     assert_close(published_view.points(augmented)[0, :, ::39, ::7, ::11], golden["geom_aug"], 1e-3)
 
 
+def test_points_project_back_to_their_pixels(published_view: ViewTransform) -> None:
+    rig = calibration()
+    points = published_view.points(rig)[0].double()
+    to_camera = torch.linalg.inv(rig.camera_to_lidar[0].double())
+    for camera, one in enumerate(points):
+        seen = one @ to_camera[camera, :3, :3].T + to_camera[camera, :3, 3]
+        torch.testing.assert_close(seen[..., 2], published_view.frustum[..., 2].double(), rtol=0, atol=1e-4)
+        pixels = (seen @ rig.intrinsics[0, camera].double().T) / seen[..., 2:]
+        picture = pixels[..., :2] * 0.48 - torch.tensor([32.0, 176.0])
+        torch.testing.assert_close(picture, published_view.frustum[..., :2].double(), rtol=0, atol=1e-2)
+
+
 def test_points_per_cell(published_view: ViewTransform) -> None:
     golden = reference("bev_pool_counts")
     cells = published_view.cells(calibration())
@@ -163,16 +175,22 @@ def test_gradient_of_pooling() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("intrinsics", 0.0, r"intrinsics of sample 1, camera 2 cannot be inverted; expected an invertible 3×3"),
-        ("image_augmentation", 0.0, r"image_augmentation of sample 1, camera 2 cannot be inverted"),
-        ("intrinsics", float("nan"), r"intrinsics of sample 1, camera 2 cannot be inverted"),
-        ("camera_to_lidar", float("nan"), r"calibration of sample 1, camera 2 is not finite; expected finite values"),
+        (
+            "intrinsics",
+            0.0,
+            "intrinsics of sample 1, camera 2 cannot be inverted; expected a finite, invertible matrix",
+        ),
+        ("intrinsics", float("nan"), "intrinsics of sample 1, camera 2 cannot be inverted"),
+        ("image_augmentation", 0.0, "image_augmentation of sample 1, camera 2 cannot be inverted"),
+        ("camera_to_lidar", 0.0, "camera_to_lidar of sample 1, camera 2 cannot be inverted"),
+        ("camera_to_lidar", float("inf"), "camera_to_lidar of sample 1, camera 2 cannot be inverted"),
+        ("lidar_augmentation", float("nan"), "lidar_augmentation of sample 1 cannot be inverted"),
     ],
 )
 def test_unusable_calibration(small_view: ViewTransform, field: str, value: float, message: str) -> None:
     both = small_calibration()
     matrices = getattr(both, field).clone()
-    matrices[1, 2] = value
+    matrices[(1, 2) if matrices.dim() == 4 else 1] = value
     with pytest.raises(ValueError, match=message):
         small_view(normal("smallvt.feat", (2, 6, 16, 8, 12)), dataclasses.replace(both, **{field: matrices}))
 

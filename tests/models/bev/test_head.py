@@ -12,6 +12,7 @@ from ddp_repro.diffusion import SCHEDULES, MultiLabelEmbedding, corrupt, time_pa
 from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, build_bev, paper_plain
 from ddp_repro.models.bev.grid import crop_to_map
 from ddp_repro.models.ddp import shape_of, tokens_of
+from ddp_repro.models.decoder import position_lines
 from ddp_repro.models.losses import focal_loss
 from tests.golden_recipe_bev import fill, masks, normal, reference, weight
 
@@ -23,6 +24,12 @@ SMALL = {"backbone": "resnet10t", "drop_path_rate": 0.0, "lift_range": 6.4, "map
 def assert_close(ours: Tensor, theirs: np.ndarray, tolerance: float) -> None:
     assert tuple(ours.shape) == theirs.shape
     np.testing.assert_allclose(ours.detach().numpy(), theirs, rtol=0, atol=tolerance)
+
+
+def position(size: int) -> Tensor:
+    """(256, size, size), as the decoder adds it: rows first."""
+    rows, columns = position_lines((size, size), 256, torch.device("cpu"))
+    return torch.cat([rows[:, None].expand(size, size, 128), columns.expand(size, size, 128)], -1).permute(2, 0, 1)
 
 
 @pytest.fixture(scope="module", params=["aspublished", "timelayers"])
@@ -78,6 +85,8 @@ def test_decoder(variant: str, model: BEVDDP) -> None:
     cropped = crop_to_map(features, config.lift_range, config.map_range, config.map_cell)
     if variant == "aspublished":
         assert_close(cropped[:, :8:4], golden["grid_transformed_ch0_8"], 2e-5)
+        channels = [0, 1, 2, 3, 64, 127, 128, 129, 200, 255]
+        assert_close(position(24)[channels, ::3, ::3], golden["pos_enc_ch"], 2e-5)
     memory: list[Tensor] = []
     hook = model.decoder.layers[-1].register_forward_hook(lambda *call: memory.append(call[2]))
     time = normal("head.time", (2, 1024)) if variant == "timelayers" else None
@@ -94,12 +103,12 @@ def test_published_grid() -> None:
     golden = reference("head_fullgrid")
     cropped = crop_to_map(normal("head.full", (1, 4, 128, 128)), 51.2, 50.0, 0.5)
     assert_close(cropped[:, :, ::5, ::7], golden["grid_transformed"], 2e-5)
+    assert_close(position(200)[::16, ::20, ::20], golden["pos_enc_every20"], 2e-5)
 
 
 def test_sampling(variant: str, model: BEVDDP) -> None:
     golden = reference(f"ddim_camera_{variant}")
     features, noise = normal("sample.x", (1, 256, 16, 16)), normal("sample.noise", (5, 256, 16, 16))[None]
-    assert_close(model.sample(features=features, noise=noise), golden["out"], 1e-4)
     trajectory = model.sample(features=features, noise=noise, return_trajectory=True)
     assert_close(trajectory.output, golden["out"], 1e-4)
     assert_close(trajectory.probabilities[:, :, 0, :, ::2, ::2].mean(1), golden["step_mean"], 1e-4)

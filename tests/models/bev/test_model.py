@@ -63,9 +63,7 @@ def test_every_parameter_learns(model: BEVDDP) -> None:
     assert set(losses) == {"loss", *MAP_CLASSES}
     assert losses["loss"].item() == pytest.approx(sum(losses[name].item() for name in MAP_CLASSES), rel=1e-6)
     losses["loss"].backward()
-    unused = {name for name, p in model.named_parameters() if p.grad is None}
-    # the first map of the backbone is not used, nor are layers that only it would need
-    assert all(name.startswith("camera.backbone.") for name in unused)
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []  # DistributedDataParallel would wait
     assert not any(p.grad.isnan().any() for p in model.parameters() if p.grad is not None)
 
 
@@ -74,13 +72,13 @@ def test_loss_falls_on_one_batch(model: BEVDDP) -> None:
     model.train()
     optimizer, whole = torch.optim.AdamW(model.parameters(), lr=3e-3), batch(1)
     losses = []
-    for _ in range(12):
+    for _ in range(8):
         optimizer.zero_grad()
         loss = model.training_loss(whole, t=torch.tensor([0.9]))["loss"]
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.85 * losses[0]
 
 
 def test_without_lidar() -> None:
@@ -101,6 +99,11 @@ def test_without_lidar() -> None:
 def test_unusable_cloud(points: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_bev(CONFIGS["fusion"]).encode(batch(1) | {"points": [points]})
+
+
+def test_pictures_of_another_size(model: BEVDDP) -> None:
+    with pytest.raises(ValueError, match=r"expected \(B, N, 3, \*\(32, 64\)\)"):
+        model.encode(batch(1) | {"image": torch.zeros(1, 6, 3, 64, 64)})
 
 
 def test_saved_weights_come_back(model: BEVDDP, tmp_path) -> None:
