@@ -60,12 +60,12 @@ def mini(dataset: str) -> Recipe:
     )  # fmt: skip
     data = _data(dataset, crop_size=(80, 160) if outdoor else (96, 128), root=f"data/mini/{dataset}")
     train = TrainConfig(
-        iterations=300, batch_size=6, device_batch_size=6, learning_rate=1e-3, warmup_iterations=30, warmup_ratio=1e-3,
+        iterations=240, batch_size=6, device_batch_size=6, learning_rate=1e-3, warmup_iterations=30, warmup_ratio=1e-3,
         curve="cosine", clip_norm=1.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=100,
         validate_every=0,
     )  # fmt: skip
     evaluation = EvalConfig(
-        steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), flip=True, protocol="kitti_garg" if outdoor else "nyu", batch_size=4
+        steps=(1, 2, 3, 5, 10), seeds=(0, 1), flip=True, protocol="kitti_garg" if outdoor else "nyu", batch_size=4
     )
     return Recipe(
         name=f"{dataset}_mini", preset="mini", table="table4" if outdoor else "table7", row="DDP mini", model=model,
