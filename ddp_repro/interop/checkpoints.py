@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ddp_repro.config import ModelConfig, to_dict
+from ddp_repro.config import to_dict
 from ddp_repro.interop.weight_files import CheckpointError, StateDict, read_state_dict, save_weights
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
 
 _CLASS_KEY = "decoder.classifier.weight"
 # Settings that may change after training: regularisation and the way of sampling.  window_size is told by the shapes.
-_FREE_SETTINGS = {"drop_path_rate", "sampler", "time_difference", "average_steps", "window_size"}
+_FREE_SETTINGS = {
+    "drop_path_rate", "sampler", "time_difference", "average_steps", "window_size", "noise_samples", "max_voxels",
+}  # fmt: skip
 _SHOWN = 5
 
 
@@ -130,7 +133,7 @@ def _window_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> li
 def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: str) -> list[str]:
     """Settings of the recipe inside our own checkpoints that differ from the model's."""
     config = getattr(model, "config", None)
-    if not isinstance(config, ModelConfig) or "recipe" not in metadata:
+    if not dataclasses.is_dataclass(config) or "recipe" not in metadata:
         return []
     try:
         trained = json.loads(metadata["recipe"])["model"]

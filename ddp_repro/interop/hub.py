@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import huggingface_hub
 from huggingface_hub import PyTorchModelHubMixin, constants
@@ -101,8 +101,10 @@ def official_checkpoint(recipe_name: str) -> Path:
 class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/2303.17559", license="apache-2.0"):
     """``save_pretrained(folder)`` and ``from_pretrained(folder or hub repository)``: config.json and model.safetensors.
 
-    For modules built as ``cls(config: ModelConfig)``.  Unlike the plain mixin it is strict in both files.
+    For modules built as ``cls(config: config_type)``.  Unlike the plain mixin it is strict in both files.
     """
+
+    config_type: ClassVar[type] = ModelConfig
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> Self:
@@ -143,7 +145,7 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
                 f"{source}/{name}",
             )  # fmt: skip
 
-        model = cls.from_config(from_dict(ModelConfig, _read_json(file(constants.CONFIG_NAME))))
+        model = cls.from_config(from_dict(cls.config_type, _read_json(file(constants.CONFIG_NAME))))
         load_checkpoint(model, file(constants.SAFETENSORS_SINGLE_FILE))
         return model.eval()
 

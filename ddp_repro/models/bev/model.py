@@ -66,11 +66,17 @@ class BEVDDP(DDP):
     """
 
     config: BEVConfig  # type: ignore[assignment]
+    config_type = BEVConfig
 
     def __init__(self, config: BEVConfig) -> None:
         config.check()
         super().__init__(config, LabelDecoder.of(config), map_channels=config.channels)
         self.encoding = MultiLabelEmbedding(config.num_classes, config.scale, config.channels)
+
+    @classmethod
+    def from_config(cls, config: BEVConfig) -> BEVDDP:
+        """The model that ``config`` describes, with initial weights."""
+        return cls(config)
 
     # -- the encoder ---------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ddp_repro.config import ConfigError, override
-from ddp_repro.interop import load_checkpoint, save_weights
+from ddp_repro.config import ConfigError, override, to_dict
+from ddp_repro.interop import CheckpointError, load_checkpoint, save_weights
 from ddp_repro.models.bev import BEVDDP, MAP_CLASSES, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig, build_bev
 from tests.golden_recipe_bev import calibration, lidar_points, masks, normal
 
@@ -106,12 +108,29 @@ def test_pictures_of_another_size(model: BEVDDP) -> None:
         model.encode(batch(1) | {"image": torch.zeros(1, 6, 3, 64, 64)})
 
 
-def test_saved_weights_come_back(model: BEVDDP, tmp_path) -> None:
+def test_saved_weights_come_back(model: BEVDDP, tmp_path: Path) -> None:
     save_weights(model, tmp_path / "model.safetensors")
     other = build_bev(model.config).eval()
     assert load_checkpoint(other, tmp_path / "model.safetensors").origin == "ddp_repro"
     noise = normal("noise", (1, 2, 32, 16, 16))
     assert torch.equal(model.sample(batch(1), noise=noise), other.sample(batch(1), noise=noise))
+
+
+def test_model_comes_back_from_a_folder(tmp_path: Path) -> None:
+    model = build_bev(CONFIGS["camera"]).eval()
+    model.save_pretrained(tmp_path)
+    other, noise = BEVDDP.from_pretrained(tmp_path), normal("noise", (1, 2, 32, 16, 16))
+    assert other.config == model.config
+    assert torch.equal(model.sample(batch(1), noise=noise), other.sample(batch(1), noise=noise))
+
+
+def test_weights_of_other_settings_are_refused(tmp_path: Path) -> None:
+    model = build_bev(CONFIGS["camera"])
+    recipe = {"model": to_dict(model.config)}
+    save_weights(model, tmp_path / "model.safetensors", {"recipe": json.dumps(recipe)})
+    with pytest.raises(CheckpointError, match=r"model\.scale is 0\.01 in the checkpoint, 0\.1 in the model"):
+        load_checkpoint(build_bev(override(model.config, {"scale": 0.1})), tmp_path / "model.safetensors")
+    load_checkpoint(build_bev(override(model.config, {"noise_samples": 1})), tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(
