@@ -1,0 +1,138 @@
+"""How well the depth's spread finds errors: against scipy, a plain loop and closed forms."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from ddp_repro.config import ConfigError
+from ddp_repro.data import DataError
+from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation.depth_uncertainty import (
+    FRACTIONS,
+    evaluate_depth_uncertainty,
+    rank_correlation,
+    sparsification,
+)
+from ddp_repro.evaluation.depth_uncertainty import (
+    _areas as areas,
+)
+from ddp_repro.evaluation.inference import to_image_size
+from ddp_repro.evaluation.protocols import PROTOCOLS
+from tests.data.depth_files import write_depth
+from tests.evaluation.conftest import tiny_dataset, tiny_model
+from tests.evaluation.tiny_depth import SIZES, tiny_depth_dataset, tiny_depth_model, write_pictures
+
+INDOOR = PROTOCOLS["indoor"]
+RNG = np.random.default_rng(0)
+ERROR = torch.tensor(RNG.gamma(1.0, 0.1, 777))
+NOISY = ERROR + torch.tensor(RNG.normal(0, 0.1, 777))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("tiefe"))
+
+
+@pytest.fixture(scope="module")
+def found(root):
+    return evaluate_depth_uncertainty(
+        tiny_depth_model(), tiny_depth_dataset(root), INDOOR, noise_samples=3, limit=2, progress=False
+    )
+
+
+@pytest.mark.parametrize("decimals", [9, 1, 0], ids=["distinct", "ties", "many ties"])
+def test_rank_correlation_is_spearmans(decimals):
+    first, second = NOISY.numpy().round(decimals), ERROR.numpy().round(decimals)
+    expected = spearmanr(first, second).statistic
+    assert rank_correlation(torch.tensor(first), torch.tensor(second)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_constant_has_no_rank_correlation():
+    assert rank_correlation(torch.zeros(777), ERROR) == 0.0
+
+
+def test_sparsification_equals_a_plain_loop():
+    order = np.argsort(NOISY.numpy())
+    expected = [ERROR.numpy()[order[: round(777 * (1 - i / FRACTIONS))]].mean() for i in range(FRACTIONS)]
+    np.testing.assert_allclose(sparsification(NOISY, ERROR), expected, rtol=1e-9)
+
+
+def test_equally_uncertain_pixels_are_left_out_in_no_order():
+    """A constant uncertainty keeps the mean error, in whatever order the pixels come."""
+    for errors in (ERROR, ERROR.sort().values):
+        np.testing.assert_allclose(sparsification(torch.ones(777), errors), ERROR.mean().repeat(FRACTIONS))
+
+
+def test_few_pixels_always_leave_one():
+    assert sparsification(torch.tensor([3.0, 1.0]), torch.tensor([3.0, 1.0]))[-1] == 1.0
+
+
+def test_no_score_beats_the_oracle(found):
+    oracle = np.array(found.sparsification["oracle"])
+    for name in ("step_spread", "sample_spread"):
+        assert (np.array(found.sparsification[name]) >= oracle - 1e-12).all()
+        assert found.ause[name] > 0
+    assert np.isclose(found.sparsification["step_spread"][0], oracle[0])
+    assert (np.diff(oracle) <= 1e-12).all() and found.ause["random"] > 0
+
+
+def test_perfect_uncertainty_has_no_area_and_a_constant_that_of_chance():
+    scores = {"perfect": ERROR.sqrt(), "constant": torch.ones(777), "worst": -ERROR, "oracle": ERROR}
+    found = areas([{name: sparsification(score, ERROR) for name, score in scores.items()}])
+    assert found["perfect"] == 0
+    assert found["constant"] == pytest.approx(found["random"])
+    assert found["worst"] > found["random"] > 0
+
+
+@torch.no_grad()
+def test_equals_a_plain_loop(root, found):
+    """Three noise samples of three steps; the depth judged is the first sample's."""
+    model, dataset = tiny_depth_model().eval(), tiny_depth_dataset(root)
+    correlations = []
+    for index in range(2):
+        item = dataset[index]
+        size, valid = item["depth"].shape, item["depth"].numpy() > 0
+        generators = [image_generator(seed, item["id"]) for seed in range(3)]
+        runs = [model.sample(item["image"][None], 3, generator=g, return_trajectory=True) for g in generators]
+        steps = torch.stack([*runs[0].decoded]).clamp(1e-3, 10)
+        spreads = {
+            "step_spread": steps.std(0, False),
+            "sample_spread": torch.stack([r.output for r in runs]).std(0, False),
+        }
+        depth, *spreads = (
+            to_image_size(each, size, size)[0, 0].numpy()[valid] for each in (runs[0].output, *spreads.values())
+        )
+        error = abs(depth - item["depth"].numpy()[valid]) / item["depth"].numpy()[valid]
+        correlations.append([spearmanr(each, error).statistic for each in spreads])
+    assert [*found.correlation.values()] == pytest.approx(np.mean(correlations, axis=0), abs=1e-5)
+
+
+def test_result_is_json(found):
+    values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert (values["images"], values["steps"], values["noise_samples"]) == (2, 3, 3)
+    assert values["fractions"][0] == 0 and len(values["fractions"]) == FRACTIONS
+
+
+@pytest.mark.parametrize("changes", [{"steps": 1}, {"noise_samples": 1}])
+def test_a_spread_needs_several_steps_and_samples(root, changes):
+    with pytest.raises(ConfigError, match="2 or more steps and 2 or more noise samples"):
+        evaluate_depth_uncertainty(tiny_depth_model(), tiny_depth_dataset(root), INDOOR, **changes)
+
+
+def test_models_that_have_no_spread_are_refused(root, data_root):
+    with pytest.raises(ConfigError, match="with diffusion"):
+        evaluate_depth_uncertainty(tiny_depth_model(diffusion=False), tiny_depth_dataset(root), INDOOR)
+    with pytest.raises(ConfigError, match="has label maps"):
+        evaluate_depth_uncertainty(tiny_depth_model(), tiny_dataset(data_root), INDOOR)
+    with pytest.raises(ConfigError, match="model.task is segmentation"):
+        evaluate_depth_uncertainty(tiny_model(), tiny_depth_dataset(root), INDOOR)
+
+
+def test_an_image_without_depth_that_counts_is_named(tmp_path):
+    root = write_pictures(tmp_path)
+    write_depth(root / "depth/val/bild ü0.png", np.full(SIZES[0], 20_000, np.uint16))
+    with pytest.raises(DataError, match="image bild ü0: no pixel has a depth that the protocol indoor counts"):
+        evaluate_depth_uncertainty(tiny_depth_model(), tiny_depth_dataset(root), INDOOR, progress=False)
