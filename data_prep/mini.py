@@ -13,8 +13,25 @@ from data_prep.manifest import read_manifest, write_manifest
 from data_prep.mini_layout import Item, Layout
 from ddp_repro.data import DataError
 
+
+def _write_nuscenes(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int) -> None:
+    try:
+        from data_prep.mini_nuscenes import write_dataset
+    except ImportError as error:
+        raise DataError(f"mini nuscenes: {error}; install the extra `bev`") from error
+    write_dataset(root, counts, size, seed)
+
+
+_NUSCENES = Layout(
+    scenes="drives through four towns",
+    splits=("train", "val"),
+    size=(225, 400),  # a quarter of the real one
+    counts=(24, 8),
+    write_dataset=_write_nuscenes,
+)
+
 # New ones come last: a dataset's place here is part of the seed of its pictures.
-_LAYOUTS: dict[str, Layout] = {**mini_segmentation.LAYOUTS, **mini_depth.LAYOUTS}
+_LAYOUTS: dict[str, Layout] = {**mini_segmentation.LAYOUTS, **mini_depth.LAYOUTS, "nuscenes": _NUSCENES}
 MINI_DATASETS = tuple(_LAYOUTS)
 
 
@@ -68,19 +85,29 @@ def _holds(root: Path, dataset: str, parameters: dict) -> bool:
 
 def _write(dataset: str, root: Path, counts: tuple[int, int], size: tuple[int, int], parameters: dict) -> None:
     layout = _LAYOUTS[dataset]
-    listed = {}
+    listed = {split: count for split, count in zip(layout.splits, counts, strict=True) if split is not None}
     with new_folder(root) as partial:
-        for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
-            if split is None:
-                continue
-            listed[split] = count + (layout.unannotated if i == 1 else 0)
-            lines, numbers = [], range(1, listed[split] + 1)
-            for number in tqdm(numbers, desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
-                rng = np.random.default_rng((parameters["seed"], MINI_DATASETS.index(dataset), i, number))
-                lines.append(layout.write(Item(partial, split, number, size, annotated=number <= count), rng))
-            if layout.lists:
-                _write_list(partial / "splits" / layout.lists[split], lines)
+        if layout.write_dataset is not None:
+            layout.write_dataset(partial, listed, size, parameters["seed"])
+        else:
+            listed[layout.splits[1]] += layout.unannotated
+            _write_pictures(dataset, partial, listed, counts, size, parameters["seed"])
         write_manifest(partial, dataset, f"synthetic {layout.scenes} of data_prep.mini", listed, parameters)
+
+
+def _write_pictures(
+    dataset: str, root: Path, listed: dict[str, int], counts: tuple[int, int], size: tuple[int, int], seed: int
+) -> None:
+    layout = _LAYOUTS[dataset]
+    for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
+        if split is None:
+            continue
+        lines, numbers = [], range(1, listed[split] + 1)
+        for number in tqdm(numbers, desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
+            rng = np.random.default_rng((seed, MINI_DATASETS.index(dataset), i, number))
+            lines.append(layout.write(Item(root, split, number, size, annotated=number <= count), rng))
+        if layout.lists:
+            _write_list(root / "splits" / layout.lists[split], lines)
 
 
 def _write_list(path: Path, lines: list[str]) -> None:

@@ -29,7 +29,9 @@ class Layout:
     splits: tuple[str | None, str]  # of training (None: it has none) and validation
     size: tuple[int, int]  # height, width
     counts: tuple[int, int]
-    write: Callable[[Item, np.random.Generator], str | None]  # returns the picture's line in the split's list
+    write: Callable[[Item, np.random.Generator], str | None] | None = None  # returns the line in the split's list
+    # In place of write, where pictures do not stand alone: (folder, samples of each split, size, seed)
+    write_dataset: Callable[[Path, dict[str, int], tuple[int, int], int], None] | None = None
     lists: dict[str, str] | None = None  # file name of each split's list, where it has lists
     unannotated: int = 0  # validation pictures listed without ground truth, beyond those asked for
 
