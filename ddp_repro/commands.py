@@ -206,10 +206,11 @@ def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recip
     recipe = named_recipe(name)
     if checkpoint is not None:
         return recipe, checkpoint
-    weights = run_folder("results", recipe.preset, recipe.name) / "model.safetensors"
+    trained = recipe.weights_of or name
+    weights = run_folder("results", recipe.preset, trained) / "model.safetensors"
     if not weights.is_file():
         raise ConfigError(
-            f"{name} has no finished weights in {_short(weights.parent)}: run `ddp-repro train {name}`, "
+            f"{name} has no finished weights in {_short(weights.parent)}: run `ddp-repro train {trained}`, "
             "or give --checkpoint (a file, or official)"
         )
     return _recipe_inside(weights), weights

@@ -66,13 +66,16 @@ def aligned(
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """The same training from another seed, as a run of its own: ``<name>-seed1``.
 
-    A second stage starts from the plain weights of the same seed.  The recipe's own seed gives the recipe itself.
+    A second stage starts from the plain weights of the same seed, and weights that are only evaluated are those of that
+    seed too.  The recipe's own seed gives the recipe itself.
     """
     if seed == recipe.train.seed:
         return recipe
-    start = recipe.train.initialize_from
-    train = dataclasses.replace(recipe.train, seed=seed, initialize_from=f"{start}{SEED_MARK}{seed}" if start else None)
-    return dataclasses.replace(recipe, name=f"{recipe.name}{SEED_MARK}{seed}", train=train)
+    name, start, lender = (
+        each and f"{each}{SEED_MARK}{seed}" for each in (recipe.name, recipe.train.initialize_from, recipe.weights_of)
+    )
+    train = dataclasses.replace(recipe.train, seed=seed, initialize_from=start)
+    return dataclasses.replace(recipe, name=name, weights_of=lender, train=train)
 
 
 def split_seed(name: str) -> tuple[str, int | None]:

@@ -2,11 +2,12 @@
 
 import pytest
 from workbook.fake_analyses import make_sweep, make_uncertainty, write_analyses
+from workbook.fake_depth import make_depth_record
 from workbook.fakes import make_record, write_records
 
 from ddp_repro.workbook import claims
 from ddp_repro.workbook.claims import Measured, claims_table, judge_correlation, judge_difference
-from ddp_repro.workbook.recipes import ablation_base, recipe
+from ddp_repro.workbook.recipes import PRESETS, ablation_base, recipe
 from ddp_repro.workbook.variants import cells, seeded
 
 MAIN = "cityscapes_mini"
@@ -31,10 +32,10 @@ def test_rule_of_a_correlation(r, error, verdict):
     assert judge_correlation(r, error) == verdict
 
 
-def measured(tmp_path, *, analyses=(), records=(), preset="mini"):
+def measured(tmp_path, *, analyses=(), records=(), preset="mini", model=MAIN):
     write_analyses(tmp_path, *analyses)
     write_records(tmp_path, *records)
-    return Measured.of(preset, tmp_path)
+    return Measured.of(preset, tmp_path, model)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_uncertainty(tmp_path):
     assert claims.change_count_equals_entropy(found).verdict == "not supported"
 
 
-@pytest.mark.parametrize("preset", ["mini", "camvid", "paper"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_nothing_measured_claims_nothing(tmp_path, preset):
     table = claims_table(preset, tmp_path)
     assert set(table.frame["Verdict", "at this scale"]) == {"not run"}
@@ -155,3 +156,88 @@ def test_table_names_runs_and_rules(tmp_path):
     verdicts = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
     assert verdicts["more steps help: 3 beat 1"] == "supported"
     assert verdicts["diffusion beats the same network without it"] == "not run"
+
+
+MORE_STEPS = "more steps help: 3 beat 1"
+
+
+def judged_on(table, statement):
+    """The model and the verdict of a claim."""
+    rows = zip(table.frame["", "Claim"], table.frame["", "Model"], table.frame["Verdict", "at this scale"], strict=True)
+    return next((model, verdict) for claim, model, verdict in rows if claim == statement)
+
+
+def scored(name, *means):
+    """Trainings of a recipe, of which each gains a point from 1 to 3 steps."""
+    recipes = [seeded(recipe(name), seed) for seed in range(len(means))]
+    return [make_record(settings=s, miou={1: [v, v], 3: [v + 1, v + 1]}) for s, v in zip(recipes, means, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("main", "small", "model", "verdict"),
+    [
+        ([40.0], [], MAIN, "supported"),
+        ([], [30.0], "ade20k_mini_small", "supported"),  # a result rather than none
+        ([40.0], [30.0], MAIN, "supported"),
+        ([40.0], [30.0, 31.0], "ade20k_mini_small", "supported"),  # more trainings
+        ([40.0, 41.0], [30.0, 31.0], MAIN, "supported"),
+        ([], [], MAIN, "not run"),
+    ],
+)
+def test_sampling_is_judged_on_the_model_with_more_to_say(tmp_path, main, small, model, verdict):
+    write_records(tmp_path, *scored(MAIN, *main), *scored("ade20k_mini_small", *small))
+    assert judged_on(claims_table("mini", tmp_path), MORE_STEPS) == (model, verdict)
+
+
+def test_a_model_that_was_not_run_is_not_chosen_for_its_trainings(tmp_path):
+    """Two trainings of the small model, but without three steps."""
+    few = [make_record(settings=seeded(recipe("ade20k_mini_small"), seed), miou={1: [30.0]}) for seed in (0, 1)]
+    write_records(tmp_path, *scored(MAIN, 40.0), *few)
+    assert judged_on(claims_table("mini", tmp_path), MORE_STEPS) == (MAIN, "supported")
+
+
+# -- depth -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "three", "verdict"),
+    [
+        ([0.2, 0.21], [0.18, 0.19], "supported"),
+        ([0.2, 0.2], [0.1995, 0.1995], "not supported"),  # less than the printed digit
+        ([0.2, 0.22], [0.19, 0.225], "inconclusive"),
+        ([0.2], [0.175], "supported"),  # the assumed spread of 0.01, twice
+        ([0.2], [0.185], "inconclusive"),
+    ],
+)
+def test_depth_over_steps(tmp_path, one, three, verdict):
+    records = [make_depth_record("nyu_mini", {1: one, 3: three})]
+    found = claims.depth_steps_help(measured(tmp_path, records=records, model="nyu_mini"))
+    assert found.verdict == verdict
+    assert found.evidence.startswith(f"REL 1 step: {sum(one) / len(one):.4f}, 3 steps:")
+
+
+@pytest.mark.parametrize(
+    ("ours", "baseline", "verdict", "source"),
+    [
+        ([0.1], [0.2], "supported", "assumed"), ([0.19], [0.2], "inconclusive", "assumed"),
+        ([0.3], [0.2], "not supported", "assumed"), ([0.19, 0.191], [0.2, 0.201], "supported", "2 and 2 trainings"),
+    ],
+)  # fmt: skip
+def test_depth_against_the_baseline(tmp_path, ours, baseline, verdict, source):
+    def trained(name, values, steps):
+        recipes = [seeded(recipe(name), seed) for seed in range(len(values))]
+        return [make_depth_record(rel={steps: [v]}, settings=s) for s, v in zip(recipes, values, strict=True)]
+
+    records = [*trained("nyu_mini", ours, 3), *trained("nyu_mini_baseline", baseline, 1)]
+    found = claims.depth_beats_baseline(measured(tmp_path, records=records, model="nyu_mini"))
+    assert (found.verdict, source in found.evidence) == (verdict, True)
+
+
+@pytest.mark.parametrize("preset", ["sevenscenes", "kitti_lidar"])
+def test_presets_of_depth_alone_have_claims_of_depth_alone(tmp_path, preset):
+    name = f"{preset}_lite0"
+    write_records(tmp_path, make_depth_record(name, {1: [0.2, 0.2], 3: [0.1, 0.1]}))
+    table = claims_table(preset, tmp_path)
+    assert list(table.frame["", "Model"]) == [name, name]
+    assert list(table.frame["Verdict", "at this scale"]) == ["not run", "supported"]
+    assert list(table.provenance["Run"]) == [name]
