@@ -1,4 +1,4 @@
-"""The published formulation, for the benchmark alone: what DDP costs when it is computed as it is written.
+"""The published formulation, to be timed and counted: what DDP costs when it is computed as it is written.
 
 The whole fusion layer runs at every step on features and map; the map is kept and updated at full width; the position
 encoding is added to every token; attention samples through ``grid_sample``.  Nothing is kept from step to step.  The
@@ -16,7 +16,7 @@ from torch import Tensor
 from ddp_repro.diffusion import corrupt, time_pairs
 from ddp_repro.models import DDP
 from ddp_repro.models.ddp import Batch, shape_of, tokens_of
-from ddp_repro.models.decoder import DecoderLayer
+from ddp_repro.models.decoder import DecoderLayer, MapDecoder
 from ddp_repro.models.deformable_attention import DeformableAttention, Shape
 
 
@@ -64,10 +64,15 @@ def decode(model: DDP, features: Tensor, noisy_map: Tensor, t: Tensor | float) -
     shape, t = shape_of(features), torch.as_tensor(t, device=features.device).expand(len(features))
     tokens = model.fusion(tokens_of(torch.cat([features, noisy_map], dim=1)))
     time = model.time_embedding(model.noise_level(t)) if model.time_embedding else None
-    position = position_encoding(shape, model.decoder.channels, features.device)
-    for layer in model.decoder.layers:
+    return decode_tokens(model.decoder, tokens, shape, time)
+
+
+def decode_tokens(decoder: MapDecoder, tokens: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
+    """The decoder on fused tokens (B, h·w, D), or the baseline's on those of the image feature."""
+    position = position_encoding(shape, decoder.channels, tokens.device)
+    for layer in decoder.layers:
         tokens = decode_layer(layer, tokens, position, shape, time)
-    return model.decoder.read_out(tokens, shape)
+    return decoder.read_out(tokens, shape)
 
 
 @torch.no_grad()

@@ -23,7 +23,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddp_repro.config import ModelConfig
+from ddp_repro.evaluation import bench_published
 from ddp_repro.models import build_model
+from ddp_repro.models.ddp import shape_of, tokens_of
 
 _aten = torch.ops.aten
 
@@ -87,7 +89,7 @@ class Complexity:
 def complexity(config: ModelConfig, image_size: tuple[int, int], steps: int = 1) -> Complexity:
     """Measure a DDP model or its baseline at an image size (height, width); the auxiliary head does not run.
 
-    Counted as published: the fusion layer runs in full in every step (:meth:`DDP.sample` saves its image half).
+    Counted as published, operation by operation; :meth:`DDP.sample` gets by with less.
     The baseline has one step, whatever ``steps`` is.
 
     Raises:
@@ -104,10 +106,12 @@ def _measure_one_step(config: ModelConfig, image_size: tuple[int, int]) -> Compl
         model = build_model(config).eval()
         images = torch.empty(1, 3, *image_size)
         features, encoder = count_macs(model.encode_image, images)
-        inputs = [features]
         if config.diffusion:
-            inputs += [torch.empty(1, *model.noise_shape(features)), torch.ones(1)]
-        _, step = count_macs(model.decode, *inputs)
+            noisy_map = torch.empty(1, *model.noise_shape(features))
+            _, step = count_macs(bench_published.decode, model, features, noisy_map, torch.ones(1))
+        else:
+            inputs = tokens_of(features), shape_of(features), None
+            _, step = count_macs(bench_published.decode_tokens, model.decoder, *inputs)
     return Complexity(count_parameters(model), _map_decoder_parameters(model), encoder, step, steps=1)
 
 
