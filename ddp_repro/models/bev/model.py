@@ -110,10 +110,15 @@ class BEVDDP(DDP):
         """
         feature = self.camera(batch["image"], Calibration.of(batch))
         if self.config.sensors == "fusion":
-            points = batch["points"]
-            lidar = self.lidar.nothing_like(feature) if points is None else self.lidar(points)
-            feature = self.fuser([feature, lidar])
+            feature = self.fuser([feature, self._lidar_feature(batch["points"], feature)])
         return self.bev_encoder(feature)
+
+    def _lidar_feature(self, points: Sequence[Tensor] | None, camera: Tensor) -> Tensor:
+        if points is None:
+            return self.lidar.nothing_like(camera)
+        if len(points) != len(camera):
+            raise ValueError(f"{len(points)} LiDAR clouds for {len(camera)} samples; expected one each")
+        return self.lidar(points)
 
     # -- the task ------------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class BEVDDP(DDP):
         return self.project_map(self.encoding.codes())[self.encoding.set_number(self._present(prediction)).flatten(1)]
 
     def _present(self, prediction: Tensor) -> Tensor:
-        return _resize(prediction.sigmoid() > PRESENT, (self.config.grid_size, self.config.grid_size))
+        return _resize(prediction.float().sigmoid() > PRESENT, (self.config.grid_size, self.config.grid_size))
 
     def denoise(self, fused: Tensor, shape: tuple[int, int], t: Tensor) -> Tensor:
         """Fused tokens (B, x·y, D) at times t (B,) -> logits (B, K, X, Y)."""
@@ -150,7 +155,8 @@ class BEVDDP(DDP):
 
     def finish(self, decoded: Sequence[Tensor], average_steps: bool) -> Tensor:
         """Probabilities of the last step, or their mean over the steps."""
-        return torch.stack(list(decoded)).sigmoid().mean(0) if average_steps else decoded[-1].sigmoid()
+        steps = [each.float().sigmoid() for each in decoded]
+        return torch.stack(steps).mean(0) if average_steps else steps[-1]
 
     # -- Algorithm 2 ---------------------------------------------------------------------------------------------------
 

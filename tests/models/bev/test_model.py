@@ -94,13 +94,14 @@ def test_without_lidar() -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (torch.zeros(0, 5), "the LiDAR cloud of sample 0 is empty"),
-        (torch.full((5, 5), float("inf")), "the LiDAR cloud of sample 0: 5 of 5 points are not finite"),
+        ([torch.zeros(0, 5)], "the LiDAR cloud of sample 0 is empty"),
+        ([torch.full((5, 5), float("inf"))], "the LiDAR cloud of sample 0: 5 of 5 points are not finite"),
+        ([], "0 LiDAR clouds for 1 samples; expected one each"),
     ],
 )
-def test_unusable_cloud(points: torch.Tensor, message: str) -> None:
+def test_unusable_clouds(points: list[torch.Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_bev(CONFIGS["fusion"]).encode(batch(1) | {"points": [points]})
+        build_bev(CONFIGS["fusion"]).encode(batch(1) | {"points": points})
 
 
 def test_pictures_of_another_size(model: BEVDDP) -> None:
