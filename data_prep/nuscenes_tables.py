@@ -124,7 +124,8 @@ class Tables:
         from nuscenes.eval.detection.utils import category_to_detection_name
 
         annotations = [self._devkit.get("sample_annotation", token) for token in sample["anns"]]
-        names = [category_to_detection_name(a["category_name"]) for a in annotations if a["num_lidar_pts"] > 0]
+        measured = [a for a in annotations if a["num_lidar_pts"] + a["num_radar_pts"] > 0]
+        names = [category_to_detection_name(annotation["category_name"]) for annotation in measured]
         return {name for name in names if name}
 
     def _duplicates(self, table: str) -> set[str]:

@@ -39,7 +39,7 @@ def ground_patch(lidar_to_global: np.ndarray) -> tuple[float, float, float]:
         lidar_to_global: (4, 4); float32 gives the released masks to the pixel.
     """
     x, y = lidar_to_global[:2, 3]
-    right = lidar_to_global[:3, 0]
+    right = lidar_to_global[:3, 0].astype(np.float64)
     return float(x), float(y), float(np.arctan2(right[1], right[0]) / np.pi * 180)
 
 
@@ -61,8 +61,8 @@ def project_points(
         Pixels (u, v) (P, 2) and depths along the optical axis (P,), float64. Where the depth is not positive the point
         is behind the camera, and its pixel is NaN.
     """
-    rotation, origin = (np.asarray(camera_to_lidar, np.float64)[:3, part] for part in (slice(3), 3))
-    seen = (np.asarray(points[:, :3], np.float64) - origin) @ rotation
+    camera = np.asarray(camera_to_lidar, np.float64)
+    seen = (np.asarray(points[:, :3], np.float64) - camera[:3, 3]) @ camera[:3, :3]
     depth = seen[:, 2]
     flat = seen @ np.asarray(intrinsics, np.float64)[:3, :3].T
     pixels = flat[:, :2] / np.where(depth > 0, depth, np.nan)[:, None]

@@ -63,7 +63,7 @@ class SampleRecord:
         lidar: file of the cloud.
         sweeps: earlier clouds, the nearest first.
         views: in the order of :data:`CAMERAS`.
-        objects: detection classes of the annotated objects with LiDAR points, each once.
+        objects: detection classes of the annotated objects with LiDAR or radar points, each once.
     """
 
     token: str
@@ -132,6 +132,7 @@ def read_split(root: Path, split: str) -> SplitIndex:
         records += found[0]
         skipped += found[1]
     known: set[str] = set()
+    _check_calibration(root, split, records)
     for record in records:
         if record.token in known:
             raise DataError(
@@ -139,6 +140,17 @@ def read_split(root: Path, split: str) -> SplitIndex:
             )
         known.add(record.token)
     return SplitIndex(summary["version"], records, skipped)
+
+
+def _check_calibration(root: Path, split: str, records: list[SampleRecord]) -> None:
+    """Raise DataError if the model could not invert a matrix."""
+    for name in ("intrinsics", "camera_to_lidar"):
+        matrices = np.array([[getattr(view, name)[:3, :3] for view in record.views] for record in records])
+        bad = np.argwhere(np.abs(np.linalg.det(matrices)) < 1e-6) if records else []
+        if len(bad):
+            record, camera = records[bad[0][0]], CAMERAS[bad[0][1]]
+            where = f"{index_path(root, split, record.scene)}: {name} of {camera}, sample {record.token},"
+            raise DataError(f"{where} cannot be inverted; {_REMEDY}")
 
 
 def read_scene(path: Path) -> tuple[list[SampleRecord], list[tuple[str, str]]]:

@@ -39,25 +39,27 @@ def read_cloud(path: Path) -> np.ndarray:
     return points
 
 
-def load_points(root: Path, record: SampleRecord, sweeps: Sequence[Sweep]) -> np.ndarray:
-    """The key frame's cloud and ``sweeps``, one below the other.
+def load_points(root: Path, record: SampleRecord, sweeps: Sequence[Sweep], repeats: int = 0) -> np.ndarray:
+    """The key frame's cloud and those of ``sweeps``, one below the other.
 
-    As released: sweeps lose points close to the LiDAR, and a sample without earlier clouds (the first of a scene) gets
-    its own again in their place, which the caller asks for by passing none; see :func:`repeat_key_frame`.
+    Args:
+        repeats: how often the key frame's cloud is added again. The released code does so in place of the sweeps that
+            the first sample of a scene does not have.
 
     Returns:
-        float32 (P, 5): x, y, z in the key frame's LiDAR coordinates, intensity, seconds before the key frame.
+        float32 (P, 5): x, y, z in the key frame's LiDAR coordinates, intensity, seconds before the key frame.  What is
+        not of the key frame itself lacks the points close to the LiDAR.
 
     Raises:
         DataError: a cloud that cannot be read.
     """
     key = read_cloud(root / record.lidar)
     key[:, 4] = 0
-    clouds = [key]
+    clouds = [key] + repeats * [without_close(key)]
     for sweep in sweeps:
         points = without_close(read_cloud(root / sweep.file))
-        moved = points[:, :3] @ sweep.to_lidar[:3, :3].T + sweep.to_lidar[:3, 3]
-        points[:, :3], points[:, 4] = moved, sweep.lag
+        points[:, :3] = points[:, :3] @ sweep.to_lidar[:3, :3].T + sweep.to_lidar[:3, 3]
+        points[:, 4] = sweep.lag
         clouds.append(points)
     return np.concatenate(clouds)
 
