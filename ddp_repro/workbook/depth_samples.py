@@ -80,7 +80,7 @@ def load_depth_samples(path: Path) -> list[DepthSample]:
             return [DepthSample(name, *(content[f"{key}_{i}"] for key in names)) for i, name in enumerate(ids)]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run the recipe again to write it") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordError(f"{path} holds no depth samples ({error}); delete it and run the recipe again") from None
 
 
