@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ddp_repro.config import ConfigError
+from ddp_repro.models.native_attention import attend_native, library
 
 Shape = tuple[int, int]
 Lines = tuple[Tensor, Tensor]  # something per row (h, ...) and per column (w, ...)
@@ -98,12 +102,37 @@ def _at_least_two_pixels(value: Tensor, shape: Shape) -> tuple[Tensor, Shape]:
 BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Shape], Tensor]] = {
     "reference": attend_reference,
     "cpu": attend_cpu,
+    "native": attend_native,
 }
+_forced: list[str] = []
+
+
+@contextmanager
+def attention_by(backend: str) -> Iterator[None]:
+    """Use this backend, instead of the fastest one, within a ``with`` statement.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"no attention backend {backend!r}; there are {', '.join(BACKENDS)}")
+    _forced.append(backend)
+    try:
+        yield
+    finally:
+        _forced.pop()
 
 
 def attention_backend(device: torch.device) -> str:
-    """Name of the fastest backend for tensors on ``device``."""
-    return "cpu" if device.type == "cpu" and not torch.jit.is_tracing() else "reference"
+    """Name of the backend in use for tensors on ``device``: the fastest one, unless :func:`attention_by` names another.
+
+    What is traced or compiled into a graph consists of PyTorch's own operations.
+    """
+    if _forced:
+        return _forced[-1]
+    if device.type != "cpu" or torch.jit.is_tracing():
+        return "reference"
+    return "cpu" if torch.compiler.is_compiling() or library() is None else "native"
 
 
 class DeformableAttention(nn.Module):

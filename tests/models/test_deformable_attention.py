@@ -4,7 +4,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddp_repro.models.deformable_attention import BACKENDS, DeformableAttention, attend_cpu, attend_reference
+from ddp_repro.config import ConfigError
+from ddp_repro.models import native_attention
+from ddp_repro.models.deformable_attention import (
+    BACKENDS,
+    DeformableAttention,
+    attend_reference,
+    attention_backend,
+    attention_by,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["reference", "cpu", "native"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "native" and native_attention.library() is None:
+        pytest.skip("no C++ compiler")
+    return request.param
 
 
 def problem(batch: int, shape: tuple[int, int], heads: int, points: int, dtype: torch.dtype = torch.float64, seed=0):
@@ -32,7 +49,6 @@ def plain_loop(value: Tensor, locations: Tensor, weights: Tensor, shape: tuple[i
     return output.flatten(2)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_matches_the_definition(backend: str) -> None:
     arguments = problem(2, (3, 5), 2, 4)
     torch.testing.assert_close(BACKENDS[backend](*arguments), plain_loop(*arguments))
@@ -45,10 +61,10 @@ def test_matches_the_definition(backend: str) -> None:
 )  # fmt: skip
 def test_backends_agree(batch: int, height: int, width: int, heads: int, points: int, seed: int) -> None:
     arguments = problem(batch, (height, width), heads, points, seed=seed)
-    torch.testing.assert_close(attend_cpu(*arguments), attend_reference(*arguments))
+    for backend in ("cpu", "native") if native_attention.library() else ("cpu",):
+        torch.testing.assert_close(BACKENDS[backend](*arguments), attend_reference(*arguments))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_gradients(backend: str) -> None:
     value, locations, weights, shape = problem(1, (3, 4), 2, 2)
     locations = locations.round(decimals=1) + 0.05  # away from the kinks at whole pixels
@@ -57,7 +73,6 @@ def test_gradients(backend: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_keeps_the_dtype(backend: str, dtype: torch.dtype) -> None:
     assert BACKENDS[backend](*problem(1, (3, 4), 2, 2, dtype)).dtype == dtype
 
@@ -73,3 +88,56 @@ def test_starts_by_looking_in_all_directions() -> None:
 def test_heads_must_divide_channels() -> None:
     with pytest.raises(ValueError, match="multiple of heads"):
         DeformableAttention(10, heads=4, points=2)
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+def test_more_queries_than_fit_a_group(channels: int, backend: str) -> None:
+    """The compiled code takes 64 queries at a time, and knows 32 channels beforehand."""
+    generator = torch.Generator().manual_seed(0)
+    value = torch.randn(2, 5 * 7, 2, channels, generator=generator, dtype=torch.float64, requires_grad=True)
+    locations = torch.rand(2, 2, 2, 4, 150, generator=generator, dtype=torch.float64) * 9 - 1.5
+    weights = torch.rand(2, 2, 4, 150, generator=generator, dtype=torch.float64).softmax(2)
+    inputs = [value, locations.requires_grad_(), weights.requires_grad_()]
+    results = []
+    for name in (backend, "reference"):
+        read = BACKENDS[name](*inputs, (5, 7))
+        results.append([read, *torch.autograd.grad(read.sin().sum(), inputs)])
+    torch.testing.assert_close(*results)
+
+
+def test_locations_that_are_not_numbers_read_nothing_elsewhere(backend: str) -> None:
+    value, locations, weights, shape = problem(1, (3, 4), 2, 2)
+    expected = BACKENDS[backend](value, locations, weights, shape)
+    locations[..., 0], locations[..., 1] = torch.inf, -torch.inf
+    read = BACKENDS[backend](value, locations, weights, shape)
+    torch.testing.assert_close(read[:, 2:], expected[:, 2:])
+
+
+def test_a_backend_can_be_chosen() -> None:
+    attention = DeformableAttention(16, heads=4, points=2)
+    attention.reset_parameters()
+    tokens, lines = torch.randn(1, 12, 16), (torch.randn(3, 8), torch.randn(4, 8))
+    usual = attention_backend(CPU)
+    expected = attention(tokens, lines, (3, 4))
+    with attention_by("reference"):
+        assert attention_backend(CPU) == "reference"
+        torch.testing.assert_close(attention(tokens, lines, (3, 4)), expected)
+    assert attention_backend(CPU) == usual
+    with (
+        pytest.raises(ConfigError, match="no attention backend 'cuda'; there are reference, cpu"),
+        attention_by("cuda"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_compiler_attention_runs_as_operations(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    native_attention.library.cache_clear()
+    try:
+        assert attention_backend(CPU) == "cpu"
+    finally:
+        native_attention.library.cache_clear()
+    assert ["was not built" in str(each.message) for each in recwarn] == [True] * (compiler == "false")
