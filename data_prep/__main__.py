@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nyu, sevenscenes, sunrgbd
+from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, sevenscenes, sunrgbd
 from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
@@ -87,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--output", type=Path, default=Path("data") / name, help="default: %(default)s")
         command.add_argument("--verify", action="store_true", help="only check what is in --output")
         command.set_defaults(run=_run_dataset, dataset=name)
+    _add_nuscenes(
+        commands.add_parser(
+            "nuscenes",
+            help="index or verify nuscenes",
+            description=nuscenes.INSTRUCTIONS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     for name, (what, content) in OWN_FOLDERS.items():
         command = commands.add_parser(name, help=f"verify a folder of your own {what}")
         command.add_argument("--output", type=Path, required=True, help=f"the folder, with {content}")
@@ -101,6 +109,32 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_run_mini)
     return parser
+
+
+def _add_nuscenes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--source", type=Path, help="folder of the official copy, which stays as it is")
+    command.add_argument("--output", type=Path, default=Path("data/nuscenes"), help="default: %(default)s")
+    command.add_argument("--version", default="v1.0-trainval", help="folder of the tables; default: %(default)s")
+    command.add_argument("--jobs", type=int, default=1, help="processes; default: %(default)s")
+    command.add_argument(
+        "--skip-broken", action="store_true", help="read every file; leave out and count samples that cannot be used"
+    )
+    command.add_argument("--verify", action="store_true", help="only check what is in --output, every file of it")
+    command.set_defaults(run=_run_nuscenes)
+
+
+def _run_nuscenes(options: argparse.Namespace) -> int:
+    if options.verify:
+        report = verify("nuscenes", options.output)
+        print(report)
+        return 0 if report.ok else 1
+    if options.source is None:
+        raise DataError(f"nuscenes needs --source.\n{nuscenes.INSTRUCTIONS}")
+    complete = nuscenes.prepare(
+        options.source, options.output, options.version, jobs=options.jobs, skip_broken=options.skip_broken
+    )
+    print(f"indexed in {options.output}; --verify reads every file")
+    return 0 if complete else 1
 
 
 def _run_dataset(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from data_prep.mini_nuscenes_map import write_expansion, write_mask
 from data_prep.mini_nuscenes_rig import Drive, Sensor, make_rig
 from data_prep.mini_nuscenes_town import Box, Stretch, Town, make_town
 from data_prep.mini_nuscenes_view import Ground, Light, render, scan
-from data_prep.nuscenes import build_index, pick_splits
+from data_prep.nuscenes_build import build_index, pick_splits
 from data_prep.nuscenes_tables import import_devkit
 from ddp_repro.data import DataError
 from ddp_repro.data.nuscenes_map import LOCATIONS
@@ -96,7 +97,7 @@ def write_dataset(root: Path, counts: dict[str, int], size: tuple[int, int], see
     build_index(root, root, VERSION, progress=False)
 
 
-def _scenes(counts: dict[str, int], maps: dict[str, Town], seed: int):
+def _scenes(counts: dict[str, int], maps: dict[str, Town], seed: int) -> Iterator[tuple[str, str, int, Stretch]]:
     """(location, name, samples, stretch) of every scene; no two drive along the same stretch."""
     names = pick_splits(VERSION)
     free = {}

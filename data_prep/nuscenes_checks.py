@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ddp_repro.data import DataError
 from ddp_repro.data.io import read_image
-from ddp_repro.data.nuscenes_index import SampleRecord
-from ddp_repro.data.nuscenes_map import GroundMap
+from ddp_repro.data.nuscenes_index import SampleRecord, read_split, read_summary, summary_path
+from ddp_repro.data.nuscenes_map import GroundMap, map_path
 from ddp_repro.data.nuscenes_points import COLUMNS, in_range, load_points
+from ddp_repro.data.spec import Sample
 
 
 def check_sample(root: Path, record: SampleRecord, *, thorough: bool) -> None:
@@ -36,6 +37,38 @@ def map_problems(root: Path, locations: Iterable[str]) -> dict[str, str]:
         except DataError as error:
             problems[location] = str(error)
     return problems
+
+
+class IndexedSamples:
+    """The index as ``data_prep.verify`` wants it: samples by split, each with the file of its map, and their check."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, SampleRecord] = {}
+        self._root = Path()
+
+    def list_samples(self, root: Path, split: str) -> list[Sample]:
+        """A sample's picture is that of its first camera.
+
+        Raises:
+            DataError: an index that is missing or damaged, or a map that cannot be used.
+        """
+        self._root, records = root, read_split(root, split).records
+        for problem in map_problems(root, {record.location for record in records}).values():
+            raise DataError(problem)
+        self._records |= {record.token: record for record in records}
+        return [Sample(r.token, root / r.views[0].file, map_path(root, r.location)) for r in records]
+
+    def check(self, sample: Sample, split: str) -> None:
+        """Raise DataError if one of the sample's files cannot be used."""
+        check_sample(self._root, self._records[sample.id], thorough=True)
+
+
+def left_out(root: Path) -> list[str]:
+    """Why samples are not in the index, one line each."""
+    if not summary_path(root).is_file():
+        return []  # listing the samples says so
+    splits = read_summary(root)["splits"]
+    return [f"left out: {why}" for split in splits for _, why in read_split(root, split).skipped]
 
 
 def _check_size(path: Path) -> None:

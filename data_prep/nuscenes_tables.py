@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +98,7 @@ class Tables:
             objects=tuple(sorted(self._objects(sample))),
         )
 
-    def _sweeps(self, cloud: dict, timestamp: int, to_lidar: np.ndarray):
+    def _sweeps(self, cloud: dict, timestamp: int, to_lidar: np.ndarray) -> Iterator[Sweep]:
         for _ in range(MAX_SWEEPS):
             if not cloud["prev"]:
                 return
@@ -142,7 +144,7 @@ class Tables:
         return f"{self.folder}: nuscenes-devkit cannot load these tables ({error!r}); expected nuScenes' 13 tables"
 
 
-def import_devkit():
+def import_devkit() -> ModuleType:
     """The package ``nuscenes``.
 
     Raises:

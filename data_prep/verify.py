@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nyu, sevenscenes, sunrgbd
+from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, sevenscenes, sunrgbd
 from data_prep.manifest import compare, read_manifest
 from ddp_repro.data import DataError, depth, segmentation
 from ddp_repro.data.spec import Sample, id_table, list_folders
@@ -24,6 +24,7 @@ OFFICIAL_COUNTS = {
     "sunrgbd": sunrgbd.COUNTS,
     "sevenscenes": sevenscenes.COUNTS,
     "kitti_lidar": kitti_lidar.COUNTS,
+    "nuscenes": nuscenes.COUNTS["v1.0-trainval"],
 }
 _SHOWN = 20  # problems printed of each split
 
@@ -41,6 +42,7 @@ class SplitReport:
     found: int = 0
     annotated: int = 0
     measured: float | None = None
+    unit: str = "images"
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -53,7 +55,7 @@ class SplitReport:
         verdict = "ok" if self.complete and not self.problems else "NOT AS EXPECTED"
         depth = "" if self.measured is None else f", {self.measured:.1%} of their pixels measured"
         lacking = "" if self.annotated == self.found else f", {self.annotated} with ground truth"
-        counts = f"{self.found} images ({expected}){lacking}{depth}"
+        counts = f"{self.found} {self.unit} ({expected}){lacking}{depth}"
         lines = [f"  {self.split:12s} {counts}, problems: {len(self.problems)}, {verdict}", *_shown(self.problems)]
         lines += [f"    … and {len(self.problems) - _SHOWN} more"] if len(self.problems) > _SHOWN else []
         return "\n".join(lines)
@@ -96,19 +98,31 @@ def verify(dataset: str, root: Path) -> Report:
     if dataset in ("folder", "depth_folder"):
         counts = {folder.name: None for folder in list_folders(root / "images")} | counts
     splits = [_verify_split(dataset_layout, root, split, expected) for split, expected in counts.items()]
-    problems = compare(root, manifest) if manifest else []
+    problems = (compare(root, manifest) if manifest else []) + dataset_layout.left_out(root)
     return Report(dataset, root, splits, problems, manifest is not None)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a dataset is listed, and how a sample of a split is checked: a pair's measured share, or None."""
+    """How a dataset is listed, and how a sample of a split is checked: a pair's measured share, or None.
+
+    ``left_out`` says which samples were not prepared, and why.
+    """
 
     list_samples: Callable[[Path, str], list[Sample]]
     check: Callable[[Sample, str], float | None]
+    left_out: Callable[[Path], list[str]] = lambda _: []
+    unit: str = "images"
 
 
 def _layout(dataset: str, root: Path) -> _Layout:
+    if dataset == "nuscenes":
+        try:
+            from data_prep.nuscenes_checks import IndexedSamples, left_out
+        except ImportError as error:
+            raise DataError(f"nuscenes: {error}; install the extra `bev`") from error
+        samples = IndexedSamples()
+        return _Layout(samples.list_samples, samples.check, left_out, "samples")
     if dataset in depth.NAMES:
         spec = depth.depth_spec(dataset, root)
         return _Layout(spec.list_samples, lambda sample, split: _measured_share(sample, spec, split))
@@ -129,7 +143,7 @@ def _measured_share(sample: Sample, spec: depth.DepthSpec, split: str) -> float:
 
 
 def _verify_split(layout: _Layout, root: Path, split: str, expected: int | None) -> SplitReport:
-    report = SplitReport(split, expected)
+    report = SplitReport(split, expected, unit=layout.unit)
     try:
         samples = layout.list_samples(root, split)
     except DataError as error:
