@@ -17,6 +17,7 @@ import torch
 
 import ddp_repro
 from ddp_repro.config import Recipe, to_dict
+from ddp_repro.models.deformable_attention import attention_backend
 from ddp_repro.workbook.paths import working_root
 
 PACKAGES = ("ddp-repro", "torch", "torchvision", "timm", "numpy", "accelerate")
@@ -50,7 +51,7 @@ class Environment:
     system: str  # e.g. "Linux x86_64"
     cpu: str
     gpu: str | None
-    backend: str  # "cpu", "cuda" or "mps"
+    backend: str  # of the deformable attention, a key of models.deformable_attention.BACKENDS
     threads: int
 
 
@@ -73,9 +74,10 @@ def code_fingerprint(parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         path = root / part
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+        for file in [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.cpp")]):
+            text = file.read_text(encoding="utf-8")
             digest.update(file.relative_to(root).as_posix().encode())
-            digest.update(_syntax(file.read_text(encoding="utf-8")).encode())
+            digest.update((_syntax(text) if file.suffix == ".py" else text).encode())
     return digest.hexdigest()
 
 
@@ -88,7 +90,7 @@ def environment(device: torch.device | str) -> Environment:
         system=f"{platform.system()} {platform.machine()}",
         cpu=_cpu_model(),
         gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        backend=device.type,
+        backend=attention_backend(device),
         threads=torch.get_num_threads(),
     )
 
