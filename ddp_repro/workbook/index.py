@@ -113,7 +113,8 @@ def _environment(records: list[Record]) -> str:
     for record in records:
         env = record.environment
         packages = ", ".join(f"{name} {version}" for name, version in env.packages.items())
-        machine = f"{env.gpu or env.cpu}, attention: {env.backend}, {env.threads} thread{'s' if env.threads > 1 else ''}"
+        threads = f"{env.threads} thread{'s' if env.threads > 1 else ''}"
+        machine = f"{env.gpu or env.cpu}, attention: {env.backend}, {threads}"
         lines.setdefault(f"{machine}; {env.system}; Python {env.python}; {packages}", []).append(record.run)
     items = [f"<li>{html.escape(line)} <em>({html.escape(', '.join(runs))})</em></li>" for line, runs in lines.items()]
     return f"<ul>{''.join(items)}</ul>" if items else ""
