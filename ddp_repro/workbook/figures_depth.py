@@ -89,7 +89,7 @@ def figure_depth_steps(
         drawing, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 2.5), layout="constrained")
         _draw_steps(left, records, baselines, constant)
         _draw_sparsification(right, uncertainty)
-        for axes in (left, right):
+        for axes in (left, right) if uncertainty else (left,):
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=1.2)
         plt.close(drawing)
     over = (

@@ -74,3 +74,58 @@ def test_the_baseline_has_no_sampling(subject):
     record = make_record("cityscapes_mini_baseline", miou={1: [39.0]})
     with pytest.raises(ConfigError, match="is not a diffusion model"):
         analyses.drift(dataclasses.replace(subject, record=record), steps=3, seeds=[0])
+
+
+@pytest.fixture
+def swept(monkeypatch):
+    """The step counts of every real sweep; model, data and costs are stand-ins."""
+    made = []
+
+    def evaluate(model, dataset, evaluation, progress):
+        made.append(evaluation.steps)
+        scores = SimpleNamespace(miou=0.4, macc=0.5, aacc=0.6)
+        return SimpleNamespace(tallies={(s, k): scores for s in evaluation.steps for k in evaluation.seeds})
+
+    nothing = SimpleNamespace(total=1)
+    monkeypatch.setattr(analyses, "evaluate_model", evaluate)
+    monkeypatch.setattr(analyses, "complexity", lambda *_: SimpleNamespace(encoder=nothing, step=nothing))
+    monkeypatch.setattr(analyses, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(analyses, "evaluation_dataset", lambda *_: range(24))
+    return made
+
+
+def test_a_sweep_over_more_steps_holds_one_over_fewer(subject, swept):
+    whole = analyses.sweep(subject, steps=range(1, 11), seeds=(0, 1), time_differences=(0,))
+    swept.clear()
+    assert analyses.sweep(subject, steps=(1, 2, 3, 4), seeds=(1, 0)) == whole
+    assert (
+        analyses.sweep(subject, steps=(10, 1), seeds=(0,), time_differences=(0,), time_difference_steps=(3,)) == whole
+    )
+    assert swept == []
+
+
+def test_a_larger_request_extends_a_sweep_without_overwriting(subject, swept):
+    analyses.sweep(subject, steps=(1, 2, 3, 4), seeds=(0,))
+    whole = analyses.sweep(subject, steps=range(1, 11), seeds=(0, 1), time_differences=(0,))
+    assert swept == [(1, 2, 3, 4), tuple(range(1, 11)), (2, 3, 5, 10)]
+    assert {score["steps"] for score in whole.result["scores"]} == {*range(1, 11)}
+    assert load_analysis("sweep", "cityscapes_mini", "mini", subject.output) == whole
+
+
+@pytest.mark.parametrize(
+    ("steps", "seeds", "limit"), [((1, 2), (0, 1), 8), ((1, 2, 3), (0,), None), ((3, 4), (0, 1), None)],
+    ids=["another limit", "more steps but fewer seeds", "other steps"],
+)  # fmt: skip
+def test_a_request_that_neither_holds_the_other_is_refused(subject, swept, steps, seeds, limit):
+    analyses.sweep(subject, steps=(1, 2), seeds=(0, 1))
+    with pytest.raises(ConfigError, match=r"analysed with other settings .*--overwrite"):
+        analyses.sweep(subject, steps=steps, seeds=seeds, limit=limit)
+    assert swept == [(1, 2)]
+
+
+def test_a_sweep_of_other_weights_is_not_reused(subject, swept):
+    analyses.sweep(subject, steps=(1, 2, 3), seeds=(0,))
+    checkpoint = dataclasses.replace(subject.record.checkpoint, sha256="e" * 64)
+    other = dataclasses.replace(subject, record=dataclasses.replace(subject.record, checkpoint=checkpoint))
+    assert analyses.sweep(other, steps=(1, 2), seeds=(0,)).checkpoint == "e" * 64
+    assert swept == [(1, 2, 3), (1, 2)]
