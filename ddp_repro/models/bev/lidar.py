@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddp_repro.config import ConfigError
 from ddp_repro.models.bev.config import BEVConfig
 from ddp_repro.models.bev.sparse import (
     Rulebook,
@@ -62,6 +64,9 @@ class SparseEncoder(nn.Module):
     Args:
         widths: channels at the four resolutions.
         shape: input voxels along x, y and z.
+
+    Raises:
+        ConfigError: too few layers of voxels for the four halvings of the height.
     """
 
     def __init__(self, widths: Sequence[int], shape: Triple) -> None:
@@ -77,6 +82,8 @@ class SparseEncoder(nn.Module):
         height = self.shape[2]
         for kernel, stride, padding in (*DOWNSAMPLING, OUTPUT):
             height = (height + 2 * padding[2] - kernel[2]) // stride[2] + 1
+        if height < 1:
+            raise ConfigError(f"{shape[2]} layers of voxels are too few; lower voxel_size or widen lidar_height")
         self.out_channels = widths[-1] * height
 
     def stage_features(self, features: Tensor, sites: Sites) -> list[tuple[Tensor, Sites]]:
@@ -131,7 +138,7 @@ class LidarEncoder(nn.Module):
                 f"the LiDAR cloud of sample {sample}",
             )
             features.append(voxels.features)
-            coordinates.append(torch.nn.functional.pad(voxels.coordinates, (1, 0), value=sample))
+            coordinates.append(F.pad(voxels.coordinates, (1, 0), value=sample))
         return sorted_sites(torch.cat(features), torch.cat(coordinates), self.encoder.shape, len(clouds))
 
     def nothing_like(self, feature: Tensor) -> Tensor:

@@ -144,6 +144,7 @@ def test_weights_of_other_settings_are_refused(tmp_path: Path) -> None:
         ({"lift_cell": 0.5}, "the 205 lifted cells of a side must be a multiple of 8"),
         ({"map_range": 60.0}, "map_range 60.0 exceeds lift_range 51.2"),
         ({"sensors": "fusion", "bev_widths": (8, 8), "voxel_size": (0.2, 0.2, 0.2)}, "8 voxels must be as wide as 2"),
+        ({"sensors": "fusion", "bev_widths": (8, 8), "voxel_size": (0.1, 0.1, 0.4)}, "20 layers of voxels are too few"),
     ],
 )
 def test_settings_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
