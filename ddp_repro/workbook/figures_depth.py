@@ -152,6 +152,8 @@ def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **opt
 
 
 def _bars(drawing: SubFigure, shown: dict[str, object]) -> None:
+    from matplotlib.ticker import LogLocator
+
     labels = {"depth": "depth (m, logarithmic)", "error": "relative error", "spread": "uncertainty (m)"}
     axes = drawing.subplots(1, 3, gridspec_kw={"wspace": 0.1})
     for place, (name, label) in zip(axes, labels.items(), strict=True):
@@ -163,6 +165,7 @@ def _bars(drawing: SubFigure, shown: dict[str, object]) -> None:
         bar.ax.tick_params(which="both", labelsize=6, pad=1.5)
         if name == "depth":
             bar.ax.xaxis.set_major_formatter("{x:g}")
+            bar.ax.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             bar.ax.xaxis.set_minor_formatter("{x:g}")
 
 
