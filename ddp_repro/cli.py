@@ -124,6 +124,18 @@ def _workbook_commands(commands: Any) -> None:
     _preset(render, default="mini")
     _output(render)
 
+    bench = _add(commands, "bench", "time every stage of sampling beside its floor and the published formulation")
+    bench.add_argument("recipe", nargs="?", default="ade20k_swin_t", metavar="RECIPE", help="default: ade20k_swin_t")
+    bench.add_argument("--size", default="512", metavar="N|HxW,...", help="image sizes (512)")
+    bench.add_argument("--steps", default="1,3", metavar="1,3,...", help="numbers of sampling steps (1,3)")
+    bench.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (1)")
+    bench.add_argument("--dtype", default="float32", metavar="DTYPE", help="float32, bf16 or fp16 (float32)")
+    bench.add_argument("--backend", metavar="NAME", help="of the attention; default: the fastest there is")
+    bench.add_argument("--repetitions", type=int, default=5, metavar="N", help="at least 3 (5)")
+    bench.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: PyTorch's")
+    bench.add_argument("--stages", action="store_true", dest="stages_only", help="ours alone, without training")
+    _output(bench)
+
     listing = _add(commands, "list", "list recipes and notebooks with their parameters")
     _preset(listing, default=None)
 

@@ -69,6 +69,28 @@ def render(preset: str, output: str) -> None:
         print(_short(path))
 
 
+def bench(
+    recipe: str, size: str, steps: str, batch: int, dtype: str, backend: str | None, repetitions: int,
+    threads: int | None, stages_only: bool, output: str,
+) -> None:  # fmt: skip
+    """Time a recipe's model at every size and print the reports."""
+    chosen = named_recipe(recipe)
+    import torch  # heavy: after the quick checks
+
+    from ddp_repro.evaluation.bench import Setting, parse_size
+    from ddp_repro.workbook.bench_records import report, run_bench
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    counts = override(chosen, {"evaluation.steps": steps}).evaluation.steps
+    for each in size.split(","):
+        setting = Setting(
+            size=parse_size(each), steps=counts, batch=batch, dtype=dtype, backend=backend, device=_device(),
+            repetitions=repetitions, published=not stages_only, training=not stages_only,
+        )  # fmt: skip
+        print(report(run_bench(chosen, setting, output)))
+
+
 def list_all(preset: str | None) -> None:
     """Recipes by preset, then the notebooks with their parameters."""
     from ddp_repro.workbook.notebooks import read_notebook
