@@ -27,7 +27,7 @@ from ddp_repro.evaluation.inference import (
 )
 from ddp_repro.evaluation.metrics import ConfusionMatrix
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
-from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally, class_names, run_keys
 from ddp_repro.evaluation.saved import PredictionFolder, description, score
 
@@ -142,13 +142,13 @@ def new_tally(model: ModelConfig, evaluation: EvalConfig) -> Tally:
     """What a model's predictions are counted in."""
     if model.task == "segmentation":
         return ConfusionMatrix(model.num_classes)
-    return DepthErrors(PROTOCOLS[evaluation.protocol])
+    return DepthErrors(protocol_named(evaluation.protocol))
 
 
 def _check(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
     check_dataset(model.config, dataset)
-    if dataset.truth == "depth" and evaluation.protocol not in PROTOCOLS:
-        raise ConfigError(f"evaluation.protocol must be one of {', '.join(PROTOCOLS)}; got {evaluation.protocol!r}")
+    if dataset.truth == "depth":
+        protocol_named(evaluation.protocol)
     if dataset.truth != "label" and save_to is not None:
         raise ConfigError("predictions are saved for segmentation only; `predict` writes depth maps")
     fields = {f"evaluation.{name}": value for name, value in vars(evaluation).items()}

@@ -9,7 +9,7 @@ from ddp_repro.config import EvalConfig
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.depth_metrics import DepthErrors
-from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.evaluation.saved import score
 
 
@@ -33,9 +33,10 @@ def evaluate_mean_depth(train: PairDataset, dataset: PairDataset, evaluation: Ev
     """Measures of the training images' mean map on ``dataset``, under the protocol of ``evaluation``.
 
     Raises:
+        ConfigError: no such protocol.
         DataError: a damaged image, or one without a depth that counts.
     """
-    constant, tally = mean_depth_map(train), DepthErrors(PROTOCOLS[evaluation.protocol])
+    constant, tally = mean_depth_map(train), DepthErrors(protocol_named(evaluation.protocol))
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):
         truth = dataset.load(index)[1]
         prediction = transforms.resize_image(constant, truth.shape)

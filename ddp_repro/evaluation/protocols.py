@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddp_repro.config import ConfigError
+
 Range = tuple[float, float]
 
 
@@ -86,3 +88,14 @@ PROTOCOLS: dict[str, Protocol] = {
     )
 }  # fmt: skip
 """By name, as in ``EvalConfig.protocol``."""
+
+
+def protocol_named(name: str | None) -> Protocol:
+    """The protocol that ``EvalConfig.protocol`` names.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigError(f"evaluation.protocol must be one of {', '.join(PROTOCOLS)}; got {name!r}")
+    return PROTOCOLS[name]

@@ -18,6 +18,7 @@ from ddp_repro.config import ConfigError, Recipe, TrainConfig
 from ddp_repro.data import build_dataset
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.matching import check_dataset
+from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.models import build_model, load_backbone_weights
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
@@ -240,6 +241,7 @@ def _check(recipe: Recipe) -> None:
     least = {
         "iterations": 1, "batch_size": 1, "device_batch_size": 1, "log_every": 1, "checkpoint_every": 1,
         "warmup_iterations": 0, "validate_every": 0, "workers": 0, "seed": 0, "weight_decay": 0, "power": 0,
+        "min_rate_ratio": 0,
     }  # fmt: skip
     for name, minimum in least.items():
         if not getattr(config, name) >= minimum:
@@ -248,6 +250,8 @@ def _check(recipe: Recipe) -> None:
         value = getattr(config, name)
         if value is not None and not value > 0:
             raise ConfigError(f"train.{name} must be greater than 0; got {value}")
+    if config.validate_every and recipe.model.task == "depth":
+        protocol_named(recipe.evaluation.protocol)  # now rather than at the first validation, hours from here
     if config.self_aligned != "off" and not recipe.model.diffusion:
         raise ConfigError(f"train.self_aligned={config.self_aligned} needs model.diffusion=true")
 

@@ -23,7 +23,7 @@ from ddp_repro.evaluation import evaluate_model
 from ddp_repro.evaluation.complexity import complexity
 from ddp_repro.evaluation.depth_uncertainty import evaluate_depth_uncertainty
 from ddp_repro.evaluation.drift import evaluate_drift
-from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.evaluation.speed import ddp_candidates, knet_candidate, measure_speed
 from ddp_repro.evaluation.uncertainty import evaluate_uncertainty
 from ddp_repro.workbook import provenance, trajectories
@@ -142,7 +142,7 @@ def depth_uncertainty(
 ) -> Analysis:
     """How well the depth's spread finds errors (:mod:`ddp_repro.evaluation.depth_uncertainty`)."""
     settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
-    protocol = PROTOCOLS[subject.recipe.evaluation.protocol]
+    protocol = protocol_named(subject.recipe.evaluation.protocol)
 
     def work(model: nn.Module, dataset: DepthDataset) -> dict[str, Any]:
         found = evaluate_depth_uncertainty(model, dataset, protocol, **settings, progress=subject.progress).to_dict()
