@@ -74,13 +74,13 @@ def write_dataset(root: Path, counts: dict[str, int], size: tuple[int, int], see
         DataError: more samples than there are streets, or nuscenes-devkit is not installed.
     """
     import_devkit()
-    tables, maps = Tables(seed), {}
-    for place, location in enumerate(LOCATIONS):
-        maps[location] = make_town(location, np.random.default_rng((seed, place)))
-        write_expansion(root / "maps" / "expansion" / f"{location}.json", maps[location], tables.token)
-        write_mask(root / _mask_name(tables, location), maps[location])
-    _add_constants(tables)
+    tables = Tables(seed)
+    maps = {name: make_town(name, np.random.default_rng((seed, place))) for place, name in enumerate(LOCATIONS)}
     scenes = list(_scenes(counts, maps, seed))
+    for location, town in maps.items():
+        write_expansion(root / "maps" / "expansion" / f"{location}.json", town, tables.token)
+        write_mask(root / _mask_name(tables, location), town)
+    _add_constants(tables)
     for location in LOCATIONS:  # one after the other: a town's ground takes some memory
         ground = None
         for name, samples, stretch in tqdm(

@@ -70,9 +70,7 @@ def write_mask(path: Path, town: Town) -> None:
     for area in town.areas["drivable_area"] + town.areas["walkway"]:
         area = town.on_map(area)
         rings = [shapely.get_coordinates(ring) / _MASK_CELL for ring in (area.exterior, *area.interiors)]
-        filled = np.zeros_like(mask)
-        cv2.fillPoly(filled, [np.round(ring).astype(np.int32) for ring in rings], 255)
-        mask |= filled
+        cv2.fillPoly(mask, [np.round(ring).astype(np.int32) for ring in rings], 255)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(mask[::-1]).save(path, compress_level=1)
 

@@ -61,8 +61,8 @@ def project_points(
         Pixels (u, v) (P, 2) and depths along the optical axis (P,), float64. Where the depth is not positive the point
         is behind the camera, and its pixel is NaN.
     """
-    camera = np.asarray(camera_to_lidar, np.float64)
-    seen = (np.asarray(points[:, :3], np.float64) - camera[:3, 3]) @ camera[:3, :3]
+    lidar_to_camera = np.linalg.inv(np.asarray(camera_to_lidar, np.float64))
+    seen = np.asarray(points[:, :3], np.float64) @ lidar_to_camera[:3, :3].T + lidar_to_camera[:3, 3]
     depth = seen[:, 2]
     flat = seen @ np.asarray(intrinsics, np.float64)[:3, :3].T
     pixels = flat[:, :2] / np.where(depth > 0, depth, np.nan)[:, None]
