@@ -10,6 +10,7 @@ arithmetic of the corners then run over long contiguous lines, on any device.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,10 +100,18 @@ def _at_least_two_pixels(value: Tensor, shape: Shape) -> tuple[Tensor, Shape]:
     return maps.flatten(1, 2), (height, width)
 
 
+def attend_triton(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
+    """The same sum as one Triton kernel, on CUDA devices."""
+    from ddp_repro.models import triton_attention  # which imports Triton
+
+    return triton_attention.attend_triton(value, locations, weights, shape)
+
+
 BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Shape], Tensor]] = {
     "reference": attend_reference,
     "cpu": attend_cpu,
     "native": attend_native,
+    "triton": attend_triton,
 }
 _forced: list[str] = []
 
@@ -130,9 +139,12 @@ def attention_backend(device: torch.device) -> str:
     """
     if _forced:
         return _forced[-1]
+    in_graph = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    if device.type == "cuda" and not in_graph and importlib.util.find_spec("triton"):
+        return "triton"
     if device.type != "cpu" or torch.jit.is_tracing():
         return "reference"
-    return "cpu" if torch.compiler.is_compiling() or library() is None else "native"
+    return "cpu" if in_graph or library() is None else "native"
 
 
 class DeformableAttention(nn.Module):
