@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddp_repro.bev_config import MAX_SWEEPS
 from ddp_repro.data import DataError
 from ddp_repro.data.nuscenes_geometry import pose_matrix
-from ddp_repro.data.nuscenes_index import CAMERAS, LIDAR, MAX_SWEEPS, SampleRecord, Sweep, View
+from ddp_repro.data.nuscenes_index import CAMERAS, LIDAR, SampleRecord, Sweep, View
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes

@@ -12,11 +12,15 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from ddp_repro.bev_config import BEVConfig, BEVDataConfig
+from ddp_repro.errors import ConfigError
+
+__all__ = [
+    "BEVConfig", "BEVDataConfig", "ConfigError", "DataConfig", "EvalConfig", "ModelConfig", "Preset", "Recipe",
+    "TrainConfig", "from_dict", "override", "parse_overrides", "to_dict",
+]  # fmt: skip
+
 Preset = Literal["mini", "camvid", "sevenscenes", "kitti_lidar", "paper"]
-
-
-class ConfigError(ValueError):
-    """A recipe, override or parameter that does not exist or has the wrong type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup_iterations: int = 1500
     warmup_ratio: float = 1e-6
-    curve: Literal["polynomial", "cosine"] = "polynomial"  # of the learning rate after the warm-up
+    curve: Literal["polynomial", "cosine", "one_cycle"] = "polynomial"  # of the learning rate after the warm-up
     power: float = 1.0  # polynomial only
     min_rate_ratio: float = 0.0  # cosine only: where it ends, as a fraction of learning_rate
     clip_norm: float | None = None
@@ -110,8 +114,8 @@ class Recipe:
     table: str = ""  # e.g. "table1"
     row: str = ""  # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
     weights_of: str | None = None  # the recipe whose trained weights this one evaluates, instead of training
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig | BEVConfig = field(default_factory=ModelConfig)
+    data: DataConfig | BEVDataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
 
@@ -169,9 +173,16 @@ def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     for name, value in values.items():
         if name not in hints:
             raise ConfigError(f"{kind.__name__} has no field {name!r}; it has: {', '.join(hints)}")
-        nested = dataclasses.is_dataclass(hints[name])
-        converted[name] = from_dict(hints[name], value) if nested else _convert(value, hints[name], name)
+        group = _group_of(hints[name], value)
+        converted[name] = from_dict(group, value) if group else _convert(value, hints[name], name)
     return kind(**converted)
+
+
+def _group_of(hint: Any, value: Any) -> type | None:
+    """The settings class of a field; of several (one a task), the one that shares most fields with ``value``."""
+    kinds = [kind for kind in (typing.get_args(hint) or (hint,)) if dataclasses.is_dataclass(kind)]
+    given = set(value) if isinstance(value, dict) else set()
+    return max(kinds, key=lambda kind: len(given & set(typing.get_type_hints(kind))), default=None)
 
 
 def _override_one(config: Any, path: list[str], value: Any, key: str) -> Any:

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-TEST_RESIZE = 0.48
-TRAIN_RESIZE = (0.38, 0.55)
+from ddp_repro.bev_config import TEST_RESIZE, TRAIN_RESIZE
+
 MAX_TURN = 5.4  # degrees
 LIDAR_TURN = np.pi / 4
 LIDAR_SCALE = (0.9, 1.1)

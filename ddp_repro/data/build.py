@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ddp_repro.config import DataConfig
+from ddp_repro.config import BEVDataConfig, DataConfig
 from ddp_repro.data import depth, segmentation
 from ddp_repro.data.depth import DEPTH_SPECS, DepthDataset
 from ddp_repro.data.io import DataError
 from ddp_repro.data.segmentation import SPECS, SegmentationDataset
 from ddp_repro.data.spec import checked
 
+if TYPE_CHECKING:
+    from ddp_repro.data.nuscenes import NuScenesBEV
+
 DATASETS: tuple[str, ...] = (*segmentation.NAMES, *depth.NAMES)
-"""Names that ``DataConfig.dataset`` may have."""
+"""Names that ``DataConfig.dataset`` may have; nuScenes has settings of its own."""
 
 
 def build_dataset(
-    data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float], limit: int | None = None
-) -> SegmentationDataset | DepthDataset:
+    data: DataConfig | BEVDataConfig,
+    split: str,
+    *,
+    train: bool,
+    mean: Sequence[float],
+    std: Sequence[float],
+    limit: int | None = None,
+) -> SegmentationDataset | DepthDataset | NuScenesBEV:
     """Open one split of a dataset.
 
     Args:
@@ -31,6 +41,10 @@ def build_dataset(
         DataError: an unknown dataset, a missing or empty folder, or an image without its ground truth (which depth
             datasets leave out and count at evaluation).
     """
+    if isinstance(data, BEVDataConfig):
+        from ddp_repro.data.nuscenes import NuScenesBEV  # needs shapely, which comes with the extra `bev`
+
+        return NuScenesBEV(data, split, train=train, mean=mean, std=std, limit=limit)
     if data.dataset not in DATASETS:
         raise DataError(f"unknown dataset {data.dataset!r}; expected one of {', '.join(DATASETS)}")
     root = Path(data.root).expanduser()

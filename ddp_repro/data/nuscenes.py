@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +16,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ddp_repro.config import ConfigError
+from ddp_repro.bev_config import MAP_CLASSES, BEVDataConfig
 from ddp_repro.data import transforms
-from ddp_repro.data.bev_transforms import TEST_RESIZE, TRAIN_RESIZE, ImageAugmentation, LidarAugmentation
+from ddp_repro.data.bev_transforms import ImageAugmentation, LidarAugmentation
 from ddp_repro.data.io import DataError, read_image
 from ddp_repro.data.nuscenes_geometry import ground_patch
-from ddp_repro.data.nuscenes_index import MAX_SWEEPS, SampleRecord, Sweep, View, read_split, to_json
+from ddp_repro.data.nuscenes_index import SampleRecord, Sweep, View, read_split, to_json
 from ddp_repro.data.nuscenes_map import GroundMap, map_path
 from ddp_repro.data.nuscenes_points import in_range, load_points
 
 _ORDER_SEED = 0  # of the class-balanced resampling, so that all processes have the same samples
-
-
-@dataclass(frozen=True, kw_only=True)
-class BEVDataConfig:
-    """Where the samples come from and how they are shaped. The defaults are the published ones."""
-
-    root: str = "data/nuscenes"  # what data_prep wrote
-    version: str = "v1.0-trainval"  # of the tables: the index must be of the same
-    train_split: str = "train"
-    eval_split: str = "val"
-    lidar: bool = True  # False: a camera-only model, which has no use for points
-    sweeps: int = 9  # earlier clouds added to the key frame's
-    image_size: tuple[int, int] = (256, 704)  # (height, width)
-    test_resize: float = TEST_RESIZE  # factor from the camera's pixels
-    train_resize: tuple[float, float] = TRAIN_RESIZE
-    map_range: float = 50.0  # metres; masks cover [-map_range, map_range) in x and y
-    map_cell: float = 0.5
-    class_balanced: bool = False  # training samples drawn so that object classes are equally frequent (CBGS)
-
-    def check(self) -> None:
-        """Refuse impossible settings.
-
-        Raises:
-            ConfigError: says which field has to change.
-        """
-        if not 0 <= self.sweeps <= MAX_SWEEPS:
-            raise ConfigError(f"sweeps must be 0 to {MAX_SWEEPS}; got {self.sweeps}")
-        if min(self.image_size) < 1 or self.test_resize <= 0 or not 0 < self.train_resize[0] <= self.train_resize[1]:
-            sizes = f"image_size {self.image_size}, test_resize {self.test_resize}, train_resize {self.train_resize}"
-            raise ConfigError(f"{sizes}: expected sizes and factors above 0, the smaller factor first")
-        if self.map_cell <= 0 or abs(2 * self.map_range / self.map_cell - self.map_size) > 1e-6 or self.map_size < 1:
-            raise ConfigError(f"map_cell {self.map_cell} must divide the map's {2 * self.map_range} m")
-
-    @property
-    def map_size(self) -> int:
-        """Cells per side of the masks."""
-        return round(2 * self.map_range / self.map_cell)
 
 
 class NuScenesBEV(Dataset):
@@ -94,6 +56,8 @@ class NuScenesBEV(Dataset):
     """
 
     name = "nuscenes"
+    truth = "masks"
+    class_names = MAP_CLASSES
 
     def __init__(
         self,
@@ -151,6 +115,15 @@ class NuScenesBEV(Dataset):
                 chosen = rng.choice(len(record.sweeps), count, replace=False) if count else []
                 points = rng.permutation(self._points(record, [record.sweeps[i] for i in chosen]))
             return self._item(record, images, lidar, points)
+
+    @staticmethod
+    def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """A batch of items: tensors stacked; clouds, which differ in length, and ids in lists."""
+        listed = ("points", "id")
+        return {
+            name: [item[name] for item in items] if name in listed else torch.stack([item[name] for item in items])
+            for name in items[0]
+        }
 
     def pictures(self, index: int) -> list[np.ndarray]:
         """The cameras' own pictures, uint8 (H, W, 3) each."""
@@ -218,15 +191,6 @@ class NuScenesBEV(Dataset):
         patch = ground_patch(poses @ np.linalg.inv(moved))
         drawn = self.maps[record.location].masks(*patch, 2 * self.data.map_range, self.data.map_size)
         return lidar.mirror(drawn.astype(bool))
-
-
-def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of items: tensors stacked; clouds, which differ in length, and ids in lists."""
-    listed = ("points", "id")
-    return {
-        name: [item[name] for item in items] if name in listed else torch.stack([item[name] for item in items])
-        for name in items[0]
-    }
 
 
 def balanced_order(records: Sequence[SampleRecord]) -> list[int]:

@@ -18,7 +18,6 @@ from ddp_repro.data.io import DataError
 # The order in which the released model takes them.
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
 LIDAR = "LIDAR_TOP"
-MAX_SWEEPS = 10  # earlier clouds recorded for a sample; the released training draws 9 of them
 FORMAT = 1
 _REMEDY = "prepare the dataset again with `python -m data_prep nuscenes`"
 

@@ -6,7 +6,8 @@ at 0.5 beside it has nothing chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +19,14 @@ EPSILON = 1e-7  # an absent class that is never predicted has IoU 0
 class ThresholdCounts:
     """Cells of each class and threshold, over all samples; counts of disjoint samples add up exactly.
 
+    Its measures are "miou", the mean over the classes of the published number, and "miou_at_half", at 0.5.
+
     Attributes:
         counts: (3, K, T) int64 on the CPU; true positives, false positives, false negatives.
     """
+
+    metrics = ("miou", "miou_at_half")
+    higher_is_better = True
 
     def __init__(self, num_classes: int) -> None:
         if num_classes < 1:
@@ -83,6 +89,18 @@ class ThresholdCounts:
             ValueError: another threshold.
         """
         return self.iou()[:, THRESHOLDS.index(threshold)]
+
+    def value(self, metric: str) -> float:
+        """Mean over the classes of :meth:`best_iou`, or of :meth:`iou_at` 0.5."""
+        return float((self.best_iou() if metric == "miou" else self.iou_at(0.5)).mean())
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the counts, e.g. by those over all processes."""
+        self.counts = combine(self.counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: all measures, and each class's IoU at each threshold."""
+        return {metric: self.value(metric) for metric in self.metrics} | {"iou": self.iou().tolist()}
 
     def to_list(self) -> list[list[list[int]]]:
         """The counts as JSON-ready rows."""

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ddp_repro.config import ConfigError, EvalConfig, ModelConfig
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.matching import check_dataset
+from ddp_repro.evaluation.bev_evaluator import evaluate_bev
 from ddp_repro.evaluation.checks import check_distinct, check_positive
 from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.inference import (
@@ -40,7 +41,7 @@ def evaluate_model(
     progress: bool = True,
     save_to: Path | None = None,
 ) -> EvaluationResult:
-    """Predict whole images and compare them with the truth, once per (steps, seed).
+    """Predict whole images (for BEV: all sensors of a moment) and compare with the truth, once per (steps, seed).
 
     Under torchrun every process takes a share of the images and returns the same result as one process would: noise
     belongs to (seed, image, view), and counts (of depth: sums of the images' measures) are added.  The device is the
@@ -58,6 +59,8 @@ def evaluate_model(
         RuntimeError: the model's output is not finite.
     """
     _check(model, dataset, evaluation, save_to)
+    if model.config.task == "bev":
+        return evaluate_bev(model, dataset, evaluation, progress=progress)
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
     keys = run_keys(evaluation, model.config.diffusion)

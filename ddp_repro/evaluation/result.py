@@ -9,11 +9,12 @@ from typing import Any
 
 from ddp_repro.config import EvalConfig
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.evaluation.bev_metrics import ThresholdCounts
 from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.metrics import ConfusionMatrix
 
 RunKey = tuple[int, int | None]  # (steps, seed); the baseline has no noise, its only run is (1, None)
-Tally = ConfusionMatrix | DepthErrors
+Tally = ConfusionMatrix | DepthErrors | ThresholdCounts
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class EvaluationResult:
 
     Attributes:
         images: number of images evaluated.
-        tallies: per (steps, seed) the confusion matrix, or the depth measures, over all of them.
+        tallies: per (steps, seed) the confusion matrix, depth measures or threshold counts over all of them.
         class_names: empty for depth.
         scales, flip, view_average: the test-time views, as in :class:`ddp_repro.config.EvalConfig`.
         seconds: wall time.
@@ -121,5 +122,5 @@ def _run_to_dict(key: RunKey, tally: Tally) -> dict[str, Any]:
     return {"steps": steps, "seed": seed, **{name: _finite(value) for name, value in tally.to_dict().items()}}
 
 
-def _finite(value: float | list[float]) -> float | list[float | None] | None:
-    return [or_none(each) for each in value] if isinstance(value, list) else or_none(value)
+def _finite(value: float | list) -> float | list | None:
+    return [_finite(each) for each in value] if isinstance(value, list) else or_none(value)

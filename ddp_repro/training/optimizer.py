@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ddp_repro.config import TrainConfig
+from ddp_repro.training.one_cycle import one_cycle_beta1, one_cycle_rate
 
 BETAS = (0.9, 0.999)
 
@@ -21,7 +22,8 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     name contains 'head', and in the official names many normalisations contain neither word.  What is left without
     decay are the layer norms of the *backbone*, where named "norm" (not ConvNeXt's stem and downsampling norms).
     Everything else is decayed: norms of decoder, neck and auxiliary head, biases, layer scale, relative positions,
-    label embedding.  For depth nothing overrules it, and relative positions are left without decay too.
+    label embedding.  For depth nothing overrules it, and relative positions are left without decay too.  For BEV it is
+    positions alone: norms and biases are decayed.
     """
     is_undecayed = UNDECAYED[model.config.task]
     decayed, undecayed = [], []
@@ -38,6 +40,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 UNDECAYED: dict[str, Callable[[str], bool]] = {
     "segmentation": lambda name: name.startswith("backbone.") and "norm" in name,
     "depth": lambda name: "norm" in name or "relative_position_bias_table" in name,
+    "bev": lambda name: "relative_position_bias_table" in name or "absolute_pos_embed" in name,
 }
 """By task: whether a parameter of this name has weight decay 0; see :func:`parameter_groups`."""
 
@@ -51,13 +54,22 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
     """Learning rate of one iteration (counted from 0): linear warm-up times polynomial or cosine decay.
 
     The warm-up factor rises from ``warmup_ratio`` to 1 and multiplies the rate that has already decayed, so that the
-    curve has no step where the warm-up ends below the full rate.
+    curve has no step where the warm-up ends below the full rate.  The one-cycle curve has its own rise.
     """
+    if config.curve == "one_cycle":
+        return one_cycle_rate(config.learning_rate, iteration, config.iterations)
     decayed = config.learning_rate * _decay(config, iteration / config.iterations)
     if iteration >= config.warmup_iterations:
         return decayed
     progress = iteration / config.warmup_iterations
     return decayed * (config.warmup_ratio + (1 - config.warmup_ratio) * progress)
+
+
+def betas(config: TrainConfig, iteration: int) -> tuple[float, float]:
+    """AdamW's betas of one iteration: constant, but for beta1 of the one-cycle curve."""
+    if config.curve == "one_cycle":
+        return one_cycle_beta1(BETAS[0], iteration, config.iterations), BETAS[1]
+    return BETAS
 
 
 def _decay(config: TrainConfig, progress: float) -> float:

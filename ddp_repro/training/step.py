@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ddp_repro.config import TrainConfig
 from ddp_repro.training.interruption import StopSignal
-from ddp_repro.training.optimizer import build_optimizer, learning_rate
+from ddp_repro.training.optimizer import betas, build_optimizer, learning_rate
 from ddp_repro.training.running_statistics import RunningStatistics
 from ddp_repro.training.stream import BatchLayout, model_seed
 
-Batch = dict[str, Any]  # "image" (b, 3, h, w), "label" or "depth" (b, h, w), "id" list of b
+Batch = dict[str, Any]  # "image" (b, 3, h, w), "label" or "depth" (b, h, w), "id" list of b; or that of models.bev
 
 
 class TrainingDiverged(RuntimeError):
@@ -68,7 +68,7 @@ class Step:
         """
         rate = learning_rate(self.config, iteration)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"], group["betas"] = rate, betas(self.config, iteration)
         self.optimizer.zero_grad()
         losses = self._accumulate_gradients(iteration, batches)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
@@ -86,7 +86,7 @@ class Step:
         for micro_batch, batch in zip(own, batches, strict=True):
             torch.manual_seed(model_seed(self.config.seed, iteration, micro_batch))
             device = self.accelerator.device
-            tensors = {name: each.to(device, non_blocking=True) for name, each in batch.items() if name != "id"}
+            tensors = {name: _moved(each, device) for name, each in batch.items() if name != "id"}
             with nullcontext() if micro_batch == own[-1] else self.accelerator.no_sync(self.loss):
                 loss = self.loss(tensors)
                 self.accelerator.backward(loss["loss"] / len(own))
@@ -115,3 +115,10 @@ class Step:
             f"iteration {iteration + 1}: {bad} is {values[bad]} for the images {', '.join(ids)}; the weights of the "
             "last checkpoint are kept. Look at these images, lower train.learning_rate or set train.clip_norm"
         )
+
+
+def _moved(value: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:
+    """A tensor, or a list of LiDAR clouds, on ``device``."""
+    if isinstance(value, list):
+        return [each.to(device, non_blocking=True) for each in value]
+    return value.to(device, non_blocking=True)

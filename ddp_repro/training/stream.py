@@ -119,12 +119,14 @@ def build_loader(
 ) -> DataLoader:
     """Loader of this process's micro-batches from ``first_iteration`` to the last, in order.
 
-    Each is ``{"image": float32 (b,3,h,w), "label" or "depth": (b,h,w), "id": list of b names}``.
+    Each is ``{"image": float32 (b,3,h,w), "label" or "depth": (b,h,w), "id": list of b names}``, or what the dataset's
+    own ``collate`` makes of its samples.
     """
     return DataLoader(
         TrainingStream(dataset, config.seed),
         batch_sampler=_OwnMicroBatches(layout, range(first_iteration, config.iterations)),
         num_workers=config.workers,
+        collate_fn=getattr(dataset, "collate", None),
         pin_memory=pin_memory,
         worker_init_fn=_prepare_worker,
     )

@@ -250,6 +250,8 @@ def _check(recipe: Recipe) -> None:
         value = getattr(config, name)
         if value is not None and not value > 0:
             raise ConfigError(f"train.{name} must be greater than 0; got {value}")
+    if config.curve == "one_cycle" and config.warmup_iterations:
+        raise ConfigError("train.curve=one_cycle has its own rise; set train.warmup_iterations=0")
     if config.validate_every and recipe.model.task == "depth":
         protocol_named(recipe.evaluation.protocol)  # now rather than at the first validation, hours from here
     if config.self_aligned != "off" and not recipe.model.diffusion:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
 from ddp_repro.config import ConfigError, EvalConfig, Recipe
 from ddp_repro.data import DepthDataset, SegmentationDataset
 from ddp_repro.evaluation import evaluate_model
+from ddp_repro.evaluation.bev_evaluator import evaluate_bev, failures
 from ddp_repro.evaluation.complexity import complexity
 from ddp_repro.evaluation.depth_uncertainty import evaluate_depth_uncertainty
 from ddp_repro.evaluation.drift import evaluate_drift
@@ -32,8 +33,11 @@ from ddp_repro.workbook.records import Record, read_dataclass, write_atomically
 from ddp_repro.workbook.runs import evaluation_dataset, trained_model
 from ddp_repro.workbook.trainings import say
 
+if TYPE_CHECKING:
+    from ddp_repro.data.nuscenes import NuScenesBEV
+
 SCHEMA = 1
-Kind = Literal["sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "trajectories"]
+Kind = Literal["sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "trajectories", "robustness"]
 Work = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
@@ -189,6 +193,24 @@ def sampled_images(subject: Subject, *, images: int) -> Analysis:
         return {"files": files[: len(chosen)], "ids": [dataset.ids[index] for index in chosen]}
 
     return _analyse("trajectories", subject, {"images": images}, work)
+
+
+def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
+    """BEV segmentation with whole sensors, each camera black in turn, and the LiDAR thinned or absent."""
+
+    def work(model: nn.Module, dataset: NuScenesBEV) -> dict[str, Any]:
+        evaluation = EvalConfig(
+            steps=(steps,), seeds=tuple(seeds), limit=limit, batch_size=subject.recipe.evaluation.batch_size
+        )
+        scores = []
+        for name, failure in failures(model).items():
+            found = evaluate_bev(model, dataset, evaluation, failure=failure, progress=subject.progress)
+            for (_, seed), counts in found.tallies.items():
+                percent = {metric: 100 * counts.value(metric) for metric in counts.metrics}
+                scores.append({"failure": name, "seed": seed, **percent})
+        return {"scores": scores}
+
+    return _analyse("robustness", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
 
 
 def load_analysis(kind: Kind, run: str, preset: str, output: str | Path = "results") -> Analysis | None:

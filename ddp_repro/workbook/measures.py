@@ -26,6 +26,13 @@ MEASURES: dict[str, Measure] = {
     "miou": Measure("mIoU", "higher", 2, "%"),
     "macc": Measure("mAcc", "higher", 2, "%"),
     "aacc": Measure("aAcc", "higher", 2, "%"),
+    "drivable": Measure("drivable", "higher", 1, "%"),
+    "ped_crossing": Measure("crossing", "higher", 1, "%"),
+    "walkway": Measure("walkway", "higher", 1, "%"),
+    "stop_line": Measure("stop line", "higher", 1, "%"),
+    "carpark": Measure("carpark", "higher", 1, "%"),
+    "divider": Measure("divider", "higher", 1, "%"),
+    "miou_at_half": Measure("mIoU at 0.5", "higher", 1, "%"),
     "rel": Measure("REL", "lower", 3),
     "sq_rel": Measure("SqRel", "lower", 3, "m"),
     "rmse": Measure("RMSE", "lower", 3, "m"),
@@ -36,4 +43,4 @@ MEASURES: dict[str, Measure] = {
     "delta2": Measure("δ2", "higher", 3),
     "delta3": Measure("δ3", "higher", 3),
 }
-"""By the name that :class:`~ddp_repro.workbook.records.Score` and ``DepthScore`` give it."""
+"""By the name that :class:`~ddp_repro.workbook.records.Score`, ``DepthScore`` or ``BEVScore`` give it."""

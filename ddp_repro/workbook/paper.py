@@ -17,7 +17,7 @@ from ddp_repro.workbook.paths import repository_root
 TABLES = (*(f"table{n}" for n in "1234"), *(f"table5{part}" for part in "abcde"), "table6", "table7")
 
 # Images of the split the paper evaluates on: only a run over all of them may claim the paper's number.
-EVALUATION_IMAGES = {"ade20k": 2000, "cityscapes": 500, "kitti": 652, "nyu": 654, "sunrgbd": 5050}
+EVALUATION_IMAGES = {"ade20k": 2000, "cityscapes": 500, "kitti": 652, "nyu": 654, "sunrgbd": 5050, "nuscenes": 6019}
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def load_table(name: str) -> PaperTable:
 
 
 def paper_value(recipe: str, steps: int, key: str) -> float | None:
-    """What Tables 1, 2, 4, 6 and 7 print in column ``key`` for this recipe at this number of steps (None: nothing).
+    """What Tables 1 to 4, 6 and 7 print in column ``key`` for this recipe at this number of steps (None: nothing).
 
     The non-diffusion baseline's row has no steps; any number finds it.
     """
-    for name in ("table1", "table2", "table4", "table6", "table7"):
+    for name in ("table1", "table2", "table3", "table4", "table6", "table7"):
         for row in load_table(name).rows:
             if row.recipe == recipe and row.steps in (steps, None):
                 return row.values.get(key)

@@ -23,8 +23,8 @@ from ddp_repro.workbook.paths import working_root
 PACKAGES = ("ddp-repro", "torch", "torchvision", "timm", "numpy", "accelerate")
 
 # What decides trained weights, and what decides their scores.  Tables and figures decide neither.
-TRAINING_CODE = ("config.py", "diffusion", "models", "data", "training", "interop")
-EVALUATION_CODE = ("config.py", "diffusion", "models", "data", "interop", "evaluation")
+TRAINING_CODE = ("config.py", "bev_config.py", "diffusion", "models", "data", "training", "interop")
+EVALUATION_CODE = ("config.py", "bev_config.py", "diffusion", "models", "data", "interop", "evaluation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable
 
 from ddp_repro.config import ConfigError, DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
-from ddp_repro.workbook import depth_recipes, variants
+from ddp_repro.workbook import bev_recipes, depth_recipes, variants
 
 PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")
 
@@ -172,7 +172,8 @@ def _paper() -> dict[str, Recipe]:
     second = [aligned(convnext), aligned(cityscapes("convnext_l")), aligned(convnext, "fresh_noise")]
     segmentation = [*plain, baseline(ade20k("swin_t")), *second, *variants.ablations(ablation_base("paper"))]
     kitti, nyu = map(depth_recipes.kitti, depth_recipes.KITTI_SWIN), [*map(depth_recipes.nyu, depth_recipes.NYU_SWIN)]
-    return _by_name([*segmentation, *kitti, *nyu, *map(depth_recipes.sunrgbd, nyu)])
+    bev = map(bev_recipes.nuscenes, bev_recipes.MODALITIES)
+    return _by_name([*segmentation, *kitti, *nyu, *map(depth_recipes.sunrgbd, nyu), *bev])
 
 
 def _mini() -> dict[str, Recipe]:
@@ -180,7 +181,7 @@ def _mini() -> dict[str, Recipe]:
     kitti, nyu = map(depth_recipes.mini, ("kitti", "nyu"))
     depth = [kitti, nyu, depth_recipes.sunrgbd(nyu), baseline(kitti), baseline(nyu)]
     segmentation = [*plain, *map(baseline, plain), *small_aligned(plain[1]), base, *variants.ablations(base)]
-    return _by_name([*segmentation, *depth])
+    return _by_name([*segmentation, *depth, *map(bev_recipes.mini, bev_recipes.MODALITIES)])
 
 
 def _camvid() -> dict[str, Recipe]:

@@ -1,6 +1,6 @@
 """The result record: one JSON file per run that holds everything a table or figure needs, and where it came from.
 
-Scores of segmentation are in percent and those of depth as they are, both as the paper prints them.
+Scores of segmentation, BEV segmentation too, are in percent and those of depth as they are, as the paper prints them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ddp_repro.config import Recipe, from_dict
 from ddp_repro.workbook.paths import resolve
 from ddp_repro.workbook.provenance import Code, Environment
 
+if TYPE_CHECKING:
+    from ddp_repro.evaluation.bev_metrics import ThresholdCounts
+
 SCHEMA = 1
+BEV_CLASSES = ("drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")  # as Table 3 heads them
 T = TypeVar("T")
 Verdict = Literal["reproduced", "differs", "trend only", "not run"]
 
@@ -63,6 +67,29 @@ class DepthScore:
     delta1: float
     delta2: float
     delta3: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEVScore:
+    """IoU over the whole dataset, of one sampling seed, in percent; each class at its best threshold, as published.
+
+    Attributes:
+        miou: mean of the six classes that follow.
+        miou_at_half: mean of their IoU at the threshold 0.5.
+        iou: of every class at every threshold of :mod:`ddp_repro.evaluation.bev_metrics`.
+    """
+
+    steps: int
+    seed: int | None
+    miou: float
+    drivable: float
+    ped_crossing: float
+    walkway: float
+    stop_line: float
+    carpark: float
+    divider: float
+    miou_at_half: float
+    iou: list[list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +146,7 @@ class Record:
     """One finished run."""
 
     recipe: dict[str, Any]
-    scores: list[Score] | list[DepthScore]
+    scores: list[Score] | list[DepthScore] | list[BEVScore]
     dataset: Dataset
     checkpoint: Checkpoint
     training: Training | None
@@ -165,6 +192,13 @@ class Record:
     def settings(self) -> Recipe:
         """The recipe as an object."""
         return from_dict(Recipe, self.recipe)
+
+
+def bev_score(steps: int, seed: int | None, counts: ThresholdCounts) -> BEVScore:
+    """Fractions to percent."""
+    best = dict(zip(BEV_CLASSES, (100 * counts.best_iou()).tolist(), strict=True))
+    means = {metric: 100 * counts.value(metric) for metric in counts.metrics}
+    return BEVScore(steps=steps, seed=seed, **means, **best, iou=(100 * counts.iou()).tolist())
 
 
 def run_name(recipe: dict[str, Any]) -> str:

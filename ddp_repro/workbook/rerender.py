@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TypeVar
 
-from ddp_repro.workbook import depth_samples, depth_views, figures, records
+from ddp_repro.workbook import bev_samples, bev_views, depth_samples, depth_views, figures, records
 from ddp_repro.workbook.ablation_tables import MAKERS
 from ddp_repro.workbook.analyses import Analysis, find_analyses, load_analysis
 from ddp_repro.workbook.claims import claims_table
@@ -27,7 +27,7 @@ Named = TypeVar("Named", Table, Figure)
 TRAINING_VARIANTS = {
     "plain": "", "self-aligned, same noise": "_aligned", "self-aligned, fresh noise": "_aligned_fresh",
 }  # fmt: skip
-MEASURED_TABLES = ("table1", "table2", "table4", "table6", "table7")
+MEASURED_TABLES = ("table1", "table2", "table3", "table4", "table6", "table7")
 FIGURES_OF_IMAGES = {"cityscapes": "figure5", "camvid": "figure5", "ade20k": "figure6"}
 
 
@@ -77,6 +77,8 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
     made += [measured_table(preset, output, preset)] if preset in named else []
     if any(name.startswith("table5") for name in named):
         made += [maker(preset, output) for maker in MAKERS.values()]
+    failed = find_analyses("robustness", preset, output)
+    made += [bev_views.robustness_table(failed)] if failed else []
     for analysis in find_analyses("uncertainty", preset, output):
         made.append(_named(uncertainty_table(analysis), analysis.run, preset))
     return made
@@ -88,6 +90,9 @@ def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[
         model = models.get(preset)
         if model in found and (run_folder(output, preset, model) / depth_samples.FILE).is_file():
             made += depth_views.depth_figures(models[preset], preset, output)
+    names = bev_views.MODELS.get(preset, ())
+    if names and all((run_folder(output, preset, name) / bev_samples.FILE).is_file() for name in names):
+        made.append(bev_views.bev_figure(names, preset, output))
     for analysis in find_analyses("uncertainty", preset, output):
         made.append(_named(figure_uncertainty(analysis), analysis.run, preset))
     for analysis in find_analyses("speed", preset, output):

@@ -19,13 +19,14 @@ from ddp_repro.config import ConfigError, Recipe, override, parse_overrides
 from ddp_repro.data import build_dataset
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation import ConfusionMatrix, EvaluationResult, evaluate_model
+from ddp_repro.evaluation.bev_metrics import ThresholdCounts
 from ddp_repro.evaluation.depth_metrics import DepthErrors
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.hub import OFFICIAL_FILES, official_checkpoint
 from ddp_repro.models import build_model
 from ddp_repro.training import TrainResult
-from ddp_repro.workbook import depth_samples, provenance, records, trajectories
+from ddp_repro.workbook import bev_samples, depth_samples, provenance, records, trajectories
 from ddp_repro.workbook.paths import resolve, run_folder
 from ddp_repro.workbook.recipes import recipe as named_recipe
 from ddp_repro.workbook.recipes import recipe_names
@@ -204,10 +205,8 @@ def _evaluate(
     )
     record = _record(recipe, dataset, result, checkpoint, trained)
     if rank_and_world()[0] == 0:
-        if recipe.model.task == "segmentation":
-            trajectories.save_trajectory(model, dataset, recipe, path.with_name(trajectories.FILE))
-        else:
-            depth_samples.save_depth_samples(model, dataset, recipe, path.with_name(depth_samples.FILE))
+        save, file = _SAMPLES[recipe.model.task]
+        save(model, dataset, recipe, path.with_name(file))
         save_record(record, path)
     return record
 
@@ -271,9 +270,10 @@ def _record(
     )  # fmt: skip
 
 
-def _scores(result: EvaluationResult) -> list[records.Score] | list[records.DepthScore]:
-    score = _segmentation_score if result.class_names else _depth_score
-    return [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+def _scores(
+    result: EvaluationResult,
+) -> list[records.Score] | list[records.DepthScore] | list[records.BEVScore]:
+    return [_SCORES[type(tally)](steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
 
 
 def _segmentation_score(steps: int, seed: int | None, matrix: ConfusionMatrix) -> records.Score:
@@ -285,6 +285,17 @@ def _segmentation_score(steps: int, seed: int | None, matrix: ConfusionMatrix) -
 
 def _depth_score(steps: int, seed: int | None, errors: DepthErrors) -> records.DepthScore:
     return records.DepthScore(steps=steps, seed=seed, **errors.to_dict())
+
+
+_SCORES = {
+    ConfusionMatrix: _segmentation_score, DepthErrors: _depth_score, ThresholdCounts: records.bev_score
+}  # fmt: skip
+# What figures need of a few images, by task: who writes it, into which file beside the record.
+_SAMPLES = {
+    "segmentation": (trajectories.save_trajectory, trajectories.FILE),
+    "depth": (depth_samples.save_depth_samples, depth_samples.FILE),
+    "bev": (bev_samples.save_bev_samples, bev_samples.FILE),
+}
 
 
 def _training(folder: Path, result: TrainResult | None) -> records.Training | None:

@@ -14,7 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from ddp_repro.config import Recipe
+from ddp_repro.evaluation.bev_metrics import THRESHOLDS
 from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.workbook.bev_recipes import MODALITIES
+from ddp_repro.workbook.constant_map import ConstantMap, load_constant_map
 from ddp_repro.workbook.counts import Count, count_ours, count_peer, evaluation_size
 from ddp_repro.workbook.mean_depth import MeanDepth, load_mean_depth
 from ddp_repro.workbook.measures import MEASURES
@@ -33,8 +36,13 @@ LIVE_MODULES = "counted live, modules"  # the other convention of evaluation.com
 DATA_LABELS = {
     "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "camvid": "CamVid test", "kitti": "KITTI Eigen test",
     "nyu": "NYU-Depth V2 test", "sunrgbd": "SUN RGB-D test", "sevenscenes": "7-Scenes, one room",
-    "kitti_lidar": "one KITTI drive, LiDAR",
+    "kitti_lidar": "one KITTI drive, LiDAR", "nuscenes": "nuScenes val",
 }  # fmt: skip
+
+
+MEAN_DEPTH = "mean depth map of the training images"
+CONSTANT_MAP = "best constant map of the training samples"
+BESIDE_PRINT = {"table3": ("miou_at_half",)}  # measures that the paper does not print
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class _Row:
     recipe: Recipe | None  # whose model the live columns count
     steps: int | None
     count: Count | None = None
-    constant: MeanDepth | None = None  # what the row measured, where it is no model
+    constant: MeanDepth | ConstantMap | None = None  # what the row measured, where it is no model
 
 
 def paper_table(name: str, preset: str, output: str | Path = "results") -> Table:
@@ -91,7 +99,9 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     for extra in own:
         if extra.table == name and extra.name not in beside_print:
             rows += _own_rows(extra, records.get(extra.name), printed)
-    rows += _constant_rows([load_mean_depth(r.name, preset, output) for r in own if r.table == name], preset, printed)
+    names = [r.name for r in own if r.table == name]
+    rows += _constant_rows([load_mean_depth(each, preset, output) for each in names], MEAN_DEPTH, preset, printed)
+    rows += _constant_rows([load_constant_map(each, preset, output) for each in names], CONSTANT_MAP, preset, printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
     title = measured_title(preset, printed.dataset, used)
     if printed.image_size:
@@ -99,11 +109,16 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     columns = _identifying(rows, printed.headers)
     for column in printed.columns:
         columns |= _quantity(column, rows, records, title, printed.image_size)
+    for metric in BESIDE_PRINT.get(name, ()) if used else ():
+        measure = MEASURES[metric]
+        unprinted = PaperColumn(metric, measure.label, measure.direction, measure.unit, measure.decimals)
+        columns[measure.heading, title] = [_measured_cell(row, unprinted, records) for row in rows]
     notes = (
         *printed.notes,
         *_counting_notes(printed),
         *_remarks(rows),
         *_protocol_notes(rows),
+        *_bev_notes(rows),
         *_general_notes(used, preset),
     )
     return Table(name, f"{printed.title}. {printed.caption}", table_frame(columns), provenance_frame(used), notes)
@@ -150,16 +165,20 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
         varied = own.row.partition(", ")[2]  # what an ablation changes
         label = ", ".join(filter(None, (method, where, varied)))
         labels = dict.fromkeys(printed.headers, NOTHING) | {"method": label}
+        if "modality" in labels:
+            labels["modality"] = MODALITIES[own.model.sensors]
         if "backbone" in labels:
             labels["backbone"] = own.model.backbone.partition(".")[0]
         rows.append(_Row(labels, None, own, steps))
     return rows
 
 
-def _constant_rows(constants: list[MeanDepth | None], preset: str, printed: PaperTable) -> list[_Row]:
+def _constant_rows(
+    constants: list[MeanDepth | None] | list[ConstantMap | None], what: str, preset: str, printed: PaperTable
+) -> list[_Row]:
     """One for all models that were trained and scored on the same images."""
-    labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"mean depth map of the training images, {preset}"}
-    different = {each.score: each for each in constants if each}.values()
+    labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"{what}, {preset}"}
+    different = {repr(each.score): each for each in constants if each}.values()
     return [_Row(labels, None, None, None, constant=each) for each in different]
 
 
@@ -235,15 +254,16 @@ def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -
 
 def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
     settings = record.settings()
-    counted = count_ours(settings.model, evaluation_size(settings), steps).values
     title = measured_title(record.preset, record.recipe["data"]["dataset"], [record])
     cells = {
         ("", "Run"): record.run,
         ("", "Method"): "DDP" if settings.model.diffusion else "Non-diffusion Baseline",
         ("", "Steps"): str(steps) if settings.model.diffusion else NOTHING,
-        ("#Param (M)", LIVE): short_number(counted["parameters"]),
-        ("MACs (G)", LIVE): short_number(counted["flops"]),
     }
+    if settings.model.task != "bev":  # whose cost is not of one picture
+        counted = count_ours(settings.model, evaluation_size(settings), steps).values
+        cells["#Param (M)", LIVE] = short_number(counted["parameters"])
+        cells["MACs (G)", LIVE] = short_number(counted["flops"])
     for metric in record.metrics:
         cells[MEASURES[metric].heading, title] = _mean_std(record.values(steps, metric), MEASURES[metric].decimals)
     return cells
@@ -289,6 +309,23 @@ def _protocol_notes(rows: list[_Row]) -> tuple[str, ...]:
     evaluations = dict.fromkeys((r.recipe.evaluation.protocol, r.recipe.evaluation.flip) for r in rows if r.recipe)
     test = {True: "mean of the picture's and its mirror image's depth", False: "one view"}
     return tuple(f"Protocol {name}: {PROTOCOLS[name].describe()}; {test[flip]}." for name, flip in evaluations if name)
+
+
+def _bev_notes(rows: list[_Row]) -> tuple[str, ...]:
+    """How BEV maps are predicted and measured, of every model in the table."""
+    models = dict.fromkeys(row.recipe.model for row in rows if row.recipe and row.recipe.model.task == "bev")
+    if not models:
+        return ()
+    samplings = dict.fromkeys((MODALITIES[m.sensors], m.noise_samples, m.average_steps) for m in models)
+    words = {True: "all steps", False: "the last step"}
+    sampling = "; ".join(f"{name}: {count} start noises, {words[average]}" for name, count, average in samplings)
+    return (
+        f"IoU of a class is at the best of {len(THRESHOLDS)} thresholds ({THRESHOLDS[0]:.2f} to {THRESHOLDS[-1]:.2f}), "
+        "chosen on the evaluated data itself, as published; at 0.5 nothing is chosen. Cells of all samples are counted "
+        "together.",
+        f"Probabilities are averaged over start noises and steps, which the paper does not mention ({sampling}).",
+        "LiDAR sweeps are the nearest ones; the released test draws them at random.",
+    )
 
 
 def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:

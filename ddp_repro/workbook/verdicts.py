@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from ddp_repro.config import ConfigError, Recipe
 from ddp_repro.workbook.paper import EVALUATION_IMAGES, paper_value
 from ddp_repro.workbook.recipes import recipe as named_recipe
-from ddp_repro.workbook.records import Comparison, Dataset, DepthScore, Score, Verdict, spread
+from ddp_repro.workbook.records import BEV_CLASSES, BEVScore, Comparison, Dataset, DepthScore, Score, Verdict, spread
 
 # By column.  mIoU points: the sampling noise of a published single run is of this order.  Depth: one or two units of
 # the last printed digit but one.
 MINIMUM_TOLERANCE = {
     "miou": 0.3, "miou_ms": 0.3, "delta1": 0.003, "rel": 0.002, "rmse": 0.03, "rmse_log": 0.003, "log10": 0.002,
-}  # fmt: skip
+} | dict.fromkeys(BEV_CLASSES, 0.3)  # fmt: skip
 OFFICIAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
-def compare(recipe: Recipe, dataset: Dataset, scores: Sequence[Score] | Sequence[DepthScore]) -> list[Comparison]:
+def compare(
+    recipe: Recipe, dataset: Dataset, scores: Sequence[Score] | Sequence[DepthScore] | Sequence[BEVScore]
+) -> list[Comparison]:
     """Each printed number that this run may be held against; ``|mean - paper| <= max(tolerance, 2 std)``.
 
     Empty unless the recipe is a ``paper`` recipe with its own model and data settings, scored on every image of the
@@ -52,6 +54,8 @@ def _comparison(column: str, steps: int, paper: float, values: list[float]) -> C
 def _columns(recipe: Recipe) -> list[tuple[str, str]]:
     """The printed columns that the evaluation settings belong to, and our names of their measures."""
     evaluation = recipe.evaluation
+    if recipe.model.task == "bev":
+        return [(name, name) for name in ("miou", *BEV_CLASSES)]
     if recipe.model.task == "depth":
         official = named_recipe(recipe.name, "paper").evaluation
         same = all(getattr(evaluation, f) == getattr(official, f) for f in ("protocol", "flip", "scales"))
@@ -68,5 +72,8 @@ def _is_papers_setting(recipe: Recipe, dataset: Dataset) -> bool:
         official = named_recipe(recipe.name, "paper")
     except ConfigError:  # a variant of the user's own
         return False
-    same = ("dataset", "eval_split", "image_scale")
+    if recipe.model.task == "bev":
+        same = ("dataset", "version", "eval_split", "image_size", "test_resize", "sweeps", "map_range", "map_cell")
+    else:
+        same = ("dataset", "eval_split", "image_scale")
     return recipe.model == official.model and all(getattr(recipe.data, f) == getattr(official.data, f) for f in same)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from data_prep.mini import write_mini
-from ddp_repro.data.nuscenes import BEVDataConfig, NuScenesBEV
+from ddp_repro.config import BEVDataConfig
+from ddp_repro.data.nuscenes import NuScenesBEV
 
 VERSION = "v1.0-synthetic"
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ddp_repro.config import ConfigError
 from ddp_repro.data import DataError
-from ddp_repro.data.nuscenes import NuScenesBEV, balanced_order, collate
+from ddp_repro.data.nuscenes import NuScenesBEV, balanced_order
 from ddp_repro.data.nuscenes_geometry import pose_matrix, project_points
 from ddp_repro.data.nuscenes_points import load_points
 from tests.data.nuscenes_files import copy_of, edit_json, open_tiny, tiny_nuscenes
@@ -132,7 +132,7 @@ def test_camera_only_has_no_points(mini: Path) -> None:
 
 
 def test_batch(dataset: NuScenesBEV) -> None:
-    batch = collate([dataset[0], dataset[1]])
+    batch = NuScenesBEV.collate([dataset[0], dataset[1]])
     assert batch["image"].shape == (2, 6, 3, 32, 64) and batch["id"] == dataset.ids
     assert [len(cloud) for cloud in batch["points"]] == [len(dataset[i]["points"]) for i in range(2)]
 

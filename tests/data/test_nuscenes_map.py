@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+from ddp_repro.models.bev.config import MAP_CLASSES
 from shapely import LineString, MultiPolygon, Polygon, box
 
 from ddp_repro.data import DataError
 from ddp_repro.data.nuscenes_geometry import ground_patch, project_points
 from ddp_repro.data.nuscenes_map import AREAS, CLASS_LAYERS, LINES, LOCATIONS, GroundMap
-from ddp_repro.models.bev.config import MAP_CLASSES
 from tests.data.nuscenes_files import tiny_nuscenes
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddp_repro.bev_config import BEVConfig
 from ddp_repro.models.backbones import Backbone
-from ddp_repro.models.bev.config import BEVConfig
 from ddp_repro.models.bev.layers import conv_norm_relu
 from ddp_repro.models.bev.view_transform import Calibration, ViewTransform
 from ddp_repro.models.initialization import initialize_convolution

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddp_repro.bev_config import BEVConfig
 from ddp_repro.config import ConfigError
-from ddp_repro.models.bev.config import BEVConfig
 from ddp_repro.models.bev.sparse import (
     Rulebook,
     Sites,

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddp_repro.bev_config import BEVConfig
 from ddp_repro.diffusion import MultiLabelEmbedding, draw_noise
 from ddp_repro.models.backbones import Backbone
 from ddp_repro.models.bev.bev_encoder import CameraBEVEncoder, ConvFuser, FusionBEVEncoder
 from ddp_repro.models.bev.camera import CameraEncoder
-from ddp_repro.models.bev.config import BEVConfig
 from ddp_repro.models.bev.grid import crop_to_map
 from ddp_repro.models.bev.lidar import LidarEncoder
 from ddp_repro.models.bev.view_transform import Calibration

@@ -9,8 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.bev_config import FINEST_STRIDE, GRID_STRIDE, BEVConfig
 from ddp_repro.models.bev.bev_pool import bev_pool, plan_pooling
-from ddp_repro.models.bev.config import FINEST_STRIDE, GRID_STRIDE, BEVConfig
 from ddp_repro.models.bev.layers import conv_norm_relu
 
 CONDITION_LIMIT = 1e7  # beyond it, a float32 inverse has no correct digit

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ddp_repro.config import override
-from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, build_bev
+from ddp_repro.models import build_model
+from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA
 from ddp_repro.models.bev.bev_encoder import CameraBEVEncoder
 from ddp_repro.models.bev.bev_pool import bev_pool, plan_pooling
 from ddp_repro.models.bev.camera import CameraNeck
@@ -26,7 +27,7 @@ TINY = SMALL_VIEW | {"bev_widths": (8, 8, 8), "layers": 1, "feedforward_channels
 
 @pytest.fixture(scope="module")
 def swin() -> BEVDDP:
-    model = build_bev(override(NUSCENES_CAMERA, TINY)).eval()
+    model = build_model(override(NUSCENES_CAMERA, TINY)).eval()
     fill(model, "camera_aspublished", "encoders.camera.backbone.")
     return model
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddp_repro.config import override
 from ddp_repro.diffusion import SCHEDULES, MultiLabelEmbedding, corrupt, time_pairs
-from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, build_bev, paper_plain
+from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, build_model, paper_plain
 from ddp_repro.models.bev.grid import crop_to_map
 from ddp_repro.models.ddp import shape_of, tokens_of
 from ddp_repro.models.decoder import position_lines
@@ -39,7 +39,7 @@ def variant(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def model(variant: str) -> BEVDDP:
-    model = build_bev(override(NUSCENES_CAMERA, SMALL)).eval()
+    model = build_model(override(NUSCENES_CAMERA, SMALL)).eval()
     fill(model, f"camera_{variant}", HEAD)
     return model
 
@@ -58,7 +58,7 @@ def test_schedule() -> None:
 
 def test_time_embedding() -> None:
     golden = reference("schedule")
-    model = build_bev(override(NUSCENES_CAMERA, SMALL))
+    model = build_model(override(NUSCENES_CAMERA, SMALL))
     fill(model, "camera_timelayers", HEAD)
     level = torch.from_numpy(golden["log_snr_cosine"])
     assert_close(model.time_embedding.features(level), golden["sinu"], 1e-5)

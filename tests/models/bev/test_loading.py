@@ -9,7 +9,7 @@ from torch import Tensor
 from ddp_repro.config import ModelConfig
 from ddp_repro.interop import CheckpointError, load_checkpoint, official_bev
 from ddp_repro.models import build_model
-from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig, build_bev
+from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
 from tests.golden_recipe_bev import MANIFESTS
 
 CONFIGS = {"camera": NUSCENES_CAMERA, "fusion": NUSCENES_FUSION}
@@ -18,7 +18,7 @@ UNREAD_TIME = 1068040  # the time embedding of a checkpoint whose layers ignore 
 
 def meta_model(config: BEVConfig) -> BEVDDP:
     with torch.device("meta"):
-        return build_bev(config)
+        return build_model(config)
 
 
 def official(manifest: str) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ def test_another_geometry_is_refused() -> None:
     state = official("camera_aspublished")
     with pytest.raises(CheckpointError, match=r"vtransform\.frustum of the checkpoint differs from the model's"):
         load_checkpoint(meta_model(BEVConfig(image_size=(320, 704))), state)
-    model = build_bev(BEVConfig(layers=1))
+    model = build_model(BEVConfig(layers=1))
     with pytest.raises(CheckpointError, match=r"vtransform\.dx of the checkpoint differs"):
         load_checkpoint(model, state | {"encoders.camera.vtransform.dx": torch.tensor([0.8, 0.8, 20.0])})
 

@@ -11,7 +11,8 @@ import torch
 
 from ddp_repro.config import ConfigError, override, to_dict
 from ddp_repro.interop import CheckpointError, load_checkpoint, save_weights
-from ddp_repro.models.bev import BEVDDP, MAP_CLASSES, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig, build_bev
+from ddp_repro.models import build_model
+from ddp_repro.models.bev import BEVDDP, MAP_CLASSES, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
 from tests.golden_recipe_bev import calibration, lidar_points, masks, normal
 
 TINY = {
@@ -29,7 +30,7 @@ RANGE = CONFIGS["fusion"].point_range
 @pytest.fixture(params=CONFIGS)
 def model(request: pytest.FixtureRequest) -> BEVDDP:
     torch.manual_seed(0)
-    return build_bev(CONFIGS[request.param]).eval()
+    return build_model(CONFIGS[request.param]).eval()
 
 
 def batch(samples: int = 2) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def test_loss_falls_on_one_batch(model: BEVDDP) -> None:
 
 
 def test_without_lidar() -> None:
-    model = build_bev(CONFIGS["fusion"]).eval()
+    model = build_model(CONFIGS["fusion"]).eval()
     with torch.no_grad():
         absent = model.encode(batch(1) | {"points": None})
         present = model.encode(batch(1))
@@ -101,7 +102,7 @@ def test_without_lidar() -> None:
 )
 def test_unusable_clouds(points: list[torch.Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_bev(CONFIGS["fusion"]).encode(batch(1) | {"points": points})
+        build_model(CONFIGS["fusion"]).encode(batch(1) | {"points": points})
 
 
 def test_pictures_of_another_size(model: BEVDDP) -> None:
@@ -111,14 +112,14 @@ def test_pictures_of_another_size(model: BEVDDP) -> None:
 
 def test_saved_weights_come_back(model: BEVDDP, tmp_path: Path) -> None:
     save_weights(model, tmp_path / "model.safetensors")
-    other = build_bev(model.config).eval()
+    other = build_model(model.config).eval()
     assert load_checkpoint(other, tmp_path / "model.safetensors").origin == "ddp_repro"
     noise = normal("noise", (1, 2, 32, 16, 16))
     assert torch.equal(model.sample(batch(1), noise=noise), other.sample(batch(1), noise=noise))
 
 
 def test_model_comes_back_from_a_folder(tmp_path: Path) -> None:
-    model = build_bev(CONFIGS["camera"]).eval()
+    model = build_model(CONFIGS["camera"]).eval()
     model.save_pretrained(tmp_path)
     other, noise = BEVDDP.from_pretrained(tmp_path), normal("noise", (1, 2, 32, 16, 16))
     assert other.config == model.config
@@ -126,12 +127,12 @@ def test_model_comes_back_from_a_folder(tmp_path: Path) -> None:
 
 
 def test_weights_of_other_settings_are_refused(tmp_path: Path) -> None:
-    model = build_bev(CONFIGS["camera"])
+    model = build_model(CONFIGS["camera"])
     recipe = {"model": to_dict(model.config)}
     save_weights(model, tmp_path / "model.safetensors", {"recipe": json.dumps(recipe)})
     with pytest.raises(CheckpointError, match=r"model\.scale is 0\.01 in the checkpoint, 0\.1 in the model"):
-        load_checkpoint(build_bev(override(model.config, {"scale": 0.1})), tmp_path / "model.safetensors")
-    load_checkpoint(build_bev(override(model.config, {"noise_samples": 1})), tmp_path / "model.safetensors")
+        load_checkpoint(build_model(override(model.config, {"scale": 0.1})), tmp_path / "model.safetensors")
+    load_checkpoint(build_model(override(model.config, {"noise_samples": 1})), tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -149,4 +150,4 @@ def test_weights_of_other_settings_are_refused(tmp_path: Path) -> None:
 )
 def test_settings_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_bev(BEVConfig(**changes))
+        build_model(BEVConfig(**changes))

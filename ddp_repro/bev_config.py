@@ -1,4 +1,4 @@
-"""Settings of the BEV model (Section 4.3): cameras, or cameras and LiDAR, to a map of the ground around the car.
+"""Settings of BEV map segmentation (Section 4.3): cameras, or cameras and LiDAR, to a map of the ground around the car.
 
 The defaults are the published camera-only configuration; :data:`NUSCENES_FUSION` is the one with LiDAR.  Ground maps
 are indexed ``[x, y]`` in the LiDAR frame (x to the right, y forward), cell 0 at the lower bound.
@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from ddp_repro.config import ConfigError
+from ddp_repro.errors import ConfigError
 
 # "divider" joins road and lane dividers.
 MAP_CLASSES = ("drivable_area", "ped_crossing", "walkway", "stop_line", "carpark_area", "divider")
@@ -18,12 +18,16 @@ CLASS_LIMIT = 12  # the label encoding has a code word per set of classes
 FINEST_STRIDE = 8  # image pixels per pixel of the camera feature
 GRID_STRIDE = 2  # lifted cells per cell of the feature map
 VOXEL_STRIDE = 8  # voxels per cell of the feature map
+MAX_SWEEPS = 10  # earlier clouds recorded for a sample; the released training draws 9 of them
+TEST_RESIZE = 0.48
+TRAIN_RESIZE = (0.38, 0.55)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BEVConfig:
     """DDP on a BEVFusion encoder."""
 
+    task: Literal["bev"] = "bev"
     sensors: Literal["camera", "fusion"] = "camera"  # fusion: cameras and LiDAR
     classes: tuple[str, ...] = MAP_CLASSES  # may overlap
     # camera encoder and lift-splat
@@ -88,6 +92,11 @@ class BEVConfig:
             )
 
     @property
+    def diffusion(self) -> bool:
+        """There is no BEV baseline without diffusion."""
+        return True
+
+    @property
     def num_classes(self) -> int:
         """K."""
         return len(self.classes)
@@ -124,6 +133,44 @@ class BEVConfig:
         low, high = self.point_range[:3], self.point_range[3:]
         x, y, z = (round((b - a) / size) for a, b, size in zip(low, high, self.voxel_size, strict=True))
         return x, y, z
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEVDataConfig:
+    """Where the samples of BEV segmentation come from and how they are shaped. The defaults are the published ones."""
+
+    dataset: Literal["nuscenes"] = "nuscenes"
+    root: str = "data/nuscenes"  # what data_prep wrote
+    version: str = "v1.0-trainval"  # of the tables: the index must be of the same
+    train_split: str = "train"
+    eval_split: str = "val"
+    lidar: bool = True  # False: a camera-only model, which has no use for points
+    sweeps: int = 9  # earlier clouds added to the key frame's
+    image_size: tuple[int, int] = (256, 704)  # (height, width)
+    test_resize: float = TEST_RESIZE  # factor from the camera's pixels
+    train_resize: tuple[float, float] = TRAIN_RESIZE
+    map_range: float = 50.0  # metres; masks cover [-map_range, map_range) in x and y
+    map_cell: float = 0.5
+    class_balanced: bool = False  # training samples drawn so that object classes are equally frequent (CBGS)
+
+    def check(self) -> None:
+        """Refuse impossible settings.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        if not 0 <= self.sweeps <= MAX_SWEEPS:
+            raise ConfigError(f"sweeps must be 0 to {MAX_SWEEPS}; got {self.sweeps}")
+        if min(self.image_size) < 1 or self.test_resize <= 0 or not 0 < self.train_resize[0] <= self.train_resize[1]:
+            sizes = f"image_size {self.image_size}, test_resize {self.test_resize}, train_resize {self.train_resize}"
+            raise ConfigError(f"{sizes}: expected sizes and factors above 0, the smaller factor first")
+        if self.map_cell <= 0 or abs(2 * self.map_range / self.map_cell - self.map_size) > 1e-6 or self.map_size < 1:
+            raise ConfigError(f"map_cell {self.map_cell} must divide the map's {2 * self.map_range} m")
+
+    @property
+    def map_size(self) -> int:
+        """Cells per side of the masks."""
+        return round(2 * self.map_range / self.map_cell)
 
 
 NUSCENES_CAMERA = BEVConfig()
