@@ -33,19 +33,21 @@ def nuscenes(sensors: Sensors) -> Recipe:
 
 def mini(sensors: Sensors) -> Recipe:
     """Drives through synthetic towns; small pictures, cells of 2 m, an encoder from scratch."""
+    fusion = sensors == "fusion"
     model = BEVConfig(
         sensors=sensors, backbone="resnet10t", drop_path_rate=0.0, image_size=(64, 192), depth_step=1.0,
         view_channels=32, lift_cell=1.6, voxel_size=(0.4, 0.4, 0.2), lidar_widths=(8, 16, 32, 32),
-        max_voxels=(20_000, 20_000), bev_widths=(48, 64, 96) if sensors == "camera" else (48, 64), map_cell=2.0,
-        channels=64, layers=2, heads=4, feedforward_channels=128, noise_samples=2,
+        max_voxels=(20_000, 20_000), bev_widths=(48, 64) if fusion else (48, 64, 96), map_cell=2.0, channels=64,
+        layers=2, heads=4, feedforward_channels=128, noise_samples=2,
     )  # fmt: skip
     data = BEVDataConfig(
-        root="data/mini/nuscenes", version="v1.0-synthetic", lidar=sensors == "fusion", image_size=model.image_size,
-        test_resize=0.52, train_resize=(0.48, 0.6), map_cell=model.map_cell,
+        root="data/mini/nuscenes", version="v1.0-synthetic", lidar=fusion, sweeps=2 if fusion else 9,
+        image_size=model.image_size, test_resize=0.52, train_resize=(0.48, 0.6), map_cell=model.map_cell,
     )  # fmt: skip
     train = TrainConfig(
-        iterations=120, batch_size=3, device_batch_size=3, learning_rate=1e-4, warmup_iterations=0, curve="one_cycle",
-        clip_norm=35.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=50, validate_every=0,
+        iterations=90 if fusion else 120, batch_size=3, device_batch_size=3, learning_rate=1e-4, warmup_iterations=0,
+        curve="one_cycle", clip_norm=35.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=50,
+        validate_every=0,
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 3), seeds=(0, 1), batch_size=4)
     return Recipe(

@@ -1,0 +1,102 @@
+"""BEV evaluation: batches, processes and seeds, failed sensors, and the constant map that is to be beaten."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from ddp_repro.config import ConfigError, EvalConfig, override
+from ddp_repro.data.matching import check_dataset
+from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation import bev_evaluator, evaluate_model
+from ddp_repro.evaluation.bev_evaluator import evaluate_bev, failures
+from ddp_repro.evaluation.bev_metrics import ThresholdCounts
+from ddp_repro.evaluation.constant_map import best_constant_map, evaluate_constant_map
+from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
+
+SETTINGS = EvalConfig(steps=(1, 2), seeds=(0, 1), batch_size=2)
+
+
+def counts_of(result) -> dict:
+    return {key: tally.counts.tolist() for key, tally in result.tallies.items()}
+
+
+@pytest.fixture(scope="module")
+def fusion():
+    model, dataset = tiny_bev_model("fusion"), TinyBEV()
+    return model, dataset, evaluate_model(model, dataset, SETTINGS, progress=False)
+
+
+def test_counts_are_those_of_the_samples_own_noise(fusion):
+    model, dataset, result = fusion
+    expected = ThresholdCounts(6)
+    for index in range(len(dataset)):
+        batch = dataset.collate([dataset[index]])
+        with torch.no_grad():
+            probability = model.sample(batch, steps=2, generator=[image_generator(1, dataset.ids[index])])
+        expected.update(probability, batch["masks"])
+    assert result.tallies[2, 1].counts.tolist() == expected.counts.tolist()
+    assert 0 < result.summary(2).mean == (expected.best_iou().mean() + result.tallies[2, 0].value("miou")) / 2
+    assert result.tallies[2, 0].counts.tolist() != expected.counts.tolist()  # the seed matters
+
+
+def test_two_processes_of_single_samples_count_as_one_of_batches(fusion, monkeypatch):
+    model, dataset, whole = fusion
+    alone, parts = dataclasses.replace(SETTINGS, batch_size=1), []
+    for rank in range(2):
+        monkeypatch.setattr(bev_evaluator, "rank_and_world", lambda rank=rank: (rank, 2))
+        parts.append(evaluate_bev(model, dataset, alone, progress=False))
+    for key, tally in parts[0].tallies.items():
+        assert tally.merge(parts[1].tallies[key]).counts.tolist() == whole.tallies[key].counts.tolist()
+
+
+def test_failed_sensors_change_what_they_should(fusion):
+    model, dataset, whole = fusion
+    item, found = dataset[0], failures(model)
+    assert list(found)[0] == "all" and len(found) == 9
+    black = found["front left camera black"](item)["image"]
+    changed = [not torch.equal(a, b) for a, b in zip(black, item["image"], strict=True)]
+    assert changed == [False, False, True, False, False, False]
+    restored = black[2] * torch.tensor(model.std)[:, None, None] + torch.tensor(model.mean)[:, None, None]
+    assert restored.abs().max() < 1e-4
+    assert len(found["one of 8 LiDAR points"](item)["points"]) == 25
+    blind = evaluate_bev(model, dataset, SETTINGS, failure=found["no LiDAR"], progress=False)
+    assert counts_of(blind) != counts_of(whole)
+    assert len(failures(tiny_bev_model("camera"))) == 7
+
+
+def test_what_cannot_work_is_refused(fusion):
+    model, dataset, _ = fusion
+    with pytest.raises(ConfigError, match="one view"):
+        evaluate_model(model, dataset, dataclasses.replace(SETTINGS, flip=True))
+    with pytest.raises(ConfigError, match="segmentation only"):
+        evaluate_model(model, dataset, SETTINGS, save_to="folder")
+    with pytest.raises(ConfigError, match="map_cell"):
+        check_dataset(override(model.config, {"map_cell": 1.0}), dataset)
+    dataset.data = dataclasses.replace(dataset.data, lidar=False)
+    with pytest.raises(ConfigError, match=r"data\.lidar"):
+        check_dataset(model.config, dataset)
+
+
+def test_constant_map_is_the_best_of_all():
+    truths = np.random.default_rng(0).random((5, 2, 2, 3)) < 0.4
+    truths[:, 1] = False
+    best = best_constant_map(truths.mean(0))
+    assert not best[1].any()
+
+    def iou(cells: np.ndarray) -> float:
+        return (truths[:, 0] & cells).sum() / (truths[:, 0] | cells).sum()
+
+    every = [iou(np.reshape(cells, (2, 3))) for cells in itertools.product((False, True), repeat=6)]
+    assert iou(best[0]) == max(every) > 0
+
+
+def test_constant_map_is_scored_on_other_samples():
+    tally = evaluate_constant_map(TinyBEV(1), TinyBEV(1), SETTINGS)
+    assert tally.value("miou") == pytest.approx(1)  # the map of the only sample
+    other = evaluate_constant_map(TinyBEV(1), TinyBEV(3), SETTINGS)
+    assert 0 < other.value("miou") < 1 and other.value("miou") == other.value("miou_at_half")
