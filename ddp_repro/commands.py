@@ -75,6 +75,8 @@ def bench(
 ) -> None:  # fmt: skip
     """Time a recipe's model at every size and print the reports."""
     chosen = named_recipe(recipe)
+    if chosen.model.task == "bev":
+        raise ConfigError(f"{recipe} sees six cameras at once; the bench times models of single pictures")
     import torch  # heavy: after the quick checks
 
     from ddp_repro.evaluation.bench import Setting, parse_size
@@ -165,6 +167,8 @@ def predict(
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
     if task not in (None, chosen.model.task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
+    if chosen.model.task == "bev":
+        raise ConfigError(f"{chosen.name} sees six cameras at once, not single pictures; `ddp-repro evaluate` scores it")
     clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
     if clash:
         raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")

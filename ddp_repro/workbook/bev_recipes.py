@@ -41,13 +41,14 @@ def mini(sensors: Sensors) -> Recipe:
         layers=2, heads=4, feedforward_channels=128, noise_samples=2,
     )  # fmt: skip
     data = BEVDataConfig(
-        root="data/mini/nuscenes", version="v1.0-synthetic", lidar=fusion, sweeps=2 if fusion else 9,
+        root="data/mini/nuscenes", version="v1.0-synthetic", lidar=fusion, sweeps=1 if fusion else 9,
         image_size=model.image_size, test_resize=0.52, train_resize=(0.48, 0.6), map_cell=model.map_cell,
     )  # fmt: skip
+    batch = 2 if fusion else 3
     train = TrainConfig(
-        iterations=90 if fusion else 120, batch_size=3, device_batch_size=3, learning_rate=1e-4, warmup_iterations=0,
-        curve="one_cycle", clip_norm=35.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=50,
-        validate_every=0,
+        iterations=80 if fusion else 120, batch_size=batch, device_batch_size=batch, learning_rate=1e-4,
+        warmup_iterations=0, curve="one_cycle", clip_norm=35.0, backbone_weights=None, workers=0, log_every=10,
+        checkpoint_every=50, validate_every=0,
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 3), seeds=(0, 1), batch_size=4)
     return Recipe(

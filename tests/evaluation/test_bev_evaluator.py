@@ -13,16 +13,12 @@ from ddp_repro.config import ConfigError, EvalConfig, override
 from ddp_repro.data.matching import check_dataset
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation import bev_evaluator, evaluate_model
-from ddp_repro.evaluation.bev_evaluator import evaluate_bev, failures
+from ddp_repro.evaluation.bev_evaluator import evaluate_bev, failures, sensor_batch
 from ddp_repro.evaluation.bev_metrics import ThresholdCounts
 from ddp_repro.evaluation.constant_map import best_constant_map, evaluate_constant_map
 from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 
 SETTINGS = EvalConfig(steps=(1, 2), seeds=(0, 1), batch_size=2)
-
-
-def counts_of(result) -> dict:
-    return {key: tally.counts.tolist() for key, tally in result.tallies.items()}
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +51,27 @@ def test_two_processes_of_single_samples_count_as_one_of_batches(fusion, monkeyp
 
 
 def test_failed_sensors_change_what_they_should(fusion):
-    model, dataset, whole = fusion
+    model, dataset, _ = fusion
     item, found = dataset[0], failures(model)
-    assert list(found)[0] == "all" and len(found) == 9
+    assert next(iter(found)) == "all" and len(found) == 9
     black = found["front left camera black"](item)["image"]
     changed = [not torch.equal(a, b) for a, b in zip(black, item["image"], strict=True)]
     assert changed == [False, False, True, False, False, False]
     restored = black[2] * torch.tensor(model.std)[:, None, None] + torch.tensor(model.mean)[:, None, None]
     assert restored.abs().max() < 1e-4
     assert len(found["one of 8 LiDAR points"](item)["points"]) == 25
-    blind = evaluate_bev(model, dataset, SETTINGS, failure=found["no LiDAR"], progress=False)
-    assert counts_of(blind) != counts_of(whole)
+    whole, blind = (sensor_batch([each], dataset, torch.device("cpu")) for each in (item, found["no LiDAR"](item)))
+    assert blind["points"] is None and not torch.equal(model.encode(whole), model.encode(blind))
     assert len(failures(tiny_bev_model("camera"))) == 7
+
+
+def test_failure_reaches_the_evaluation(fusion):
+    model, dataset, whole = fusion
+    opposite = evaluate_bev(
+        model, dataset, SETTINGS, failure=lambda item: item | {"masks": ~item["masks"]}, progress=False
+    )
+    for key, tally in opposite.tallies.items():  # what was a hit is a false alarm, and the other way round
+        assert tally.counts[1].tolist() == whole.tallies[key].counts[0].tolist()
 
 
 def test_what_cannot_work_is_refused(fusion):
