@@ -183,7 +183,7 @@ def _car(rng: np.random.Generator, center: tuple[float, float], yaw: float) -> B
 
 def _add_street(town: Town, rng: np.random.Generator, street: _Street, crossed: list[_Street], *, shared: bool) -> None:
     """Crossings, stop lines, dividers and parked cars of a street, piece by piece between those it crosses."""
-    inner = 0 < _position(street, town) < 1
+    inner = _is_inner(street, town)
     for before, after in itertools.pairwise(crossed):
         along = (before.middle + before.half, after.middle - after.half)
         for place, sign in ((along[0], 1), (along[1], -1)):
@@ -204,10 +204,10 @@ def _add_street(town: Town, rng: np.random.Generator, street: _Street, crossed: 
                 town.boxes.append(_car(rng, (float(center[0]), float(center[1])), np.pi / 2 * street.upright))
 
 
-def _position(street: _Street, town: Town) -> float:
-    """0 or less for the first street of its direction, 1 or more for the last: there is nothing on their far side."""
-    end = town.extent[0 if street.upright else 1]
-    return (street.middle - street.half) / (end - 2 * street.half)
+def _is_inner(street: _Street, town: Town) -> bool:
+    """Whether there are blocks on both of its sides."""
+    low, high = street.middle - street.half, street.middle + street.half
+    return low > 1e-6 and high < town.extent[0 if street.upright else 1] - 1e-6
 
 
 def _stretch(street: _Street, piece: tuple[float, float], sign: int) -> Stretch:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ddp_repro.data import DataError
 from ddp_repro.data.io import read_image
-from ddp_repro.data.nuscenes_index import SampleRecord, read_split, read_summary, summary_path
+from ddp_repro.data.nuscenes_index import SampleRecord, read_split, read_summary
 from ddp_repro.data.nuscenes_map import GroundMap, map_path
 from ddp_repro.data.nuscenes_points import COLUMNS, in_range, load_points
 from ddp_repro.data.spec import Sample
@@ -53,8 +53,9 @@ class IndexedSamples:
             DataError: an index that is missing or damaged, or a map that cannot be used.
         """
         self._root, records = root, read_split(root, split).records
-        for problem in map_problems(root, {record.location for record in records}).values():
-            raise DataError(problem)
+        problems = map_problems(root, {record.location for record in records})
+        if problems:
+            raise DataError("; ".join(problems.values()))
         self._records |= {record.token: record for record in records}
         return [Sample(r.token, root / r.views[0].file, map_path(root, r.location)) for r in records]
 
@@ -64,11 +65,12 @@ class IndexedSamples:
 
 
 def left_out(root: Path) -> list[str]:
-    """Why samples are not in the index, one line each."""
-    if not summary_path(root).is_file():
-        return []  # listing the samples says so
-    splits = read_summary(root)["splits"]
-    return [f"left out: {why}" for split in splits for _, why in read_split(root, split).skipped]
+    """Why samples are not in the index, one line each; none if it cannot be read, which listing it reports."""
+    try:
+        splits = [read_split(root, split) for split in read_summary(root)["splits"]]
+    except DataError:
+        return []
+    return [f"left out: {why}" for index in splits for _, why in index.skipped]
 
 
 def _check_size(path: Path) -> None:

@@ -90,8 +90,8 @@ class GroundMap:
             uint8 (6, cells, cells), 0 or 1, indexed [class, first axis, second axis], cell 0 at -size / 2.
 
         Raises:
-            DataError: a drivable area that is no valid polygon (invalid ones of other layers are left out, as the
-                devkit does it).
+            DataError: a drivable area whose polygon is so invalid that it cannot be cut to the patch (invalid areas
+                of other layers are left out, as the devkit does it).
         """
         view = _View(x, y, angle, size, cells)
         masks = np.zeros((len(CLASS_LAYERS), cells, cells), np.uint8)
@@ -105,13 +105,15 @@ class GroundMap:
     def _draw(self, canvas: np.ndarray, name: str, view: _View) -> None:
         layer = self._layers[name]
         chosen = layer.near(view.patch)
-        if name in AREAS:
-            valid = shapely.is_valid(layer.geometries[chosen])
-            if name == "drivable_area" and not valid.all():
-                token = layer.tokens[chosen[np.argmin(valid)]]
-                raise DataError(f"{self.name}: drivable area {token} is no valid polygon; expected simple rings")
-            chosen = chosen[valid]
-        for shape in view.local(layer.geometries[chosen]):
+        if name in AREAS and name != "drivable_area":
+            chosen = chosen[shapely.is_valid(layer.geometries[chosen])]
+        try:
+            shapes = view.local(layer.geometries[chosen])
+        except shapely.errors.GEOSException as error:
+            bad = [layer.tokens[i] for i in chosen if not layer.geometries[i].is_valid]
+            why = f"cannot be cut to the patch ({error})"
+            raise DataError(f"{self.name}: {name} {', '.join(bad)} {why}; expected simple rings") from error
+        for shape in shapes:
             (_draw_area if name in AREAS else _draw_line)(canvas, shape)
 
 

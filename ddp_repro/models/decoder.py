@@ -73,19 +73,14 @@ class DecoderLayer(nn.Module):
 
     def forward(self, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
         """tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)"""
-        attend, width = self.attention.over(tokens, lines, shape), shape[1]
+        attend, width, output = self.attention.over(tokens, lines, shape), shape[1], []
         scale, shift = (None, None) if self.modulation is None else self.modulation(time)[:, None].chunk(2, dim=-1)
-        blocks = row_blocks(tokens, shape)
-        output = torch.empty_like(tokens) if len(blocks) > 1 else None
-        for rows in blocks:
-            block = slice(rows.start * width, rows.stop * width)
-            own = tokens[:, block]
+        for rows in row_blocks(tokens, shape):
+            own = tokens[:, rows.start * width : rows.stop * width]
             own = self.norms[0](attend(own, rows).add_(own))
             own = self.norms[1](self.feedforward(own).add_(own))
-            if len(blocks) == 1:
-                return own if scale is None else torch.addcmul(shift, own, scale + 1)
-            output[:, block] = own if scale is None else torch.addcmul(shift, own, scale + 1)
-        return output
+            output.append(own if scale is None else torch.addcmul(shift, own, scale + 1))
+        return output[0] if len(output) == 1 else torch.cat(output, 1)
 
 
 class MapDecoder(nn.Module):

@@ -297,6 +297,9 @@ def test_verify_names_what_is_wrong(mini: Path, tmp_path: Path) -> None:
     assert not report.ok and token in str(report) and "are not finite" in str(report)
     lose_map(root)
     assert "map expansion pack v1.3" in str(verify("nuscenes", root))
+    cut = root / "index/train/scene-0001.json"
+    cut.write_text(cut.read_text()[:-50])
+    assert "scene-0001.json: is not JSON" in str(verify("nuscenes", root))
     shutil.rmtree(root / "index")
     assert "index.json: no such file" in str(verify("nuscenes", root))
 
