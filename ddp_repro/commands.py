@@ -168,7 +168,9 @@ def predict(
     if task not in (None, chosen.model.task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
     if chosen.model.task == "bev":
-        raise ConfigError(f"{chosen.name} sees six cameras at once, not single pictures; `ddp-repro evaluate` scores it")
+        raise ConfigError(
+            f"{chosen.name} sees six cameras at once, not single pictures; `ddp-repro evaluate` scores it"
+        )
     clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
     if clash:
         raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
