@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from ddp_repro.config import ConfigError
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
 from ddp_repro.diffusion.uncertainty import change_count, depth_spread, predictive_entropy
@@ -82,10 +83,13 @@ def predict(
         seed: of the noise; the same seed gives the same map.
 
     Raises:
+        ConfigError: a BEV model, which sees six cameras at once.
         DataError: an unreadable file.
         ValueError: an array or picture of another kind, or a number below one.
     """
     check_positive(steps=steps, noise_samples=noise_samples)
+    if model.config.task == "bev":
+        raise ConfigError("a BEV model sees six cameras at once; `ddp-repro evaluate` scores it on nuScenes")
     picture = _to_rgb(image)
     size = picture.shape[:2]
     input_size = transforms.rescaled_size(size, image_scale) if image_scale else size
