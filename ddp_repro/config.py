@@ -17,7 +17,7 @@ from ddp_repro.errors import ConfigError
 
 __all__ = [
     "BEVConfig", "BEVDataConfig", "ConfigError", "DataConfig", "EvalConfig", "ModelConfig", "Preset", "Recipe",
-    "TrainConfig", "from_dict", "override", "parse_overrides", "to_dict",
+    "TrainConfig", "defaults_of", "from_dict", "override", "parse_overrides", "to_dict",
 ]  # fmt: skip
 
 Preset = Literal["mini", "camvid", "sevenscenes", "kitti_lidar", "paper"]
@@ -158,6 +158,16 @@ def to_dict(config: Any) -> Any:
     if not dataclasses.is_dataclass(config):
         return config
     return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The default settings, as plain values, of a recipe of the same task as ``recipe`` (in :func:`to_dict`'s form).
+
+    They are what a setting had before it existed: a stored recipe may be older than a field.
+    """
+    hints = typing.get_type_hints(Recipe)
+    groups = {name: kind for name, hint in hints.items() if (kind := _group_of(hint, recipe.get(name)))}
+    return to_dict(Recipe(name="", **{name: kind() for name, kind in groups.items()}))
 
 
 def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ddp_repro.config import ConfigError, Recipe, to_dict
+from ddp_repro.config import ConfigError, Recipe, defaults_of, to_dict
 from ddp_repro.interop.checkpoints import CheckpointError
 
 _KEPT = 2  # states left on disk
@@ -100,7 +100,8 @@ def refuse_other_origin(saved: dict[str, Any], origin: dict[str, str], path: Pat
     advice = "give the run a folder of its own, or train with resume=False to replace it"
     try:
         # A setting that did not exist yet when the checkpoint was written had what is now its default.
-        before = {**_flatten(to_dict(Recipe(name=""))), **_flatten(json.loads(saved["recipe"]))}
+        stored = json.loads(saved["recipe"])
+        before = {**_flatten(defaults_of(stored)), **_flatten(stored)}
         now = _flatten(json.loads(origin["recipe"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: carries no readable recipe ({error!r}); {advice}") from error

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from ddp_repro import training
-from ddp_repro.config import ConfigError, Recipe, to_dict
+from ddp_repro.config import ConfigError, Recipe, defaults_of
 from ddp_repro.data import build_dataset
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
@@ -132,7 +132,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
     A setting that is younger than one of the recipes has its default there.
     """
-    defaults = _flatten(to_dict(Recipe(name="")))
+    defaults = _flatten(defaults_of(before))
     old, new = _flatten(before), _flatten(now)
     pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
     return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and name not in FREE]
