@@ -49,6 +49,7 @@ class BEVConfig:
     lidar_widths: tuple[int, int, int, int] = (16, 32, 64, 128)
     # BEV encoder
     bev_widths: tuple[int, ...] = (160, 320, 640)  # camera: stages of a ResNet; fusion: two blocks, (128, 256)
+    norm_momentum: float = 0.01  # fusion only, of the LiDAR and BEV encoders' batch norm: 1 / iterations it remembers
     # map decoder
     map_range: float = 50.0  # metres; the predicted map covers [-map_range, map_range) in x and y
     map_cell: float = 0.5

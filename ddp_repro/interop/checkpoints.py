@@ -22,6 +22,7 @@ _CLASS_KEY = "decoder.classifier.weight"
 # Settings that may change after training: regularisation and the way of sampling.  window_size is told by the shapes.
 _FREE_SETTINGS = {
     "drop_path_rate", "sampler", "time_difference", "average_steps", "window_size", "noise_samples", "max_voxels",
+    "norm_momentum",
 }  # fmt: skip
 _SHOWN = 5
 

@@ -35,10 +35,10 @@ def mini(sensors: Sensors) -> Recipe:
     """Drives through synthetic towns; small pictures, cells of 2 m, an encoder from scratch."""
     fusion = sensors == "fusion"
     model = BEVConfig(
-        sensors=sensors, backbone="resnet10t", drop_path_rate=0.0, image_size=(64, 192), depth_step=1.0,
+        sensors=sensors, backbone="test_resnet", drop_path_rate=0.0, image_size=(64, 192), depth_step=1.0,
         view_channels=32, lift_cell=1.6, voxel_size=(0.4, 0.4, 0.2), lidar_widths=(8, 16, 32, 32),
         max_voxels=(20_000, 20_000), bev_widths=(48, 64) if fusion else (48, 64, 96), map_cell=2.0, channels=64,
-        layers=2, heads=4, feedforward_channels=128, noise_samples=2,
+        layers=2, heads=4, feedforward_channels=128, noise_samples=2, norm_momentum=0.1,
     )  # fmt: skip
     data = BEVDataConfig(
         root="data/mini/nuscenes", version="v1.0-synthetic", lidar=fusion, sweeps=1 if fusion else 9,
@@ -46,7 +46,7 @@ def mini(sensors: Sensors) -> Recipe:
     )  # fmt: skip
     batch = 2 if fusion else 3
     train = TrainConfig(
-        iterations=80 if fusion else 120, batch_size=batch, device_batch_size=batch, learning_rate=1e-4,
+        iterations=150 if fusion else 240, batch_size=batch, device_batch_size=batch, learning_rate=1.5e-4,
         warmup_iterations=0, curve="one_cycle", clip_norm=35.0, backbone_weights=None, workers=0, log_every=10,
         checkpoint_every=50, validate_every=0,
     )  # fmt: skip

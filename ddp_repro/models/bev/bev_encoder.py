@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ddp_repro.models.bev.layers import conv_norm_relu
 
-SECOND_NORM = {"eps": 1e-3, "momentum": 0.01}
+SECOND_NORM = {"eps": 1e-3}
 SECOND_LAYERS = 5  # beyond the first of each block
 
 

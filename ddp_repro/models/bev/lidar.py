@@ -31,7 +31,7 @@ OUTPUT: tuple[Triple, Triple, Triple] = ((1, 1, 3), (1, 1, 2), (0, 0, 0))
 
 
 def _norm(channels: int) -> nn.BatchNorm1d:
-    return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
+    return nn.BatchNorm1d(channels, eps=1e-3)
 
 
 class SparseConvNormReLU(nn.Module):

@@ -20,6 +20,7 @@ from ddp_repro.models.backbones import Backbone
 from ddp_repro.models.bev.bev_encoder import CameraBEVEncoder, ConvFuser, FusionBEVEncoder
 from ddp_repro.models.bev.camera import CameraEncoder
 from ddp_repro.models.bev.grid import crop_to_map
+from ddp_repro.models.bev.layers import set_norm_momentum
 from ddp_repro.models.bev.lidar import LidarEncoder
 from ddp_repro.models.bev.view_transform import Calibration
 from ddp_repro.models.ddp import DDP, Generators, Trajectory, shape_of, tokens_of
@@ -86,6 +87,8 @@ class BEVDDP(DDP):
             self.lidar = LidarEncoder(self.config)
             self.fuser = ConvFuser([self.config.view_channels, self.lidar.out_channels], self.config.channels)
             self.bev_encoder = FusionBEVEncoder(self.config.channels, self.config.bev_widths, self.config.channels)
+            for part in (self.lidar, self.bev_encoder):
+                set_norm_momentum(part, self.config.norm_momentum)
         else:
             self.bev_encoder = CameraBEVEncoder(self.config.view_channels, self.config.bev_widths, self.config.channels)
 
