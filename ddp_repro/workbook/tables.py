@@ -313,12 +313,13 @@ def _protocol_notes(rows: list[_Row]) -> tuple[str, ...]:
 
 def _bev_notes(rows: list[_Row]) -> tuple[str, ...]:
     """How BEV maps are predicted and measured, of every model in the table."""
-    models = dict.fromkeys(row.recipe.model for row in rows if row.recipe and row.recipe.model.task == "bev")
+    models = {row.recipe.name: row.recipe.model for row in rows if row.recipe and row.recipe.model.task == "bev"}
     if not models:
         return ()
-    samplings = dict.fromkeys((MODALITIES[m.sensors], m.noise_samples, m.average_steps) for m in models)
     words = {True: "all steps", False: "the last step"}
-    sampling = "; ".join(f"{name}: {count} start noises, {words[average]}" for name, count, average in samplings)
+    sampling = "; ".join(
+        f"{name}: {model.noise_samples} start noises, {words[model.average_steps]}" for name, model in models.items()
+    )
     return (
         f"IoU of a class is at the best of {len(THRESHOLDS)} thresholds ({THRESHOLDS[0]:.2f} to {THRESHOLDS[-1]:.2f}), "
         "chosen on the evaluated data itself, as published; at 0.5 nothing is chosen. Cells of all samples are counted "
