@@ -73,6 +73,31 @@ def test_printed_results_are_the_records():
     assert f"the entropy of the averaged prediction with {entropy['auroc']:.3f}" in README
 
 
+@pytest.mark.parametrize("preset", ["sevenscenes", "kitti_lidar"])
+def test_printed_depth_is_the_records(preset):
+    """Every row of the depth tables: means and spread over the trainings."""
+    import json
+    import statistics
+
+    def summary(run):
+        return json.loads((ROOT / "results" / preset / "runs" / run / "record.json").read_text())["summary"]
+
+    def cell(values):
+        return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+    rows = []
+    for end, method in (("_baseline", "non-diffusion baseline"), ("", "DDP")):
+        trainings = [summary(f"{preset}_lite0{end}{seed}") for seed in ("", "-seed1")]
+        for same in zip(*trainings, strict=True):
+            cells = [cell([row[f"{metric}_mean"] for row in same]) for metric in ("rel", "delta1", "rmse")]
+            rows.append(f"| {method} | {'–' if end else same[0]['steps']} | {' | '.join(cells)} |")
+    constant = json.loads((ROOT / "results" / preset / "runs" / f"{preset}_lite0" / "mean_depth.json").read_text())
+    numbers = [f"{constant['score'][metric]:.3f}" for metric in ("rel", "delta1", "rmse")]
+    rows.append(f"| mean depth map of the training images | – | {' | '.join(numbers)} |")
+    assert len(rows) == 6
+    assert [row for row in rows if row not in README] == []
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["code"].splitlines()[0])
 def test_block(block, clone):
     if block["mark"].startswith("not run"):

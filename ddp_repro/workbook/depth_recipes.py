@@ -58,7 +58,7 @@ def mini(dataset: str) -> Recipe:
         task="depth", backbone="resnet10t", drop_path_rate=0.0, channels=64, layers=3, heads=4,
         feedforward_channels=128, scale=0.1, schedule="gamma", max_depth=80.0 if outdoor else 10.0,
     )  # fmt: skip
-    data = _data(dataset, crop_size=(80, 160) if outdoor else (96, 128), root=f"data/mini/{dataset}")
+    data = _data(dataset, crop_size=(96, 160) if outdoor else (96, 128), root=f"data/mini/{dataset}")
     train = TrainConfig(
         iterations=240, batch_size=6, device_batch_size=6, learning_rate=1e-3, warmup_iterations=30, warmup_ratio=1e-3,
         curve="cosine", clip_norm=1.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=100,
