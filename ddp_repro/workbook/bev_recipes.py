@@ -46,7 +46,7 @@ def mini(sensors: Sensors) -> Recipe:
     )  # fmt: skip
     batch = 2 if fusion else 3
     train = TrainConfig(
-        iterations=150 if fusion else 240, batch_size=batch, device_batch_size=batch, learning_rate=1.5e-4,
+        iterations=250 if fusion else 400, batch_size=batch, device_batch_size=batch, learning_rate=1.5e-4,
         warmup_iterations=0, curve="one_cycle", clip_norm=35.0, backbone_weights=None, workers=0, log_every=10,
         checkpoint_every=50, validate_every=0,
     )  # fmt: skip
