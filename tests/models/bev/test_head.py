@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ddp_repro.config import override
 from ddp_repro.diffusion import SCHEDULES, MultiLabelEmbedding, corrupt, time_pairs
-from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, build_model, paper_plain
+from ddp_repro.models import build_model
+from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, paper_plain
 from ddp_repro.models.bev.grid import crop_to_map
 from ddp_repro.models.ddp import shape_of, tokens_of
 from ddp_repro.models.decoder import position_lines
