@@ -23,8 +23,8 @@ CLAIMS = {
     "real data; none of these numbers is comparable with the paper's.",
     "sevenscenes": "Small models trained on 175 real frames of one room, scored on another stretch of the same camera "
     "path. They show that training works on real depth, not that it generalises.",
-    "kitti_lidar": "Small models trained on 52 pictures of one real drive with LiDAR depth, scored on 10 later ones. They "
-    "show that training works on real sparse depth, not that it generalises.",
+    "kitti_lidar": "Small models trained on 52 pictures of one real drive with LiDAR depth, scored on 10 later ones. "
+    "They show that training works on real sparse depth, not that it generalises.",
     "paper": "The paper's own datasets and settings. A verdict stands beside every printed number that a run covers "
     "completely.",
 }

@@ -301,9 +301,9 @@ def _build(hint: Any, value: Any, where: str) -> Any:
         return _build_union([a for a in arguments if a is not type(None)], value, where)
     if dataclasses.is_dataclass(hint):
         return _build_fields(hint, value, where)
-    if origin is list:
+    if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)
-        return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return origin(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Literal:
         if value not in arguments:
             raise RecordError(f"field {where!r} must be one of {', '.join(arguments)}; got {value!r}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ddp_repro.config import ConfigError, to_dict
-from ddp_repro.workbook.recipes import PRESETS, ablation_base, main_model, recipe, recipe_names
+from ddp_repro.workbook.recipes import ABLATED, ablation_base, main_model, recipe, recipe_names
 from ddp_repro.workbook.trainings import _is_recipe_name
 from ddp_repro.workbook.variants import ABLATIONS, ablation, ablations, cells, seeded, split_seed
 
@@ -24,7 +24,7 @@ def changed(one, other):
     return {name for name in before if before[name] != after[name]}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ABLATED)
 @pytest.mark.parametrize("table", ABLATIONS)
 def test_a_cell_differs_in_exactly_the_ablated_setting(preset, table):
     plain = ablation_base(preset)
@@ -38,7 +38,7 @@ def test_a_cell_differs_in_exactly_the_ablated_setting(preset, table):
             assert recipe(cell.name, preset) == cell
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ABLATED)
 def test_every_cell_has_a_place_of_its_own(preset):
     made = ablations(ablation_base(preset))
     assert len(made) == {"mini": 10, "camvid": 10, "paper": 11}[preset]
@@ -88,7 +88,7 @@ def test_training_seeds_are_runs_of_their_own():
         recipe("nothing-seed1")
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ABLATED)
 def test_names_are_fit_for_folders(preset):
     names = recipe_names(preset)
     assert len(set(names)) == len(names)
