@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import shapely
-from ddp_repro.models.bev.config import MAP_CLASSES
 from shapely import LineString, MultiPolygon, Polygon, box
 
+from ddp_repro.bev_config import MAP_CLASSES
 from ddp_repro.data import DataError
 from ddp_repro.data.nuscenes_geometry import ground_patch, project_points
 from ddp_repro.data.nuscenes_map import AREAS, CLASS_LAYERS, LINES, LOCATIONS, GroundMap

@@ -12,6 +12,7 @@ from ddp_repro.config import ConfigError, override, parse_overrides
 from ddp_repro.data import DataError
 from ddp_repro.data.io import read_depth
 from ddp_repro.evaluation import mean_depth as scoring
+from ddp_repro.evaluation.depth_metrics import METRICS
 from ddp_repro.workbook import analyses, depth_samples, provenance, runs
 from ddp_repro.workbook.depth_samples import load_depth_samples
 from ddp_repro.workbook.mean_depth import load_mean_depth, score_mean_depth
@@ -87,7 +88,7 @@ def test_record_of_a_run(folder):
     assert [(s.steps, s.seed) for s in record.scores] == [(1, 0), (1, 1), (3, 0), (3, 1)]
     assert all(isinstance(score, DepthScore) for score in record.scores)
     assert all(0 <= s.delta1 <= s.delta2 <= s.delta3 <= 1 and s.rel > 0 for s in record.scores)
-    assert record.metrics == [name for name in MEASURES if name not in ("miou", "macc", "aacc")]
+    assert record.metrics == list(METRICS) and set(METRICS) <= MEASURES.keys()
     assert (record.dataset.images, record.dataset.split_images, record.dataset.unannotated) == (2, 2, 2)
     assert record.dataset.classes == [] and record.training.iterations == 2
     assert record.recipe["evaluation"]["protocol"] == "kitti_garg" and record.recipe["evaluation"]["flip"]
