@@ -216,14 +216,15 @@ def _analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Work)
 
 
 def _is_current(before: Analysis, record: Record, settings: dict[str, Any], overwrite: bool) -> bool:
-    """Whether this very work is done.
+    """Whether this very work is done, or more than it: a sweep over 1 to 10 steps holds one over 1 to 4.
 
     Raises:
-        ConfigError: it was done with other settings and ``overwrite`` is not given.
+        ConfigError: it was done with other settings (not just fewer) and ``overwrite`` is not given.
     """
     names = dict.fromkeys([*before.settings, *settings])
-    changed = [n for n in names if before.settings.get(n) != settings.get(n)]
-    if changed and not overwrite:
+    changed = [n for n in names if not _covers(before.settings.get(n), settings.get(n))]
+    extended = all(_covers(settings.get(n), before.settings.get(n)) for n in names)
+    if changed and not overwrite and not extended:
         words = "; ".join(f"{n} was {before.settings.get(n)!r}, is {settings.get(n)!r}" for n in changed)
         raise ConfigError(
             f"{before.kind} of {before.run} was analysed with other settings ({words}); --overwrite allows replacing it"
@@ -231,6 +232,15 @@ def _is_current(before: Analysis, record: Record, settings: dict[str, Any], over
     same_code = before.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
     same_inputs = (before.checkpoint, before.dataset) == (record.checkpoint.sha256, record.dataset.fingerprint)
     return not changed and same_code and same_inputs
+
+
+def _covers(have: Any, asked: Any) -> bool:
+    """Whether lists (and lists by key) hold at least what is asked for; anything else must be equal."""
+    if isinstance(have, dict) and isinstance(asked, dict):
+        return all(key in have and _covers(have[key], value) for key, value in asked.items())
+    if isinstance(have, list) and isinstance(asked, list):
+        return set(asked) <= set(have)
+    return have == asked
 
 
 def _path(kind: Kind, run: str, preset: str, output: str | Path) -> Path:
