@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.config import ModelConfig
+from ddp_repro.models import native_decoder
 from ddp_repro.models.deformable_attention import DeformableAttention, Lines, Shape
-
-BLOCK_TOKENS = 1024  # tokens that a CPU takes through a layer at a time: their hidden features stay in its cache
 
 
 @functools.lru_cache(maxsize=16)
@@ -33,30 +32,6 @@ def position_lines(shape: Shape, channels: int, device: torch.device) -> Lines:
     return axis(shape[0]), axis(shape[1])
 
 
-def row_blocks(tokens: Tensor, shape: Shape) -> list[slice]:
-    """Rows of the map that are taken through a layer together: all, or few enough for a CPU's cache.
-
-    Blocks are of no use where everything is kept for the gradients, nor in a graph, which they would make long.
-    """
-    height, width = shape
-    whole = tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.jit.is_tracing()
-    rows = height if whole or torch.compiler.is_compiling() else max(1, BLOCK_TOKENS // width)
-    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
-
-
-class FeedForward(nn.Sequential):
-    """Linear, GELU, linear."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(..., D) -> (..., D)"""
-        if torch.is_grad_enabled():
-            return super().forward(tokens)
-        return self[2](torch.ops.aten.gelu_(self[0](tokens)))  # in place: half the memory to go through
-
-
 class DecoderLayer(nn.Module):
     """Attention, norm, feed-forward, norm; then scale and shift from the time embedding, last of all.
 
@@ -68,19 +43,19 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.attention = DeformableAttention(channels, heads, points)
         self.norms = nn.ModuleList([nn.LayerNorm(channels), nn.LayerNorm(channels)])
-        self.feedforward = FeedForward(channels, feedforward_channels)
+        self.feedforward = nn.Sequential(
+            nn.Linear(channels, feedforward_channels), nn.GELU(), nn.Linear(feedforward_channels, channels)
+        )
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(time_channels, 2 * channels)) if time_channels else None
 
     def forward(self, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
         """tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)"""
-        attend, width, output = self.attention.over(tokens, lines, shape), shape[1], []
-        scale, shift = (None, None) if self.modulation is None else self.modulation(time)[:, None].chunk(2, dim=-1)
-        for rows in row_blocks(tokens, shape):
-            own = tokens[:, rows.start * width : rows.stop * width]
-            own = self.norms[0](attend(own, rows).add_(own))
-            own = self.norms[1](self.feedforward(own).add_(own))
-            output.append(own if scale is None else torch.addcmul(shift, own, scale + 1))
-        return output[0] if len(output) == 1 else torch.cat(output, 1)
+        tokens = self.norms[0](tokens + self.attention(tokens, lines, shape))
+        tokens = self.norms[1](tokens + self.feedforward(tokens))
+        if self.modulation is None:
+            return tokens
+        scale, shift = self.modulation(time)[:, None].chunk(2, dim=-1)
+        return torch.addcmul(shift, tokens, scale + 1)
 
 
 class MapDecoder(nn.Module):
@@ -107,8 +82,11 @@ class MapDecoder(nn.Module):
         """Fused tokens (B, h·w, D) of an h×w map, time embedding (B, 4·D) -> prediction (B, C, h, w)."""
         rows, columns = position_lines(shape, self.channels, tokens.device)
         lines = rows.to(tokens.dtype), columns.to(tokens.dtype)
-        for layer in self.layers:
-            tokens = layer(tokens, lines, shape, time)
+        if native_decoder.can_run(self.layers, tokens):
+            tokens = native_decoder.run(self.layers, tokens, lines, shape, time)
+        else:
+            for layer in self.layers:
+                tokens = layer(tokens, lines, shape, time)
         return self.read_out(tokens, shape)
 
     @classmethod

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddp_repro.config import ConfigError
-from ddp_repro.models.native_attention import attend_native, library
+from ddp_repro.models.attention_backend import attention_backend, attention_by
+from ddp_repro.models.native_attention import attend_native
+
+__all__ = ["BACKENDS", "DeformableAttention", "attention_backend", "attention_by"]
 
 Shape = tuple[int, int]
 Lines = tuple[Tensor, Tensor]  # something per row (h, ...) and per column (w, ...)
@@ -112,36 +113,6 @@ BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Shape], Tensor]] = {
     "native": attend_native,
     "triton": attend_triton,
 }
-_forced: list[str] = []
-
-
-@contextmanager
-def attention_by(backend: str) -> Iterator[None]:
-    """Use this backend, instead of the fastest one, within a ``with`` statement.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    if backend not in BACKENDS:
-        raise ConfigError(f"no attention backend {backend!r}; there are {', '.join(BACKENDS)}")
-    _forced.append(backend)
-    try:
-        yield
-    finally:
-        _forced.pop()
-
-
-def attention_backend(device: torch.device) -> str:
-    """Name of the backend in use for tensors on ``device``: the fastest one, unless :func:`attention_by` names another.
-
-    What is traced or compiled into a graph consists of PyTorch's own operations.  On a GPU ``triton`` must be asked
-    for: its kernels were so far run in Triton's interpreter only.
-    """
-    if _forced:
-        return _forced[-1]
-    if device.type != "cpu" or torch.jit.is_tracing():
-        return "reference"
-    return "cpu" if torch.compiler.is_compiling() or library() is None else "native"
 
 
 class DeformableAttention(nn.Module):
@@ -193,24 +164,15 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, h·w, D)
         """
-        return self.over(tokens, lines, shape)(tokens, slice(0, shape[0]))
-
-    def over(self, tokens: Tensor, lines: Lines, shape: Shape) -> Callable[[Tensor, slice], Tensor]:
-        """:meth:`forward` for some rows at a time: what it returns takes the tokens of those rows, and the rows."""
-        attend = BACKENDS[attention_backend(tokens.device)]
         value = self.value_proj(tokens).unflatten(-1, (self.heads, -1))
-        weight, of_rows, of_columns = self._query(lines)
+        weight, of_rows, of_columns = self.query(lines)
+        query = torch.bmm(weight.expand(len(tokens), -1, -1), tokens.transpose(1, 2)).unflatten(-1, shape)
+        planes = (query + (of_rows[:, :, None] + of_columns[:, None])).flatten(2)
+        planes = planes.unflatten(1, (3, self.heads, self.points))
+        attend = BACKENDS[attention_backend(tokens.device)]
+        return self.output_proj(attend(value, planes[:, :2], planes[:, 2].softmax(2), shape))
 
-        def attend_rows(own: Tensor, rows: slice) -> Tensor:
-            """Tokens (B, rows·w, D) -> (B, rows·w, D)"""
-            query = torch.bmm(weight.expand(len(own), -1, -1), own.transpose(1, 2)).unflatten(-1, (-1, shape[1]))
-            planes = (query + (of_rows[:, rows, None] + of_columns[:, None])).flatten(2)
-            planes = planes.unflatten(1, (3, self.heads, self.points))
-            return self.output_proj(attend(value, planes[:, :2], planes[:, 2].softmax(2), shape))
-
-        return attend_rows
-
-    def _query(self, lines: Lines) -> tuple[Tensor, Tensor, Tensor]:
+    def query(self, lines: Lines) -> tuple[Tensor, Tensor, Tensor]:
         """The linear map from a token to (x, y, logit) × heads × points, and what its place adds to that.
 
         The position encoding is a sum of one half that is the same along a row and one that is the same along a column,
@@ -218,7 +180,7 @@ class DeformableAttention(nn.Module):
         are added here too, in float32 under any autocast.
 
         Returns:
-            weight (3·heads·points, D), of the rows (3·heads·points, h), of the columns (3·heads·points, w).
+            weight (3·heads·points, D), of the rows (3·heads·points, h), of the columns (3·heads·points, w); contiguous.
         """
         offsets, logits = self.sampling_offsets, self.attention_weights
         weight = torch.cat([offsets.weight[0::2], offsets.weight[1::2], logits.weight])
@@ -227,7 +189,8 @@ class DeformableAttention(nn.Module):
         of_rows = F.linear(rows, weight[:, : rows.shape[1]], bias).t()
         of_columns = F.linear(columns, weight[:, rows.shape[1] :]).t()
         of_x, of_y = (_axis(index, self.heads * self.points, weight.device) for index in (0, 1))
-        return weight, of_rows + of_y * _count(rows), of_columns + of_x * _count(columns)
+        of_rows, of_columns = of_rows + of_y * _count(rows), of_columns + of_x * _count(columns)
+        return weight, of_rows.contiguous(), of_columns.contiguous()
 
 
 def _axis(index: int, places: int, device: torch.device) -> Tensor:

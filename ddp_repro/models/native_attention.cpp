@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 namespace {
 
@@ -55,6 +56,31 @@ inline int64_t width_of(const Sizes& s) {
     return Fixed ? Fixed : s.channels;
 }
 
+// What one head reads for a group of queries: over points, the weighted mean of the value around each location.
+// x, y and weight hold a line of queries per point, ``line`` numbers apart.
+template <typename Real, int Fixed>
+void read_group(const Real* own, const Real* x, const Real* y, const Real* weight, int64_t line, int64_t count,
+                Real* sums, const Sizes& s) {
+    const int64_t channels = width_of<Fixed>(s), stride = s.heads * channels;
+    for (int64_t point = 0; point < s.points; ++point) {
+        const Corners<Real> at(x + point * line, y + point * line, count, s);
+        const Real* share = weight + point * line;
+        for (int64_t i = 0; i < count; ++i) {
+            const Real* __restrict p0 = own + at.pixel[0][i] * stride;
+            const Real* __restrict p1 = own + at.pixel[1][i] * stride;
+            const Real* __restrict p2 = own + at.pixel[2][i] * stride;
+            const Real* __restrict p3 = own + at.pixel[3][i] * stride;
+            const Real w0 = at.share[0][i] * share[i], w1 = at.share[1][i] * share[i];
+            const Real w2 = at.share[2][i] * share[i], w3 = at.share[3][i] * share[i];
+            Real* __restrict sum = sums + i * stride;
+            if (point == 0)
+                for (int64_t c = 0; c < channels; ++c) sum[c] = w0 * p0[c] + w1 * p1[c] + w2 * p2[c] + w3 * p3[c];
+            else
+                for (int64_t c = 0; c < channels; ++c) sum[c] += w0 * p0[c] + w1 * p1[c] + w2 * p2[c] + w3 * p3[c];
+        }
+    }
+}
+
 template <typename Real, int Fixed>
 void forward(const Real* value, const Real* locations, const Real* weights, Real* output, const Sizes s, int threads) {
     const int64_t channels = width_of<Fixed>(s), stride = s.heads * channels, plane = s.points * s.queries;
@@ -65,28 +91,61 @@ void forward(const Real* value, const Real* locations, const Real* weights, Real
             const int64_t start = group * GROUP, count = std::min(GROUP, s.queries - start);
             for (int64_t head = 0; head < s.heads; ++head) {
                 const Real* own = value + (b * s.height * s.width * s.heads + head) * channels;
+                const Real* x = locations + (b * 2 * s.heads + head) * plane + start;
+                const Real* weight = weights + (b * s.heads + head) * plane + start;
                 Real* sums = output + (b * s.queries + start) * stride + head * channels;
-                for (int64_t point = 0; point < s.points; ++point) {
-                    const int64_t first = point * s.queries + start;
-                    const Real* x = locations + (b * 2 * s.heads + head) * plane + first;
-                    const Real* weight = weights + (b * s.heads + head) * plane + first;
-                    const Corners<Real> at(x, x + s.heads * plane, count, s);
-                    for (int64_t i = 0; i < count; ++i) {
-                        const Real* __restrict p0 = own + at.pixel[0][i] * stride;
-                        const Real* __restrict p1 = own + at.pixel[1][i] * stride;
-                        const Real* __restrict p2 = own + at.pixel[2][i] * stride;
-                        const Real* __restrict p3 = own + at.pixel[3][i] * stride;
-                        const Real w0 = at.share[0][i] * weight[i], w1 = at.share[1][i] * weight[i];
-                        const Real w2 = at.share[2][i] * weight[i], w3 = at.share[3][i] * weight[i];
-                        Real* __restrict sum = sums + i * stride;
-                        if (point == 0)
-                            for (int64_t c = 0; c < channels; ++c)
-                                sum[c] = w0 * p0[c] + w1 * p1[c] + w2 * p2[c] + w3 * p3[c];
-                        else
-                            for (int64_t c = 0; c < channels; ++c)
-                                sum[c] += w0 * p0[c] + w1 * p1[c] + w2 * p2[c] + w3 * p3[c];
+                read_group<Real, Fixed>(own, x, x + s.heads * plane, weight, s.queries, count, sums, s);
+            }
+        }
+}
+
+constexpr int64_t POINTS = 16;  // at most, in forward_rows
+
+inline double exponential(double x) { return std::exp(x); }
+
+// e^x for -87 <= x <= 0, zero below, in vector registers: 2^n times the series of the rest, to float's precision
+inline float exponential(float x) {
+    const float n = std::floor(x * 1.44269504f + 0.5f), rest = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    const float series = (((((1.f / 720 * rest + 1.f / 120) * rest + 1.f / 24) * rest + 1.f / 6) * rest + 0.5f) * rest +
+                          1.f) * rest + 1.f;
+    const int32_t bits = (int32_t(n < -126 ? -126.f : n) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    return x < -87 ? 0.f : series * power;
+}
+
+// Some rows of one image's map, with what leads to locations and weights: query is (3, heads, points, rows, width) with
+// x, y and logit first, to which a number per row (3, heads, points, rows) and one per column (3, heads, points, width)
+// are added; the weights are the softmax of the logits over points.
+template <typename Real, int Fixed>
+void forward_rows(const Real* value, const Real* query, const Real* of_rows, const Real* of_columns, int64_t row_stride,
+                  Real* output, const Sizes s, int threads) {
+    const int64_t channels = width_of<Fixed>(s), stride = s.heads * channels, places = s.heads * s.points;
+    const int64_t rows = s.queries / s.width, groups = (s.width + GROUP - 1) / GROUP;
+#pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
+    for (int64_t row = 0; row < rows; ++row)
+        for (int64_t group = 0; group < groups; ++group) {
+            const int64_t start = group * GROUP, count = std::min(GROUP, s.width - start);
+            Real planes[3][POINTS][GROUP], total[GROUP], highest[GROUP];
+            for (int64_t head = 0; head < s.heads; ++head) {
+                for (int64_t kind = 0; kind < 3; ++kind)
+                    for (int64_t point = 0; point < s.points; ++point) {
+                        const int64_t place = kind * places + head * s.points + point;
+                        const Real* own = query + place * s.queries + row * s.width + start;
+                        const Real* column = of_columns + place * s.width + start;
+                        const Real of_row = of_rows[place * row_stride + row];
+                        for (int64_t i = 0; i < count; ++i) planes[kind][point][i] = own[i] + (of_row + column[i]);
                     }
-                }
+                for (int64_t i = 0; i < count; ++i) highest[i] = planes[2][0][i], total[i] = 0;
+                for (int64_t point = 1; point < s.points; ++point)
+                    for (int64_t i = 0; i < count; ++i) highest[i] = std::max(highest[i], planes[2][point][i]);
+                for (int64_t point = 0; point < s.points; ++point)
+                    for (int64_t i = 0; i < count; ++i)
+                        total[i] += planes[2][point][i] = exponential(planes[2][point][i] - highest[i]);
+                for (int64_t point = 0; point < s.points; ++point)
+                    for (int64_t i = 0; i < count; ++i) planes[2][point][i] /= total[i];
+                read_group<Real, Fixed>(value + head * channels, planes[0][0], planes[1][0], planes[2][0], GROUP, count,
+                                        output + (row * s.width + start) * stride + head * channels, s);
             }
         }
 }
@@ -135,6 +194,12 @@ void backward(const Real* value, const Real* locations, const Real* weights, con
     extern "C" void forward_##NAME(const REAL* value, const REAL* locations, const REAL* weights, REAL* output,       \
                                    const Sizes* s, int threads) {                                                     \
         (s->channels == 32 ? forward<REAL, 32> : forward<REAL, 0>)(value, locations, weights, output, *s, threads);   \
+    }                                                                                                                 \
+    extern "C" void forward_rows_##NAME(const REAL* value, const REAL* query, const REAL* of_rows,                     \
+                                        const REAL* of_columns, int64_t row_stride, REAL* output, const Sizes* s,     \
+                                        int threads) {                                                                \
+        (s->channels == 32 ? forward_rows<REAL, 32> : forward_rows<REAL, 0>)(value, query, of_rows, of_columns,       \
+                                                                             row_stride, output, *s, threads);        \
     }                                                                                                                 \
     extern "C" void backward_##NAME(const REAL* value, const REAL* locations, const REAL* weights,                    \
                                     const REAL* gradient, REAL* of_value, REAL* of_locations, REAL* of_weights,       \

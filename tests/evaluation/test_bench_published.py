@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ddp_repro.config import ModelConfig, override
 from ddp_repro.evaluation import bench_published
-from ddp_repro.models import DDP, build_model, decoder
+from ddp_repro.models import DDP, build_model, native_layers
 
 TINY = ModelConfig(
     backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=2, heads=2, feedforward_channels=32, num_classes=5
@@ -40,7 +40,7 @@ def noises(model: DDP, images: Tensor, count: int) -> list[Tensor]:
 def test_sampling_equals_the_published_one(
     case: str, steps: int, average: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoder, "BLOCK_TOKENS", 45)  # three rows of 14 tokens: the last block is shorter
+    monkeypatch.setattr(native_layers, "BLOCK_TOKENS", 45)  # three rows of 14 tokens: the last block is shorter
     model, images = tiny(**CASES[case]), torch.randn(2, 3, 40, 56)
     start, *between = noises(model, images, 5)
     ours = model.sample(images, steps, noise=start, average_steps=average, step_noise=between)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ddp_repro.config import ConfigError
-from ddp_repro.models import native_attention
+from ddp_repro.models import native_attention, native_library
 from ddp_repro.models.deformable_attention import (
     BACKENDS,
     DeformableAttention,
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(params=["reference", "cpu", "native"])
 def backend(request: pytest.FixtureRequest) -> str:
-    if request.param == "native" and native_attention.library() is None:
+    if request.param == "native" and native_library.library() is None:
         pytest.skip("no C++ compiler")
     return request.param
 
@@ -61,7 +61,7 @@ def test_matches_the_definition(backend: str) -> None:
 )  # fmt: skip
 def test_backends_agree(batch: int, height: int, width: int, heads: int, points: int, seed: int) -> None:
     arguments = problem(batch, (height, width), heads, points, seed=seed)
-    for backend in ("cpu", "native") if native_attention.library() else ("cpu",):
+    for backend in ("cpu", "native") if native_library.library() else ("cpu",):
         torch.testing.assert_close(BACKENDS[backend](*arguments), attend_reference(*arguments))
 
 
@@ -135,9 +135,9 @@ def test_without_a_compiler_attention_runs_as_operations(
     compiler: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setenv("CXX", compiler)
-    native_attention.library.cache_clear()
+    native_library.library.cache_clear()
     try:
         assert attention_backend(CPU) == "cpu"
     finally:
-        native_attention.library.cache_clear()
-    assert ["was not built" in str(each.message) for each in recwarn] == [True] * (compiler == "false")
+        native_library.library.cache_clear()
+    assert ["not built" in str(each.message) for each in recwarn] == [True] * (compiler == "false")

@@ -1,0 +1,60 @@
+"""The decoder's layers on a CPU: the computation of :class:`ddp_repro.models.decoder.DecoderLayer`, by blocks of rows.
+
+Only the value of the attention is made for the whole map, so that a layer overwrites its input as it goes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ddp_repro.models import native_layers
+from ddp_repro.models.native_attention import MAX_POINTS, attend_rows
+from ddp_repro.models.native_layers import add_norm, bias_gelu_, blocks, linear
+
+if TYPE_CHECKING:
+    from ddp_repro.models.decoder import DecoderLayer
+    from ddp_repro.models.deformable_attention import Lines, Shape
+
+
+def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
+    """Whether :func:`run` may be used for these layers and tokens."""
+    return native_layers.can_run(tokens) and all(layer.attention.points <= MAX_POINTS for layer in layers)
+
+
+def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
+    """Tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)."""
+    tokens = tokens.clone(memory_format=torch.contiguous_format)
+    for layer in layers:
+        modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)
+        for image, own in enumerate(tokens):
+            _run_layer(layer, own, lines, shape, *_last_norm(layer, modulation, image))
+    return tokens
+
+
+def _last_norm(layer: DecoderLayer, modulation: tuple[Tensor, Tensor] | None, image: int) -> tuple[Tensor, Tensor]:
+    """Gain and shift (D,) of the second norm and the modulation by the time in one."""
+    gain, shift = layer.norms[1].weight, layer.norms[1].bias
+    if modulation is None:
+        return gain, shift
+    scale = modulation[0][image] + 1
+    return gain * scale, torch.addcmul(modulation[1][image], shift, scale)
+
+
+def _run_layer(layer: DecoderLayer, tokens: Tensor, lines: Lines, shape: Shape, gain: Tensor, shift: Tensor) -> None:
+    """One layer over one image's tokens (h·w, D), in place."""
+    attention, (norm, last) = layer.attention, layer.norms
+    output, first, second = attention.output_proj, layer.feedforward[0], layer.feedforward[2]
+    split, width = (3, attention.heads, attention.points), shape[1]
+    weight, of_rows, of_columns = attention.query(lines)
+    of_rows, of_columns = of_rows.unflatten(0, split), of_columns.unflatten(0, split)
+    value = linear(tokens, attention.value_proj).unflatten(-1, (attention.heads, -1))
+    for rows in blocks(shape[0], width):
+        own = tokens[rows.start * width : rows.stop * width]
+        query = torch.mm(weight, own.t()).unflatten(0, split)
+        attended = torch.mm(attend_rows(value, query, of_rows, of_columns, rows, shape), output.weight.t())
+        add_norm(attended, output.bias, own, norm.weight, norm.bias, norm.eps, output=attended)
+        hidden = bias_gelu_(torch.mm(attended, first.weight.t()), first.bias)
+        add_norm(torch.mm(hidden, second.weight.t()), second.bias, attended, gain, shift, last.eps, output=own)
