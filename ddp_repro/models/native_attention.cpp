@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
+
+#include "native_math.h"
 
 namespace {
 
@@ -100,19 +101,6 @@ void forward(const Real* value, const Real* locations, const Real* weights, Real
 }
 
 constexpr int64_t POINTS = 16;  // at most, in forward_rows
-
-inline double exponential(double x) { return std::exp(x); }
-
-// e^x for -87 <= x <= 0, zero below, in vector registers: 2^n times the series of the rest, to float's precision
-inline float exponential(float x) {
-    const float n = std::floor(x * 1.44269504f + 0.5f), rest = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    const float series = (((((1.f / 720 * rest + 1.f / 120) * rest + 1.f / 24) * rest + 1.f / 6) * rest + 0.5f) * rest +
-                          1.f) * rest + 1.f;
-    const int32_t bits = (int32_t(n < -126 ? -126.f : n) + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, sizeof power);
-    return x < -87 ? 0.f : series * power;
-}
 
 // Some rows of one image's map, with what leads to locations and weights: query is (3, heads, points, rows, width) with
 // x, y and logit first, to which a number per row (3, heads, points, rows) and one per column (3, heads, points, width)

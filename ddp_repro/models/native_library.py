@@ -19,7 +19,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-SOURCES = tuple(Path(__file__).with_name(f"native_{name}.cpp") for name in ("attention", "layers"))
+SOURCES = tuple(Path(__file__).with_name(f"native_{name}.cpp") for name in ("attention", "layers", "windows"))
+HEADER = Path(__file__).with_name("native_math.h")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 
 
@@ -49,7 +50,7 @@ def _built(compiler: str) -> Path:
         OSError, subprocess.SubprocessError: it cannot be built or written.
     """
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [source.read_text(encoding="utf-8") for source in SOURCES]
+    sources = [source.read_text(encoding="utf-8") for source in (*SOURCES, HEADER)]
     identity = (*sources, *FLAGS, version, platform.machine(), _processor())
     name = f"native-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddp_repro"

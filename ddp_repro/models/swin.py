@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformerBlock, window_partition, window_reverse
 from torch import Tensor, nn
 
+from ddp_repro.models import native_swin
+
 Size = tuple[int, int]
 BLOCKED = -100.0  # added to attention between regions that only the cyclic shift made neighbours
 
@@ -33,6 +35,10 @@ def shift_mask(size: Size, window: Size, shift: Size, device: torch.device, dtyp
 
 class PaddedSwinBlock(SwinTransformerBlock):
     """timm's block with the official order: pad, shift, attend in windows, shift back, crop."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)"""
+        return native_swin.run(self, x) if native_swin.can_run(self, x) else super().forward(x)
 
     def _attn(self, x: Tensor) -> Tensor:
         _, height, width, channels = x.shape

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ddp_repro.config import ConfigError
-from ddp_repro.models import native_attention, native_library
+from ddp_repro.models import native_library
 from ddp_repro.models.deformable_attention import (
     BACKENDS,
     DeformableAttention,
