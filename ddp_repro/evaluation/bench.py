@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ddp_repro.config import ConfigError, ModelConfig
 from ddp_repro.evaluation import bench_published as published
 from ddp_repro.evaluation.bench_floor import floor_of
+from ddp_repro.evaluation.inference import best_class
 from ddp_repro.models import DDP, build_model
 from ddp_repro.models.ddp import shape_of, tokens_of
 from ddp_repro.models.deformable_attention import attention_backend, attention_by
@@ -150,8 +151,10 @@ def initial_model(config: ModelConfig, device: torch.device | str) -> DDP:
 
 def to_labels(model: DDP, images: Tensor, output: Tensor) -> Tensor:
     """A map at the decoder's resolution -> classes, or metres, at the image's."""
-    whole = F.interpolate(output, size=images.shape[-2:], mode="bilinear", align_corners=False)
-    return whole.argmax(1) if whole.shape[1] > 1 else whole[:, 0]
+    size = tuple(images.shape[-2:])
+    if output.shape[1] == 1:
+        return F.interpolate(output, size=size, mode="bilinear", align_corners=False)[:, 0]
+    return torch.stack([best_class(scores.float(), size, size)[1] for scores in output])
 
 
 def random_batch(model: DDP, setting: Setting) -> dict[str, Tensor]:
@@ -213,12 +216,12 @@ def _published(model: DDP, images: Tensor, features: Tensor, noise: Tensor, sett
     extra = [noise] * max(setting.steps)
 
     def step() -> None:
-        clean = model.clean_map(published.decode(model, features, noise, now))
-        model.sampler(noise, clean, now, following, model.schedule, **_no_noise(model, noise))
+        with attention_by("reference"):
+            published.step(model, features, noise, torch.stack([now, following]), _no_noise(model, noise))
 
     whole: Candidates = {
-        f"{n} steps, published": lambda n=n: to_labels(
-            model, images, published.sample(model, images, n, noise, model.config.average_steps, extra)
+        f"{n} steps, published": lambda n=n: published.to_labels(
+            images, published.sample(model, images, n, noise, model.config.average_steps, extra)
         )
         for n in setting.steps
     }

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _aten = torch.ops.aten
 _PRODUCTS = {
     _aten.mm.default: (0, 1), _aten.bmm.default: (0, 1), _aten.addmm.default: (1, 2), _aten.baddbmm.default: (1, 2),
-    _aten.mm.out: (0, 1), _aten.addmm.out: (1, 2),
+    _aten.mm.out: (0, 1), _aten.addmm.out: (1, 2), _aten.addmm_.default: (1, 2),
 }  # fmt: skip
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, torch.device]
 

@@ -41,7 +41,7 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
             training_step(model, batch, noise, as_published)
         elif as_published:
             extra = [noise] * max(setting.steps)
-            to_labels(model, images, published.sample(model, images, max(setting.steps), noise, step_noise=extra))
+            published.to_labels(images, published.sample(model, images, max(setting.steps), noise, step_noise=extra))
         else:
             to_labels(model, images, model.sample(images, max(setting.steps), noise, average_steps=False))
     return _peak_so_far(device) - before

@@ -1,8 +1,10 @@
 """The published formulation, to be timed and counted: what DDP costs when it is computed as it is written.
 
-The whole fusion layer runs at every step on features and map; the map is kept and updated at full width; the position
-encoding is added to every token; attention samples through ``grid_sample``.  Nothing is kept from step to step.  The
-weights are those of the model, and so are the outputs, to rounding.
+The pyramid's maps are all resized, then merged by one convolution; the whole fusion layer runs at every step on
+features and map; the map is kept and updated at full width; the position encoding is added to every token; attention
+samples through ``grid_sample``; losses and labels are read off all class scores at the picture's size.  Nothing is
+kept from step to step, and nothing is compiled.  The weights are those of the model, and so are the outputs, to
+rounding.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddp_repro.diffusion import corrupt, time_pairs
 from ddp_repro.models import DDP
-from ddp_repro.models.ddp import Batch, shape_of, tokens_of
+from ddp_repro.models.ddp import Batch, ImageModel, shape_of, tokens_of
 from ddp_repro.models.decoder import DecoderLayer, MapDecoder
-from ddp_repro.models.deformable_attention import DeformableAttention, Shape
+from ddp_repro.models.deformable_attention import DeformableAttention, Shape, attention_by
+from ddp_repro.models.neck import Neck
 
 
 def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tensor:
@@ -32,8 +35,20 @@ def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tens
     return torch.cat(halves, -1).flatten(0, 1)
 
 
+def merge(neck: Neck, maps: list[Tensor]) -> Tensor:
+    """:meth:`Neck.forward` as published: all levels at the finest one's size, side by side, then one convolution."""
+    finest, *coarser = neck.pyramid(maps)
+    resized = [F.interpolate(m, size=shape_of(finest), mode="bilinear", align_corners=False) for m in coarser]
+    return neck.merge(torch.cat([finest, *resized], dim=1))
+
+
+def encode_image(model: ImageModel, images: Tensor) -> Tensor:
+    """:meth:`DDP.encode_image` as published."""
+    return merge(model.neck, model.backbone(images))
+
+
 def attend(attention: DeformableAttention, tokens: Tensor, position: Tensor, shape: Shape) -> Tensor:
-    """Deformable attention by ``grid_sample``, (B, h·w, D) -> (B, h·w, D)."""
+    """Deformable attention by ``grid_sample``, (B, h·w, D) -> (B, h·w, D): its readings are listed, then weighted."""
     (height, width), (batch, count, _), heads, points = shape, tokens.shape, attention.heads, attention.points
     query, split = tokens + position, (batch, count, heads, points)
     y, x = torch.meshgrid(*(torch.arange(n, device=tokens.device) + 0.5 for n in shape), indexing="ij")
@@ -44,8 +59,9 @@ def attend(attention: DeformableAttention, tokens: Tensor, position: Tensor, sha
     value = attention.value_proj(tokens).transpose(1, 2).reshape(batch * heads, -1, height, width)
     grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)
     read = F.grid_sample(value.to(grid.dtype), grid, padding_mode="zeros", align_corners=False)
-    read = (read * weights.transpose(1, 2).reshape(batch * heads, 1, count, points)).sum(-1)
-    return attention.output_proj(read.view(batch, -1, count).transpose(1, 2))
+    listed = torch.stack([read], dim=-2).flatten(-2)  # one entry per level of the map, of which there is one
+    read = (listed * weights.transpose(1, 2).reshape(batch * heads, 1, count, points)).sum(-1)
+    return attention.output_proj(read.view(batch, -1, count).transpose(1, 2).contiguous())
 
 
 def decode_layer(layer: DecoderLayer, tokens: Tensor, position: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
@@ -62,9 +78,13 @@ def decode_layer(layer: DecoderLayer, tokens: Tensor, position: Tensor, shape: S
 def decode(model: DDP, features: Tensor, noisy_map: Tensor, t: Tensor | float) -> Tensor:
     """:meth:`DDP.decode` as published."""
     shape, t = shape_of(features), torch.as_tensor(t, device=features.device).expand(len(features))
-    tokens = model.fusion(tokens_of(torch.cat([features, noisy_map], dim=1)))
+    fused = _convolve(model.fusion, torch.cat([features, noisy_map], dim=1))
     time = model.time_embedding(model.noise_level(t)) if model.time_embedding else None
-    return decode_tokens(model.decoder, tokens, shape, time)
+    return decode_tokens(model.decoder, tokens_of(fused), shape, time)
+
+
+def _convolve(layer: nn.Linear, maps: Tensor) -> Tensor:
+    return F.conv2d(maps, layer.weight[:, :, None, None], layer.bias)
 
 
 def decode_tokens(decoder: MapDecoder, tokens: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
@@ -73,6 +93,18 @@ def decode_tokens(decoder: MapDecoder, tokens: Tensor, shape: Shape, time: Tenso
     for layer in decoder.layers:
         tokens = decode_layer(layer, tokens, position, shape, time)
     return decoder.read_out(tokens, shape)
+
+
+def step(model: DDP, features: Tensor, noisy_map: Tensor, times: Tensor, extra: dict[str, Tensor]) -> tuple:
+    """One step from times[0] to times[1] as published: the next map, and the decoder's output."""
+    decoded = decode(model, features, noisy_map, times[0])
+    clean = model.clean_map(decoded)
+    alpha, sigma = model.schedule.alpha_sigma(times[0])
+    if model.config.sampler == "ddpm":
+        return model.sampler(noisy_map, clean, *times, model.schedule, **extra), decoded
+    noise = (noisy_map - alpha * clean) / sigma.clamp(min=1e-8)
+    alpha, sigma = model.schedule.alpha_sigma(times[1])
+    return alpha * clean + sigma * noise, decoded
 
 
 @torch.no_grad()
@@ -85,19 +117,29 @@ def sample(
         noise: start noise (B, M, h, w).
         step_noise: the ancestral sampler's noise of each step.
     """
-    features, noisy, decoded = model.encode_image(images), noise, []
-    for index, (now, following) in enumerate(time_pairs(steps, model.config.time_difference)):
-        decoded.append(decode(model, features, noisy, now))
-        if index < steps - 1:
-            extra = {"noise": step_noise[index]} if model.config.sampler == "ddpm" else {}
-            times = torch.tensor([now, following], device=noise.device)
-            noisy = model.sampler(noisy, model.clean_map(decoded[-1]), *times, model.schedule, **extra)
-    return model.finish(decoded, average_steps)
+    with attention_by("reference"):
+        features, noisy, decoded = encode_image(model, images), noise, []
+        for index, pair in enumerate(time_pairs(steps, model.config.time_difference)):
+            times = torch.tensor(pair, device=noise.device)
+            if index == steps - 1:
+                decoded.append(decode(model, features, noisy, times[0]))
+            else:
+                extra = {"noise": step_noise[index]} if model.config.sampler == "ddpm" else {}
+                noisy, output = step(model, features, noisy, times, extra)
+                decoded.append(output)
+        return model.finish(decoded, average_steps)
+
+
+def to_labels(images: Tensor, output: Tensor) -> Tensor:
+    """A map at the decoder's resolution -> classes, or metres, at the image's."""
+    whole = F.interpolate(output, size=images.shape[-2:], mode="bilinear", align_corners=False)
+    return whole.argmax(1) if whole.shape[1] > 1 else whole[:, 0]
 
 
 def training_loss(model: DDP, batch: Batch, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
     """:meth:`DDP.training_loss` as published."""
-    features = model.encode(batch)
-    clean = model.target_map(batch, shape_of(features))
-    prediction = decode(model, features, corrupt(clean, noise, t, model.schedule), t)
-    return model.losses(prediction, features, batch)
+    with attention_by("reference"):
+        features = encode_image(model, batch["image"])
+        clean = model.target_map(batch, shape_of(features))
+        prediction = decode(model, features, corrupt(clean, noise, t, model.schedule), t)
+        return model.losses(prediction, features, batch)

@@ -105,7 +105,7 @@ def _measure_one_step(config: ModelConfig, image_size: tuple[int, int]) -> Compl
     with torch.device("meta"):
         model = build_model(config).eval()
         images = torch.empty(1, 3, *image_size)
-        features, encoder = count_macs(model.encode_image, images)
+        features, encoder = count_macs(bench_published.encode_image, model, images)
         if config.diffusion:
             noisy_map = torch.empty(1, *model.noise_shape(features))
             _, step = count_macs(bench_published.decode, model, features, noisy_map, torch.ones(1))

@@ -21,6 +21,7 @@ from ddp_repro.config import EvalConfig
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
+from ddp_repro.models import native_resize
 
 WAITING_BATCHES = 4  # bounds the memory of datasets with many image sizes
 CLASS_CHUNK = 16
@@ -98,6 +99,8 @@ def best_class(scores: Tensor, input_size: tuple[int, int], size: tuple[int, int
     Returns:
         float32 and int64, both ``size``.
     """
+    if native_resize.can_run(scores):
+        return native_resize.best_class(scores, input_size, size)
     best: tuple[Tensor, Tensor] | None = None
     for first in range(0, len(scores), CLASS_CHUNK):
         resized = to_image_size(scores[None, first : first + CLASS_CHUNK], input_size, size)[0]

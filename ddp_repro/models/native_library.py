@@ -19,7 +19,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-SOURCES = tuple(Path(__file__).with_name(f"native_{name}.cpp") for name in ("attention", "layers", "windows"))
+SOURCES = tuple(Path(__file__).with_name(f"native_{name}.cpp") for name in ("attention", "layers", "windows", "resize"))
 HEADER = Path(__file__).with_name("native_math.h")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 
@@ -31,7 +31,9 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     try:
-        return ctypes.CDLL(str(_built(compiler)))
+        code = ctypes.CDLL(str(_built(compiler)))
+        code.cross_entropy.restype = ctypes.c_double
+        return code
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
         warnings.warn(f"the C++ files were not built, PyTorch's operations run instead: {reason}", stacklevel=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,7 +42,10 @@ class Neck(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Backbone maps, finest first -> image feature (B, D, h_0, w_0)."""
-        finest, *coarser = self.pyramid(maps)
-        size = finest.shape[-2:]
-        resized = [F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in coarser]
-        return self.merge(torch.cat([finest, *resized], dim=1))
+        convolution, norm = self.merge
+        levels = self.pyramid(maps)
+        weights = convolution.weight.chunk(len(levels), dim=1)
+        finest, *coarser = (F.conv2d(level, weight) for level, weight in zip(levels, weights, strict=True))
+        for level in coarser:  # a 1×1 convolution may as well come before the resizing: at fewer pixels
+            finest = finest + F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False)
+        return norm(finest)

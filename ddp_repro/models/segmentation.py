@@ -51,7 +51,9 @@ class Segmentation(ImageModel):
 
     def finish(self, decoded: Sequence[Tensor], average_steps: bool) -> Tensor:
         """Logits of the last step, or the mean of the steps' softmax."""
-        return torch.stack(list(decoded)).softmax(2).mean(0) if average_steps else decoded[-1]
+        if not average_steps:
+            return decoded[-1]
+        return torch.stack([step.softmax(1) for step in decoded]).mean(0)
 
 
 class SegmentationBaseline(Segmentation, Baseline):

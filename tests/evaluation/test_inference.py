@@ -22,6 +22,7 @@ from ddp_repro.evaluation.inference import (
     views_of,
 )
 from ddp_repro.models import build_model
+from ddp_repro.models.deformable_attention import attention_by
 from ddp_repro.workbook.recipes import recipe
 from tests.evaluation.conftest import tiny_model
 from tests.golden_recipe import fill, tagged
@@ -116,13 +117,19 @@ def test_resizing_is_bilinear_in_two_steps():
     assert torch.equal(to_image_size(output, (8, 12), (9, 11)), expected)
 
 
-def test_best_class_equals_the_whole_argmax():
+@pytest.mark.parametrize("size", [(20, 24), (33, 31), (11, 7)])
+@pytest.mark.parametrize("classes", [1, 16, 40])
+def test_best_class_equals_the_whole_argmax(classes: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    for classes in (1, 16, 40):
-        scores = torch.randn(classes, 5, 6).round()  # with ties
-        value, index = to_image_size(scores[None], (20, 24), (33, 31))[0].max(0)
-        best = best_class(scores, (20, 24), (33, 31))
-        assert torch.equal(best[0], value) and torch.equal(best[1], index)
+    scores = torch.randn(classes, 5, 6).round()  # with ties
+    whole = to_image_size(scores[None], (20, 24), size)[0]
+    value, index = whole.max(0)
+    with attention_by("cpu"):
+        best = best_class(scores, (20, 24), size)
+    assert torch.equal(best[0], value) and torch.equal(best[1], index)
+    best = best_class(scores, (20, 24), size)  # compiled: ties may fall otherwise
+    torch.testing.assert_close(best[0], value)
+    torch.testing.assert_close(whole.gather(0, best[1][None])[0], value)
 
 
 def test_batches_hold_equal_sizes_and_every_image():

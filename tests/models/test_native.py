@@ -1,0 +1,124 @@
+"""The compiled code computes what PyTorch's operations do."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddp_repro.config import ModelConfig
+from ddp_repro.models import build_model, native_decoder, native_layers, native_resize, native_swin
+from ddp_repro.models.attention_backend import attention_by
+from ddp_repro.models.backbones import Backbone
+from ddp_repro.models.losses import segmentation_loss
+from ddp_repro.models.native_library import library
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+
+
+@pytest.fixture(autouse=True, params=[1, 3])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(native_layers, "BLOCK_TOKENS", 40)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@torch.no_grad()
+def test_gelu_of_any_number() -> None:
+    numbers = torch.cat([torch.linspace(-12, 12, 4001), torch.tensor([0.0, -1e30, 1e30, 1e-30])  # a float has no more than 7 digits])
+    bias = torch.tensor([0.0, 0.5, -2.0])
+    hidden = numbers[:, None].repeat(1, 3)
+    expected = F.gelu((hidden + bias).double())
+    torch.testing.assert_close(native_layers.bias_gelu_(hidden, bias).double(), expected, atol=3e-6, rtol=3e-7)
+    assert native_layers.bias_gelu_(torch.tensor([[float("nan")]]), torch.zeros(1)).isnan()
+
+
+@pytest.mark.parametrize("width", [3, 16, 96])
+@torch.no_grad()
+def test_add_norm(width: int) -> None:
+    torch.manual_seed(0)
+    product, residual = torch.randn(7, width) * 4 + 9, torch.randn(7, width)
+    bias, gain, shift = torch.randn(3, width)
+    total = product + bias + residual
+    output = native_layers.add_norm(product, bias, residual, gain, shift, 1e-5, torch.empty_like(product))
+    torch.testing.assert_close(output, F.layer_norm(total, (width,), gain, shift, 1e-5), atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(product, total)
+
+
+@pytest.mark.parametrize("time_conditioned", [True, False])
+@torch.no_grad()
+def test_decoder_layers(time_conditioned: bool) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=3, heads=2, feedforward_channels=32,
+        num_classes=5, time_conditioned=time_conditioned,
+    )  # fmt: skip
+    decoder = build_model(config).eval().decoder
+    for layer in decoder.layers:
+        torch.nn.init.normal_(layer.attention.sampling_offsets.weight, std=0.3)
+        torch.nn.init.normal_(layer.attention.attention_weights.weight, std=0.3)
+        for parameter in (*layer.norms.parameters(), *layer.attention.output_proj.parameters()):
+            torch.nn.init.normal_(parameter)
+    tokens, time = torch.randn(2, 7 * 9, 16), torch.randn(2, 64) if time_conditioned else None
+    before = tokens.clone()
+    assert native_decoder.can_run(decoder.layers, tokens)
+    ours = decoder(tokens, (7, 9), time)
+    assert torch.equal(tokens, before)
+    with attention_by("reference"):
+        torch.testing.assert_close(ours, decoder(tokens, (7, 9), time), atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "window"), [((64, 96), 7), ((77, 101), 7), ((50, 130), 12)])
+@torch.no_grad()
+def test_swin_blocks(size: tuple[int, int], window: int) -> None:
+    torch.manual_seed(0)
+    backbone = Backbone("swin_tiny_patch4_window7_224", window_size=window).eval()
+    for name, parameter in backbone.named_parameters():
+        if name.endswith(("bias", "bias_table")):  # so that padding and places count
+            torch.nn.init.normal_(parameter, std=0.5)
+    images = torch.randn(2, 3, *size)
+    ours = backbone(images)
+    with attention_by("reference"):
+        for mine, plain in zip(ours, backbone(images), strict=True):
+            torch.testing.assert_close(mine, plain, atol=2e-5, rtol=1e-5)
+
+
+def test_swin_blocks_that_train_are_plain() -> None:
+    block = next(m for m in Backbone("swin_tiny_patch4_window7_224").modules() if hasattr(m, "mlp"))
+    maps = torch.randn(1, 7, 7, 96)
+    assert not native_swin.can_run(block.eval(), maps)
+    with torch.no_grad():
+        assert native_swin.can_run(block, maps) and not native_swin.can_run(block, maps.double())
+        assert not native_swin.can_run(block.train(), maps)  # it drops paths
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not native_swin.can_run(block.eval(), maps)
+
+
+@pytest.mark.parametrize("sizes", [((7, 9), (25, 33)), ((9, 5), (4, 2)), ((1, 1), (3, 3)), ((2, 8), (2, 8))])
+def test_cross_entropy_and_its_gradient(sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    torch.manual_seed(0)
+    label = torch.randint(0, 19, (2, *sizes[1]))
+    label[torch.rand(label.shape) < 0.3] = 255
+    scores = (torch.randn(2, 19, *sizes[0]) * 5).requires_grad_()
+    assert native_resize.can_run(scores)
+
+    def loss_and_gradient() -> tuple[Tensor, Tensor]:
+        loss = segmentation_loss(scores, label)
+        return loss.detach(), torch.autograd.grad(3 * loss, scores)[0]
+
+    ours = loss_and_gradient()
+    with attention_by("reference"):
+        torch.testing.assert_close(ours, loss_and_gradient(), atol=1e-7, rtol=1e-5)
+
+
+def test_cross_entropy_of_nothing_but_ignored_pixels_is_zero() -> None:
+    scores = torch.randn(1, 3, 2, 2, requires_grad=True)
+    loss = segmentation_loss(scores, torch.full((1, 8, 8), 255))
+    assert loss == 0 and torch.autograd.grad(loss, scores)[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_a_label_beyond_the_classes_is_an_error(wrong: int) -> None:
+    with pytest.raises(IndexError, match=r"of 3 classes"):
+        segmentation_loss(torch.randn(1, 3, 2, 2), torch.full((1, 8, 8), wrong))
