@@ -34,8 +34,8 @@ def nuscenes(sensors: Sensors) -> Recipe:
 def mini(sensors: Sensors) -> Recipe:
     """Drives through synthetic towns; small pictures, cells of 1 m as far as 24 m, an encoder from scratch.
 
-    At the published range the ground beyond 12 m would be one row of such small camera features.  The few hundred
-    iterations do not suffice for the published turns, nor for masks that do not follow the scale.
+    At the published range, the ground beyond 12 m would be one or two rows of such small camera features.  Wide turns
+    of the ground, and a scale that the masks do not follow, are left to longer trainings.
     """
     fusion = sensors == "fusion"
     model = BEVConfig(
