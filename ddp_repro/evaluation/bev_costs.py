@@ -30,7 +30,7 @@ from ddp_repro.models.ddp import shape_of, tokens_of
 from ddp_repro.models.deformable_attention import attention_backend
 
 STEPS = 3
-RETURNS = 330_000  # LiDAR points of ten sweeps
+PLACES, RETURNS = 72_000, 3  # that the LiDAR hits, and how often: the points of ten sweeps
 SENSOR_HEIGHT = 1.84  # metres, of the LiDAR
 AZIMUTHS = (0.0, -56.0, 55.0, 180.0, 109.0, -111.0)  # degrees to the left, of the cameras
 FOCAL = (0.79, 0.79, 0.79, 0.506, 0.79, 0.79)  # widths of the camera's picture
@@ -134,16 +134,17 @@ def _camera_pose(azimuth: float) -> Tensor:
 
 
 def _made_up_cloud(reach: float, generator: torch.Generator) -> Tensor:
-    """(P, 5): rough ground, denser near the car, and a tenth of the points on whatever stands on it."""
-    azimuth = 2 * math.pi * torch.rand(RETURNS, generator=generator)
-    distance = 2.0 * (reach / 2.0) ** torch.rand(RETURNS, generator=generator)
-    above = 0.05 * torch.randn(RETURNS, generator=generator).abs()
-    standing = torch.rand(RETURNS, generator=generator) < 0.1
+    """(P, 5): rough ground, denser near the car, and a tenth of the places on whatever stands on it."""
+    azimuth = 2 * math.pi * torch.rand(PLACES, generator=generator)
+    distance = 2.0 * (reach / 2.0) ** torch.rand(PLACES, generator=generator)
+    above = 0.05 * torch.randn(PLACES, generator=generator).abs()
+    standing = torch.rand(PLACES, generator=generator) < 0.1
     above[standing] = 4 * torch.rand(int(standing.sum()), generator=generator)
-    position = [distance * azimuth.cos(), distance * azimuth.sin(), above - SENSOR_HEIGHT]
-    lag = 0.05 * torch.randint(10, (RETURNS,), generator=generator)
-    intensity = torch.randint(256, (RETURNS,), generator=generator)
-    return torch.stack([*position, intensity, lag], dim=1)
+    places = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), above - SENSOR_HEIGHT], dim=1)
+    points = places.repeat(RETURNS, 1)
+    points += 0.01 * torch.randn(points.shape, generator=generator)
+    lag = 0.05 * torch.randint(10, (len(points), 1), generator=generator)
+    return torch.cat([points, torch.randint(256, lag.shape, generator=generator), lag], dim=1)
 
 
 def _initial_model(config: BEVConfig, device: str) -> BEVDDP:

@@ -20,7 +20,7 @@ from tests.models.bev.test_model import CONFIGS
 
 @pytest.fixture(autouse=True)
 def small_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bev_costs, "RETURNS", 2000)
+    monkeypatch.setattr(bev_costs, "PLACES", 700)
     monkeypatch.setattr(bev_costs, "_peak_in_own_process", lambda name, config, device: len(name))
 
 
