@@ -25,8 +25,8 @@ def _write_nuscenes(root: Path, counts: dict[str, int], size: tuple[int, int], s
 _NUSCENES = Layout(
     scenes="drives through four towns",
     splits=("train", "val"),
-    size=(225, 400),  # a quarter of the real one
-    counts=(24, 8),
+    size=(180, 320),  # a fifth of the real one
+    counts=(192, 24),
     write_dataset=_write_nuscenes,
 )
 

@@ -13,7 +13,7 @@ from ddp_repro.data.nuscenes_map import AREAS, LINES
 
 _STREETS = 6  # in each of two directions
 _LANE = 3.5  # metres
-_GAPS = (42.0, 70.0, 76.0, 84.0, 92.0)  # between the middles of neighbouring streets; 42: one divider serves both
+_GAPS = (42.0, 54.0, 58.0, 64.0, 70.0)  # between the middles of neighbouring streets; 42: one divider serves both
 _SETBACK = 9.0  # metres from a crossing street to where dividers end
 
 
@@ -222,12 +222,12 @@ def _stretch(street: _Street, piece: tuple[float, float], sign: int) -> Stretch:
 def _add_crossing(town: Town, rng: np.random.Generator, street: _Street, place: float, sign: int) -> None:
     """A pedestrian crossing where a piece of the street begins (``sign`` 1) or ends, and its stop line."""
     number = None
-    if rng.random() < 0.65:
+    if rng.random() < 0.8:
         number = len(town.areas["ped_crossing"])
-        ends = sorted((place + sign * 2.0, place + sign * 5.5))
+        ends = sorted((place + sign * 1.5, place + sign * 5.5))
         town.areas["ped_crossing"].append(street.rectangle((-street.half, street.half), (ends[0], ends[1])))
-    if rng.random() < 0.75:
-        ends = sorted((place + sign * 6.5, place + sign * 8.5))
+    if rng.random() < 0.9:
+        ends = sorted((place + sign * 6.0, place + sign * 9.0))
         left = (sign < 0) != street.upright  # whose lanes lead to the crossing
         across = (0.0, street.half) if left else (-street.half, 0.0)
         town.areas["stop_line"].append(street.rectangle(across, (ends[0], ends[1])))

@@ -23,9 +23,9 @@ _TURN = 400  # LiDAR directions of a turn
 _GRASS = ((0.25, 0.42, 0.17), 28)
 _SURFACES = {  # in the order of drawing
     "walkway": ((0.66, 0.58, 0.48), 45),
-    "carpark_area": ((0.34, 0.37, 0.47), 16),
+    "carpark_area": ((0.34, 0.37, 0.47), 18),
     "drivable_area": ((0.27, 0.27, 0.29), 9),
-    "stop_line": ((0.93, 0.93, 0.9), 95),
+    "stop_line": ((0.74, 0.30, 0.24), 65),
     "ped_crossing": ((0.27, 0.27, 0.29), 9),
 }
 _PAINT = {"road_divider": ((0.9, 0.72, 0.2), 85), "lane_divider": ((0.92, 0.92, 0.92), 95)}

@@ -91,8 +91,8 @@ class Tables:
             scene=scene["name"],
             location=self.get("log", scene["log_token"])["location"],
             timestamp=sample["timestamp"],
-            ego_to_global=_pose(self.get("ego_pose", cloud["ego_pose_token"])),
-            lidar_to_ego=_pose(self.get("calibrated_sensor", cloud["calibrated_sensor_token"])),
+            ego_to_global=self._pose("ego_pose", cloud["ego_pose_token"]),
+            lidar_to_ego=self._pose("calibrated_sensor", cloud["calibrated_sensor_token"]),
             lidar=_relative(cloud["filename"]),
             sweeps=tuple(self._sweeps(cloud, sample["timestamp"], to_lidar)),
             views=tuple(self._view(self.get("sample_data", sample["data"][name]), to_lidar) for name in CAMERAS),
@@ -120,8 +120,15 @@ class Tables:
 
     def _to_global(self, data: dict) -> np.ndarray:
         """(4, 4), from a sensor's frame when it measured."""
-        ego = self.get("ego_pose", data["ego_pose_token"])
-        return _pose(ego) @ _pose(self.get("calibrated_sensor", data["calibrated_sensor_token"]))
+        sensor = self._pose("calibrated_sensor", data["calibrated_sensor_token"])
+        return self._pose("ego_pose", data["ego_pose_token"]) @ sensor
+
+    def _pose(self, table: str, token: str) -> np.ndarray:
+        record = self.get(table, token)
+        try:
+            return pose_matrix(record["rotation"], record["translation"])
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{self.folder / table}.json, token {token}: {error}") from error
 
     def _objects(self, sample: dict) -> set[str]:
         from nuscenes.eval.detection.utils import category_to_detection_name
@@ -156,13 +163,6 @@ def import_devkit() -> ModuleType:
     except ImportError as error:
         raise DataError(f"nuscenes-devkit cannot be imported ({error}); install the extra `bev`") from error
     return nuscenes
-
-
-def _pose(record: dict) -> np.ndarray:
-    try:
-        return pose_matrix(record["rotation"], record["translation"])
-    except (ValueError, TypeError) as error:
-        raise DataError(f"pose {record['token']}: {error}") from error
 
 
 def _relative(name: str) -> str:

@@ -21,6 +21,8 @@ VOXEL_STRIDE = 8  # voxels per cell of the feature map
 MAX_SWEEPS = 10  # earlier clouds recorded for a sample; the released training draws 9 of them
 TEST_RESIZE = 0.48
 TRAIN_RESIZE = (0.38, 0.55)
+LIDAR_TURN = 45.0  # degrees
+LIDAR_SCALE = (0.9, 1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,8 @@ class BEVDataConfig:
     image_size: tuple[int, int] = (256, 704)  # (height, width)
     test_resize: float = TEST_RESIZE  # factor from the camera's pixels
     train_resize: tuple[float, float] = TRAIN_RESIZE
+    lidar_turn: float = LIDAR_TURN  # degrees, at most, that training turns the ground either way
+    lidar_scale: tuple[float, float] = LIDAR_SCALE  # that training scales it by; as released, the masks are not
     map_range: float = 50.0  # metres; masks cover [-map_range, map_range) in x and y
     map_cell: float = 0.5
     class_balanced: bool = False  # training samples drawn so that object classes are equally frequent (CBGS)
@@ -165,6 +169,9 @@ class BEVDataConfig:
         if min(self.image_size) < 1 or self.test_resize <= 0 or not 0 < self.train_resize[0] <= self.train_resize[1]:
             sizes = f"image_size {self.image_size}, test_resize {self.test_resize}, train_resize {self.train_resize}"
             raise ConfigError(f"{sizes}: expected sizes and factors above 0, the smaller factor first")
+        if self.lidar_turn < 0 or not 0 < self.lidar_scale[0] <= self.lidar_scale[1]:
+            found = f"lidar_turn {self.lidar_turn}, lidar_scale {self.lidar_scale}"
+            raise ConfigError(f"{found}: expected at least 0 degrees, and factors above 0, the smaller first")
         if self.map_cell <= 0 or abs(2 * self.map_range / self.map_cell - self.map_size) > 1e-6 or self.map_size < 1:
             raise ConfigError(f"map_cell {self.map_cell} must divide the map's {2 * self.map_range} m")
 

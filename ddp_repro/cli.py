@@ -125,7 +125,10 @@ def _workbook_commands(commands: Any) -> None:
     _output(render)
 
     bench = _add(commands, "bench", "time every stage of sampling beside its floor and the published formulation")
-    bench.add_argument("recipe", nargs="?", default="ade20k_swin_t", metavar="RECIPE", help="default: ade20k_swin_t")
+    bench.add_argument(
+        "recipe", nargs="?", default="ade20k_swin_t", metavar="RECIPE",
+        help="default: ade20k_swin_t; of a BEV recipe, what its stages cost",
+    )  # fmt: skip
     bench.add_argument("--size", default="512", metavar="N|HxW,...", help="image sizes (512)")
     bench.add_argument("--steps", default="1,3", metavar="1,3,...", help="numbers of sampling steps (1,3)")
     bench.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (1)")

@@ -76,7 +76,9 @@ def bench(
     """Time a recipe's model at every size and print the reports."""
     chosen = named_recipe(recipe)
     if chosen.model.task == "bev":
-        raise ConfigError(f"{recipe} sees six cameras at once; the bench times models of single pictures")
+        if (size, steps, batch, dtype, backend, stages_only) != ("512", "1,3", 1, "float32", None, False):
+            raise ConfigError(f"{recipe} is measured at its own size; only --repetitions, --threads and --output apply")
+        return _bench_bev(chosen, repetitions, threads, output)
     import torch  # heavy: after the quick checks
 
     from ddp_repro.evaluation.bench import Setting, parse_size
@@ -91,6 +93,18 @@ def bench(
             repetitions=repetitions, published=not stages_only, training=not stages_only,
         )  # fmt: skip
         print(report(run_bench(chosen, setting, output)))
+
+
+def _bench_bev(recipe: Recipe, repetitions: int, threads: int | None, output: str) -> None:
+    """Count and time the stages of a BEV model."""
+    import torch
+
+    from ddp_repro.workbook.bev_costs import costs_table, run_costs
+    from ddp_repro.workbook.rendering import to_markdown
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    print(to_markdown(costs_table(run_costs(recipe, repetitions, output))))
 
 
 def list_all(preset: str | None) -> None:

@@ -12,11 +12,9 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from ddp_repro.bev_config import TEST_RESIZE, TRAIN_RESIZE
+from ddp_repro.bev_config import LIDAR_SCALE, LIDAR_TURN, TEST_RESIZE, TRAIN_RESIZE
 
 MAX_TURN = 5.4  # degrees
-LIDAR_TURN = np.pi / 4
-LIDAR_SCALE = (0.9, 1.1)
 LIDAR_SHIFT = 0.5  # metres, standard deviation along each axis
 
 
@@ -97,13 +95,13 @@ class LidarAugmentation:
     flip_y: bool = False
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Self:
-        """As in the released training."""
+    def draw(cls, rng: np.random.Generator, turn: float = LIDAR_TURN, scale: tuple[float, float] = LIDAR_SCALE) -> Self:
+        """As in the released training, unless told otherwise: up to ``turn`` degrees, a factor within ``scale``."""
         x, y, z = rng.normal(0, LIDAR_SHIFT, 3)
         return cls(
-            turn=rng.uniform(-LIDAR_TURN, LIDAR_TURN),
+            turn=np.deg2rad(rng.uniform(-turn, turn)),
             shift=(float(x), float(y), float(z)),
-            scale=rng.uniform(*LIDAR_SCALE),
+            scale=rng.uniform(*scale),
             flip_x=bool(rng.integers(2)),
             flip_y=bool(rng.integers(2)),
         )

@@ -109,7 +109,7 @@ class NuScenesBEV(Dataset):
         record, data = self.records[index], self.data
         with _naming(record):
             images = [ImageAugmentation.draw(v.size, data.image_size, rng, data.train_resize) for v in record.views]
-            lidar, points = LidarAugmentation.draw(rng), None
+            lidar, points = LidarAugmentation.draw(rng, data.lidar_turn, data.lidar_scale), None
             if data.lidar:
                 count = min(data.sweeps, len(record.sweeps))
                 chosen = rng.choice(len(record.sweeps), count, replace=False) if count else []

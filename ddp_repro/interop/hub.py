@@ -20,11 +20,17 @@ OFFICIAL_REPOSITORY = "yfji/DDP-Weight"
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """A released checkpoint: its name in :data:`OFFICIAL_REPOSITORY`, and the content that is expected under it."""
+    """A released checkpoint: its name in :data:`OFFICIAL_REPOSITORY`, and the content that is expected under it.
+
+    Attributes:
+        sha256: None where nobody here has seen the file: what shows that it is the right one is then that each of its
+            tensors is one of the model's, and the other way round.
+        megabytes: None where it is unknown.
+    """
 
     name: str
-    sha256: str
-    megabytes: int
+    sha256: str | None = None
+    megabytes: int | None = None
 
 
 # The hashes are the hub's own (Git LFS object ids).  They do not change; a file that has others is not this checkpoint.
@@ -69,13 +75,15 @@ OFFICIAL_FILES = {
         "ddp_convnext_l_4x4_512x1024_5k_cityscapes_aligned.pth",
         "7d89adf33bf702d56808790397eb46731c70659f6557a312c60a7b48d0744f4e", 835,
     ),
+    "nuscenes_camera": OfficialFile("ddp-camera-bev256d2-lss-scale001-d5-lr5e-5.pth"),
+    "nuscenes_fusion": OfficialFile("ddp-fusion-bev256d2-lss-scale001-d5-lr5e-5.pth"),
 }  # fmt: skip
 
 
 def official_checkpoint(recipe_name: str) -> Path:
     """The authors' checkpoint of a recipe, from the local hub cache, or downloaded into it once.
 
-    The size is checked while downloading (by the hub client) and the SHA-256 on every call.
+    The size is checked while downloading (by the hub client) and the SHA-256, where it is known, on every call.
 
     Raises:
         CheckpointError: the authors released none for this recipe, there is no network, or the content is another.
@@ -88,7 +96,7 @@ def official_checkpoint(recipe_name: str) -> Path:
     file = OFFICIAL_FILES[recipe_name]
     cached = huggingface_hub.try_to_load_from_cache(OFFICIAL_REPOSITORY, file.name)
     path = Path(cached) if isinstance(cached, str) else _download(file)
-    found = _sha256(path)
+    found = file.sha256 and _sha256(path)
     if found != file.sha256:
         _remove_from_cache(path)
         raise CheckpointError(
@@ -160,9 +168,10 @@ def _read_json(path: Path) -> Any:
 
 
 def _download(file: OfficialFile) -> Path:
+    size = f" ({file.megabytes} MB)" if file.megabytes else ""
     return _from_hub(
         lambda: huggingface_hub.hf_hub_download(OFFICIAL_REPOSITORY, file.name),
-        f"{OFFICIAL_REPOSITORY}/{file.name} ({file.megabytes} MB)",
+        f"{OFFICIAL_REPOSITORY}/{file.name}{size}",
     )
 
 

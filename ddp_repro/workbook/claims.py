@@ -20,6 +20,7 @@ from typing import Any, Literal
 from ddp_repro.config import Recipe
 from ddp_repro.workbook.ablation_tables import means, trainings
 from ddp_repro.workbook.analyses import Analysis, find_analyses
+from ddp_repro.workbook.bev_views import MODELS as BEV_MODELS
 from ddp_repro.workbook.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.workbook.figures_dynamics import curve
 from ddp_repro.workbook.recipes import ablation_base, main_model
@@ -256,6 +257,22 @@ DEPTH_CLAIMS: tuple[Claim, ...] = (
 )
 
 
+def lidar_helps(measured: Measured) -> Finding:
+    """BEV: three steps with cameras and LiDAR against cameras alone, two trainings."""
+    camera, fusion = BEV_MODELS[measured.preset]
+    scores = [means(measured.records.get(name, []), steps=3) for name in (fusion, camera)]
+    return _trainings_differ(*scores, "cameras and LiDAR", "cameras")
+
+
+BEV_CLAIMS: tuple[tuple[Claim, ...], ...] = (  # of the model with cameras alone, and of the other
+    (Claim("BEV, cameras: more steps help, 3 beat 1", "Table 3", "59.3 → 59.4", more_steps_help),),
+    (
+        Claim("BEV, cameras and LiDAR: more steps help, 3 beat 1", "Table 3", "70.3 → 70.6", more_steps_help),
+        Claim("BEV: LiDAR helps", "Table 3", "59.4 → 70.6", lidar_helps),
+    ),
+)
+
+
 def claims_table(preset: str, output: str | Path = "results") -> Table:
     """Every claim with the paper's numbers, ours, and the verdict.
 
@@ -300,6 +317,8 @@ def _questions(preset: str, output: str | Path) -> list[tuple[Claim, list[Measur
     for models in DEPTH_MODELS.values():
         if preset in models:
             asked += [(claim, [Measured.of(preset, output, models[preset])]) for claim in DEPTH_CLAIMS]
+    for model, questions in zip(BEV_MODELS.get(preset, ()), BEV_CLAIMS, strict=False):
+        asked += [(claim, [Measured.of(preset, output, model)]) for claim in questions]
     return asked
 
 

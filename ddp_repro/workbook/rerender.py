@@ -9,6 +9,7 @@ from typing import TypeVar
 from ddp_repro.workbook import bev_samples, bev_views, depth_samples, depth_views, figures, records
 from ddp_repro.workbook.ablation_tables import MAKERS
 from ddp_repro.workbook.analyses import Analysis, find_analyses, load_analysis
+from ddp_repro.workbook.bev_costs import costs_table, find_costs
 from ddp_repro.workbook.claims import claims_table
 from ddp_repro.workbook.figures_dynamics import Variant, figure_4
 from ddp_repro.workbook.figures_trajectories import figure_trajectories
@@ -79,6 +80,7 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
         made += [maker(preset, output) for maker in MAKERS.values()]
     failed = find_analyses("robustness", preset, output)
     made += [bev_views.robustness_table(failed)] if failed else []
+    made += [costs_table(each) for each in find_costs(output)] if "table3" in named else []
     for analysis in find_analyses("uncertainty", preset, output):
         made.append(_named(uncertainty_table(analysis), analysis.run, preset))
     return made

@@ -37,6 +37,7 @@ from ddp_repro.workbook.trainings import (
     decided_by_main,
     differences,
     finished_training,
+    is_taken,
     prepare_data,
     read_inputs,
     say,
@@ -107,7 +108,7 @@ def run_table(
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[Record]:
-    """:func:`run` every recipe of a preset that belongs to a table.
+    """:func:`run` every recipe of a preset that belongs to a table; those that another process is at come last.
 
     Args:
         table: e.g. ``table1``.
@@ -121,14 +122,16 @@ def run_table(
     names = [name for name in recipe_names(preset) if named_recipe(name, preset).table == table]
     if unknown := [name for name in rows if split_seed(name)[0] not in names]:
         raise ConfigError(f"{table} has no recipe {unknown[0]!r} under {preset}; it has: {', '.join(names) or 'none'}")
-    made = []
-    for name in rows or names:
+    made, waiting = {}, list(rows or names)
+    while waiting:
+        name = decided_by_main(lambda: next((n for n in waiting if not is_taken(n, preset, output)), waiting[0]))
+        waiting.remove(name)
         if checkpoint == "official" and name not in OFFICIAL_FILES:
             say(f"{name}: the authors published no weights; not run")
             continue
         changed = override(named_recipe(name, preset), parse_overrides(list(overrides)))
-        made.append(run(changed, checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress))
-    return made
+        made[name] = run(changed, checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress)
+    return [made[name] for name in rows or names if name in made]
 
 
 def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:

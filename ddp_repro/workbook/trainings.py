@@ -159,6 +159,15 @@ def workplace(recipe: Recipe, output: str | Path) -> Iterator[Path]:
         yield folder
 
 
+def is_taken(name: str, preset: str, output: str | Path) -> bool:
+    """Whether another process is in the :func:`workplace` of a recipe."""
+    try:
+        with file_lock(run_folder(output, preset, name) / ".lock", wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
 def decided_by_main(decide: Callable[[], T]) -> T:
     """The first process looks at the disk; the others (under torchrun) take over what it decided."""
     rank, world = rank_and_world()

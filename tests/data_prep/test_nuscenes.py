@@ -223,7 +223,7 @@ def move_away(root: Path) -> None:
         (repeat_pose, ["ego_pose.json: token", "occurs more than once"]),
         (lose_pose, ["ego_pose.json: has no record", "which another table refers to"]),
         (flatten_camera, ["calibrated_sensor.json, token", "camera_intrinsic", "cannot be inverted"]),
-        (stretch_rotation, ["pose ", "has length 2"]),
+        (stretch_rotation, ["calibrated_sensor.json, token", "has length 2"]),
         (escape, ["'../secret.jpg' lies outside of the dataset"]),
         (lose_sweep, ["sweeps/LIDAR_TOP", "no such file"]),
         (lose_picture, ["samples/CAM_BACK_RIGHT", "no such file"]),

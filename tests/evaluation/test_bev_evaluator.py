@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import multiprocessing
 
 from ddp_repro.config import ConfigError, EvalConfig, override
 from ddp_repro.data.matching import check_dataset
@@ -48,6 +51,21 @@ def test_two_processes_of_single_samples_count_as_one_of_batches(fusion, monkeyp
         parts.append(evaluate_bev(model, dataset, alone, progress=False))
     for key, tally in parts[0].tallies.items():
         assert tally.merge(parts[1].tallies[key]).counts.tolist() == whole.tallies[key].counts.tolist()
+
+
+def evaluate_in_process(rank: int, count: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=count)
+    result = evaluate_bev(tiny_bev_model("fusion"), TinyBEV(), SETTINGS, progress=False)
+    counts = {str(key): tally.to_list() for key, tally in result.tallies.items()}
+    (folder / f"{rank}.json").write_text(json.dumps([result.images, counts]))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_real_processes_count_as_one(fusion, tmp_path):
+    multiprocessing.start_processes(evaluate_in_process, args=(2, tmp_path), nprocs=2, start_method="fork")
+    expected = [3, {str(key): tally.to_list() for key, tally in fusion[2].tallies.items()}]
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [expected, expected]
 
 
 def test_failed_sensors_change_what_they_should(fusion):

@@ -93,6 +93,13 @@ def test_downloaded_once_then_works_offline(server, weights):
     assert hub.official_checkpoint("ade20k_swin_t").read_bytes() == weights
 
 
+def test_bev_checkpoints_are_found_by_name_without_a_hash(server):
+    names = [f"ddp-{sensors}-bev256d2-lss-scale001-d5-lr5e-5.pth" for sensors in ("camera", "fusion")]
+    server.files.update({name: name.encode() for name in names})
+    assert hub.official_checkpoint("nuscenes_camera").read_bytes() == names[0].encode()
+    assert hub.official_checkpoint("nuscenes_fusion").read_bytes() == names[1].encode()
+
+
 def test_no_network_names_file_and_remedy(server, weights):
     server.shutdown()
     server.server_close()

@@ -16,6 +16,7 @@ from ddp_repro.evaluation.bev_metrics import ThresholdCounts
 from ddp_repro.workbook import bev_samples, constant_map, provenance, records
 from ddp_repro.workbook.bev_samples import load_bev_samples, save_bev_samples
 from ddp_repro.workbook.bev_views import bev_figure, robustness_table
+from ddp_repro.workbook.claims import claims_table
 from ddp_repro.workbook.figures_bev import PALETTE, colour_map, overlay
 from ddp_repro.workbook.recipes import recipe
 from ddp_repro.workbook.records import RecordError
@@ -206,3 +207,26 @@ def test_damaged_or_other_samples_are_refused(saved, tmp_path):
         save_bev_samples(tiny_bev_model("camera"), TinyBEV(count), settings, path)
     with pytest.raises(ConfigError, match="different samples"):
         bev_figure(names, "mini", tmp_path)
+
+
+# -- claims ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fusion", "verdict"),
+    [((45.0, 45.1), "supported"), ((41.0, 41.1), "inconclusive"), ((37.0, 37.1), "not supported")],
+)
+def test_claims_of_bev(tmp_path, fusion, verdict):
+    scores = {"camera": (40.0, 40.1), "fusion": fusion}
+    for sensors, (one, three) in scores.items():
+        several = [score(steps, seed, miou) for steps, miou in ((1, one), (3, three)) for seed in (0, 1)]
+        write_records(tmp_path, make_record(f"nuscenes_mini_{sensors}", several))
+    table = claims_table("mini", tmp_path)
+    rows = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
+    found = {name: value for name, value in rows.items() if name.startswith("BEV")}
+    assert found == {
+        "BEV, cameras: more steps help, 3 beat 1": "supported",
+        "BEV, cameras and LiDAR: more steps help, 3 beat 1": "supported",
+        "BEV: LiDAR helps": verdict,
+    }
+    assert list(table.provenance["Run"]) == ["nuscenes_mini_camera", "nuscenes_mini_fusion"]

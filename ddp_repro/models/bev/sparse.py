@@ -117,7 +117,7 @@ class _GatherMultiplyAdd(torch.autograd.Function):
         ctx.rulebook = rulebook
         result = features.new_zeros(len(rulebook.sites.coordinates), weight.shape[-1])
         for (inputs, outputs), matrix in zip(rulebook.pairs, weight.flatten(0, 2), strict=True):
-            result.index_add_(0, outputs, features[inputs] @ matrix)
+            result.index_add_(0, outputs, features.index_select(0, inputs) @ matrix)
         return result
 
     @staticmethod
@@ -127,11 +127,11 @@ class _GatherMultiplyAdd(torch.autograd.Function):
         to_features = torch.zeros_like(features) if ctx.needs_input_grad[0] else None
         to_weight = torch.empty_like(weight).flatten(0, 2) if ctx.needs_input_grad[1] else None
         for position, (inputs, outputs) in enumerate(ctx.rulebook.pairs):
-            arrived = gradient[outputs]
+            arrived = gradient.index_select(0, outputs)
             if to_features is not None:
                 to_features.index_add_(0, inputs, arrived @ weight.flatten(0, 2)[position].T)
             if to_weight is not None:
-                torch.mm(features[inputs].T, arrived, out=to_weight[position])
+                torch.mm(features.index_select(0, inputs).T, arrived, out=to_weight[position])
         return to_features, None if to_weight is None else to_weight.view_as(weight), None
 
 

@@ -1,0 +1,67 @@
+"""Costs of BEV stages: their counts are those of a whole sample, and of the sparse convolutions' rulebooks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from ddp_repro.cli import main
+from ddp_repro.config import ConfigError, Recipe
+from ddp_repro.evaluation import bev_costs
+from ddp_repro.evaluation.bev_costs import made_up_batch, measure_bev_costs
+from ddp_repro.evaluation.complexity import count_macs, count_parameters
+from ddp_repro.models import build_model
+from ddp_repro.models.bev.sparse import SparseConv3d
+from ddp_repro.workbook.bev_costs import costs_table, find_costs, run_costs
+from tests.models.bev.test_model import CONFIGS
+
+
+@pytest.fixture(autouse=True)
+def small_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bev_costs, "PLACES", 700)
+    monkeypatch.setattr(bev_costs, "_peak_in_own_process", lambda name, config, device: len(name))
+
+
+@pytest.mark.parametrize("sensors", ["camera", "fusion"])
+def test_stages_add_up_to_a_sample(sensors: str) -> None:
+    config = dataclasses.replace(CONFIGS[sensors], noise_samples=2)
+    costs, model, batch = measure_bev_costs(config, repetitions=1), build_model(config).eval(), made_up_batch(config)
+    torch.manual_seed(0)
+    _, whole = count_macs(lambda: model.sample(batch, steps=bev_costs.STEPS))
+    assert costs.macs == whole.total > 0
+    assert sum(stage.parameters for stage in costs.stages) == count_parameters(model)
+    assert all(stage.median > 0 for stage in costs.stages)
+    assert (costs.voxels > 0) == (sensors == "fusion")
+
+
+def test_sparse_convolutions_count_pairs_times_channels() -> None:
+    config = CONFIGS["fusion"]
+    model, pairs = build_model(config).eval(), []
+
+    def count(layer: SparseConv3d, inputs: tuple) -> None:
+        meetings = sum(len(found) for found, _ in inputs[1].pairs)
+        pairs.append(meetings * layer.weight.shape[-2] * layer.weight.shape[-1])
+
+    for layer in model.modules():
+        if isinstance(layer, SparseConv3d):
+            layer.register_forward_pre_hook(count)
+    model.lidar(made_up_batch(config)["points"])
+    [stage] = [each for each in measure_bev_costs(config, repetitions=1).stages if each.name == "sparse encoder"]
+    assert stage.macs == sum(pairs) > 0
+
+
+def test_a_record_is_written_and_read_back(tmp_path) -> None:
+    made = run_costs(Recipe(name="tiny", model=CONFIGS["fusion"]), 1, tmp_path)
+    assert find_costs(tmp_path) == [made]
+    frame, notes = costs_table(made).frame, " ".join(costs_table(made).notes)
+    assert list(frame["", "Stage"][:2]) == ["camera encoder", "view transform"] and len(frame) == 11
+    assert f"{made.costs.voxels} voxels" in notes and "sample 0 MiB" in notes
+    with pytest.raises(ConfigError, match="repetitions"):
+        run_costs(Recipe(name="tiny", model=CONFIGS["fusion"]), 0, tmp_path)
+
+
+def test_settings_that_do_not_apply_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "nuscenes_camera", "--size", "256"]) == 2
+    assert "its own size" in capsys.readouterr().err
