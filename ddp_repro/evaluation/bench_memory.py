@@ -31,6 +31,7 @@ def peak_memory(config: ModelConfig, setting: Setting) -> dict[str, int]:
 
 def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: bool) -> int:
     model, device = initial_model(config, setting.device), torch.device(setting.device)
+    setting.accelerate(model)
     batch = random_batch(model, setting)
     images = batch["image"]
     height, width = (-(-n // model.stride) for n in setting.size)

@@ -8,14 +8,16 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ddp_repro.config import ModelConfig
+from ddp_repro.models.caching import kept
 from ddp_repro.models.deformable_attention import DeformableAttention, Lines, Shape
 
 BLOCK_TOKENS = 1024  # tokens that a CPU takes through a layer at a time: their hidden features stay in its cache
 
 
-@functools.lru_cache(maxsize=16)
+@kept(16)
 def position_lines(shape: Shape, channels: int, device: torch.device) -> Lines:
     """Sine position encoding of the rows (h, channels / 2) and of the columns (w, channels / 2) of an h×w map.
 
@@ -40,7 +42,9 @@ def row_blocks(tokens: Tensor, shape: Shape) -> list[slice]:
     """
     height, width = shape
     whole = tokens.device.type != "cpu" or torch.is_grad_enabled() or torch.jit.is_tracing()
-    rows = height if whole or torch.compiler.is_compiling() else max(1, BLOCK_TOKENS // width)
+    if whole or torch.compiler.is_compiling():
+        return [slice(0, height)]
+    rows = max(1, BLOCK_TOKENS // width)
     return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 
@@ -95,6 +99,7 @@ class MapDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.checkpointing = False  # of the layers in training: see ddp_repro.models.acceleration
         self.layers = nn.ModuleList(
             DecoderLayer(channels, heads, points, feedforward_channels, time_channels) for _ in range(layers)
         )
@@ -108,7 +113,8 @@ class MapDecoder(nn.Module):
         rows, columns = position_lines(shape, self.channels, tokens.device)
         lines = rows.to(tokens.dtype), columns.to(tokens.dtype)
         for layer in self.layers:
-            tokens = layer(tokens, lines, shape, time)
+            run = functools.partial(checkpoint, layer, use_reentrant=False) if self.checkpointing else layer
+            tokens = run(tokens, lines, shape, time)
         return self.read_out(tokens, shape)
 
     @classmethod
@@ -148,7 +154,9 @@ class DepthDecoder(MapDecoder):
         self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
-        return self.depth_convolution(tokens.transpose(1, 2).unflatten(-1, shape)).relu() + self.min_depth
+        with torch.autocast(tokens.device.type, enabled=False):  # metres need more digits than half precision has
+            maps = tokens.to(self.depth_convolution.weight.dtype).transpose(1, 2).unflatten(-1, shape)
+            return self.depth_convolution(maps).relu() + self.min_depth
 
     @classmethod
     def _build(cls, config: ModelConfig, *trunk: int) -> Self:
