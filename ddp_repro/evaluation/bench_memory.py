@@ -37,14 +37,20 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
     height, width = (-(-n // model.stride) for n in setting.size)
     noise = torch.randn(setting.batch, model.map_channels, height, width, device=device)
     with attention_by(setting.backend) if setting.backend else nullcontext():
+
+        def run() -> None:
+            if training:
+                training_step(model, batch, noise, as_published)
+            elif as_published:
+                extra = [noise] * max(setting.steps)
+                to_labels(model, images, published.sample(model, images, max(setting.steps), noise, step_noise=extra))
+            else:
+                to_labels(model, images, model.sample(images, max(setting.steps), noise, average_steps=False))
+
+        if setting.compile != "off":
+            run()  # the compiler takes memory of its own
         before = _start(device)
-        if training:
-            training_step(model, batch, noise, as_published)
-        elif as_published:
-            extra = [noise] * max(setting.steps)
-            to_labels(model, images, published.sample(model, images, max(setting.steps), noise, step_noise=extra))
-        else:
-            to_labels(model, images, model.sample(images, max(setting.steps), noise, average_steps=False))
+        run()
     return _peak_so_far(device) - before
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -25,12 +24,11 @@ def attend_mmcv(value: Tensor, locations: Tensor, weights: Tensor, shape: tuple[
     shapes = torch.tensor([shape], device=value.device)
     starts = shapes.new_zeros(1)
     places, shares = places.unsqueeze(3).contiguous(), weights.permute(0, 3, 1, 2).unsqueeze(3).contiguous()
-    function = _operators().MultiScaleDeformableAttnFunction
-    return function.apply(value.contiguous(), shapes, starts, places, shares, len(value))  # the whole batch at once
+    return _function().apply(value.contiguous(), shapes, starts, places, shares, len(value))  # the whole batch at once
 
 
-def _operators() -> ModuleType:
+def _function() -> type[torch.autograd.Function]:
     try:
-        return importlib.import_module("mmcv.ops")
-    except ImportError as error:
+        return importlib.import_module("mmcv.ops").MultiScaleDeformableAttnFunction
+    except (ImportError, AttributeError) as error:
         raise ConfigError(f"attention backend mmcv needs the package mmcv with compiled operators ({error})") from None

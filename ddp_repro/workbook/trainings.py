@@ -29,7 +29,7 @@ from ddp_repro.workbook.records import write_atomically
 
 T = TypeVar("T")
 
-# Settings that change neither weights nor scores, beyond rounding; data is compared by its fingerprint, not by its place.
+# Settings that change neither weights nor scores, beyond rounding; data is compared by fingerprint, not by its place.
 FREE = (
     "table",
     "row",
