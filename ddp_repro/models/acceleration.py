@@ -12,6 +12,7 @@ import torch
 from timm.layers import Mlp
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
+from torch.fx.experimental import _config as shape_config
 from torch.utils._pytree import tree_map
 
 from ddp_repro.config import CompileMode, ConfigError
@@ -52,9 +53,9 @@ def accelerate(
     _checkpoint(model, gradient_checkpointing)
     _uncompile(model)
     if compile != "off":
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_PER_FUNCTION)
-    for part in compiled_parts(model) if compile != "off" else ():
-        part._compiled_call_impl = _compiled(part.forward, compile)
+        _prepare_compiler()
+        for part in compiled_parts(model):
+            part._compiled_call_impl = _compiled(part.forward, compile)
     return model
 
 
@@ -70,6 +71,13 @@ def compiled_parts(model: ImageModel) -> list[nn.Module]:
     swin = [m for m in backbone.modules() if isinstance(m, (WindowAttention, Mlp))] if backbone.family == "swin" else []
     neck = [model.neck] if hasattr(model, "neck") else []
     return [*(swin or [backbone]), *neck, model.decoder]
+
+
+def _prepare_compiler() -> None:
+    """Settings of the whole process, since PyTorch has them nowhere else."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_PER_FUNCTION)
+    # Otherwise a graph traced for a square picture, or for one as wide as there are channels, holds for these alone.
+    shape_config.use_duck_shape = False
 
 
 def _compiled(forward: Callable[..., object], mode: CompileMode) -> Callable[..., object]:
