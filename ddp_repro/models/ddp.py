@@ -133,7 +133,8 @@ class Baseline(ImageModel):
     @torch.no_grad()
     def sample(self, images: Tensor | None = None, *, features: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W), or their features -> (B, C, h, w).  There is nothing to sample."""
-        return self.finish([self.decode(self.encode_image(images) if features is None else features)], False)
+        prediction = self.decode(self.encode_image(images) if features is None else features)
+        return self.finish([prediction.to(torch.promote_types(prediction.dtype, torch.float32))], False)
 
 
 class DDP(ImageModel):

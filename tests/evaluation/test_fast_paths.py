@@ -6,19 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from ddp_repro.config import ConfigError, EvalConfig
+from ddp_repro.config import ConfigError, EvalConfig, ModelConfig
 from ddp_repro.data import DataError
 from ddp_repro.evaluation import evaluate_model, predict
 from ddp_repro.evaluation.bench import Setting
 from ddp_repro.evaluation.inference import inference_mode
-from tests.evaluation.conftest import tiny_model
+from ddp_repro.models import build_model
+from tests.evaluation.conftest import TINY, tiny_model
 
 PLAIN = EvalConfig(steps=(3,), seeds=(0,))
 
 
-def labels(model, **options) -> np.ndarray:
+def labels_and_scores(model, **options):
     picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    return predict(model, picture, **options).labels
+    return predict(model, picture, **options)
+
+
+def labels(model, **options) -> np.ndarray:
+    return labels_and_scores(model, **options).labels
+
+
+def depth_model():
+    torch.manual_seed(0)
+    return build_model(ModelConfig(**{**TINY, "task": "depth", "schedule": "gamma"}))
 
 
 def matrix(model, dataset, **settings):
@@ -29,6 +39,19 @@ def matrix(model, dataset, **settings):
 def test_bf16_gives_nearly_all_pixels_the_same_label(model):
     found, expected = labels(model, precision="bf16"), labels(model)
     assert 0 < (found != expected).mean() < 0.05  # other digits, same picture
+
+
+def test_outputs_are_float32_with_and_without_diffusion():
+    for diffusion in (True, False):
+        found = labels_and_scores(tiny_model(diffusion=diffusion), precision="bf16")
+        assert found.probabilities.dtype == found.uncertainty.dtype == np.float32
+
+
+def test_depth_keeps_its_digits():
+    model = depth_model()
+    with inference_mode(model, "bf16"):
+        depth = model.sample(torch.randn(1, 3, 64, 64), steps=2, generator=torch.Generator().manual_seed(0))
+    assert depth.dtype == torch.float32 and (depth != depth.bfloat16().float()).any()
 
 
 def test_sampling_stays_in_float32_under_autocast(model):
