@@ -137,6 +137,9 @@ def _workbook_commands(commands: Any) -> None:
     bench.add_argument("--repetitions", type=int, default=5, metavar="N", help="at least 3 (5)")
     bench.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: PyTorch's")
     bench.add_argument("--stages", action="store_true", dest="stages_only", help="ours alone, without training")
+    bench.add_argument("--compile", default="off", metavar="MODE", help="off, default or cuda_graphs; ours alone (off)")
+    bench.add_argument("--channels-last", action="store_true", help="memory layout of convolutions; ours alone")
+    bench.add_argument("--checkpointing", action="store_true", help="of gradients, in the training step; ours alone")
     _output(bench)
 
     listing = _add(commands, "list", "list recipes and notebooks with their parameters")

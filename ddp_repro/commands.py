@@ -71,9 +71,9 @@ def render(preset: str, output: str) -> None:
 
 def bench(
     recipe: str, size: str, steps: str, batch: int, dtype: str, backend: str | None, repetitions: int,
-    threads: int | None, stages_only: bool, output: str,
+    threads: int | None, stages_only: bool, compile: str, channels_last: bool, checkpointing: bool, output: str,
 ) -> None:  # fmt: skip
-    """Time a recipe's model at every size and print the reports."""
+    """Time a recipe's model at every size and print the reports; fast paths have no published counterpart."""
     chosen = named_recipe(recipe)
     if chosen.model.task == "bev":
         if (size, steps, batch, dtype, backend, stages_only) != ("512", "1,3", 1, "float32", None, False):
@@ -90,7 +90,8 @@ def bench(
     for each in size.split(","):
         setting = Setting(
             size=parse_size(each), steps=counts, batch=batch, dtype=dtype, backend=backend, device=_device(),
-            repetitions=repetitions, published=not stages_only, training=not stages_only,
+            repetitions=repetitions, published=not (stages_only or compile != "off" or channels_last or checkpointing),
+            training=not stages_only, compile=compile, channels_last=channels_last, checkpointing=checkpointing,
         )  # fmt: skip
         print(report(run_bench(chosen, setting, output)))
 

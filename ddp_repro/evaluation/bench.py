@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ddp_repro.config import ConfigError, ModelConfig
+from ddp_repro.config import CompileMode, ConfigError, ModelConfig
 from ddp_repro.evaluation import bench_published as published
 from ddp_repro.evaluation.bench_floor import floor_of
 from ddp_repro.evaluation.inference import best_class
-from ddp_repro.models import DDP, build_model
+from ddp_repro.models import DDP, accelerate, build_model
 from ddp_repro.models.ddp import shape_of, tokens_of
 from ddp_repro.models.deformable_attention import attention_backend, attention_by
 
@@ -43,6 +44,7 @@ class Setting:
         repetitions: at least three, after one that is not counted.
         published: also time the published formulation.
         training: also time a training step, forwards and backwards (without the optimiser).
+        compile, channels_last, checkpointing: of ours alone, see :func:`ddp_repro.models.accelerate`.
     """
 
     size: tuple[int, int] = (512, 512)
@@ -54,8 +56,27 @@ class Setting:
     repetitions: int = 5
     published: bool = True
     training: bool = True
+    compile: CompileMode = "off"
+    channels_last: bool = False
+    checkpointing: bool = False
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The fast paths that are switched on, as words for names and titles."""
+        compiled = () if self.compile == "off" else (f"compile_{self.compile}",)
+        return compiled + tuple(name for name in ("channels_last", "checkpointing") if getattr(self, name))
+
+    def accelerate(self, model: DDP) -> None:
+        """Switch them on."""
+        accelerate(
+            model, compile=self.compile, channels_last=self.channels_last, gradient_checkpointing=self.checkpointing
+        )
 
     def __post_init__(self) -> None:
+        if self.compile not in get_args(CompileMode):
+            raise ConfigError(f"no compile mode {self.compile!r}; there are {', '.join(get_args(CompileMode))}")
+        if self.switches and self.published:
+            raise ConfigError("the published formulation is timed as it is: leave it out beside fast paths")
         if self.repetitions < 3 or self.batch < 1 or min(self.steps, default=0) < 1 or min(self.size) < 32:
             raise ConfigError("a benchmark takes at least 3 repetitions, 1 image, 1 step and images of 32×32")
         if self.dtype not in DTYPES:
@@ -133,6 +154,7 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
         model = initial_model(config, device)
         with _autocast(setting):
             candidates = _candidates(model, setting)
+            setting.accelerate(model)  # only now: the floors were counted in the plain model
             clock = _process_clock if device.type == "cpu" and torch.get_num_threads() == 1 else _wall_clock(device)
             seconds = _take_turns(candidates, clock, setting.repetitions, progress)
         backend = attention_backend(device)

@@ -46,7 +46,7 @@ def floor_of(function: Callable[[], Any]) -> Callable[[], None]:
     work = [(count, _replay(*key)) for key, count in recorder.products.items()]
 
     def floor() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             for count, product in work:
                 for _ in range(count):
                     product()
@@ -58,7 +58,8 @@ def _replay(kind: str, left: Layout, right: Layout, *settings: Any) -> Callable[
     first, second = _like(left), _like(right)
     if kind == "convolution":
         return lambda: _aten.convolution(first, second, None, *settings)
-    out = torch.matmul(first, second)
+    with torch.autocast(first.device.type, enabled=False):
+        out = torch.matmul(first, second)
     return lambda: torch.matmul(first, second, out=out)
 
 

@@ -31,19 +31,29 @@ def peak_memory(config: ModelConfig, setting: Setting) -> dict[str, int]:
 
 def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: bool) -> int:
     model, device = initial_model(config, setting.device), torch.device(setting.device)
+    setting.accelerate(model)
     batch = random_batch(model, setting)
     images = batch["image"]
     height, width = (-(-n // model.stride) for n in setting.size)
     noise = torch.randn(setting.batch, model.map_channels, height, width, device=device)
     with attention_by(setting.backend) if setting.backend else nullcontext():
+
+        def run() -> None:
+            steps = max(setting.steps)
+            if training:
+                training_step(model, batch, noise, as_published)
+            elif as_published:
+                extra = [noise] * max(setting.steps)
+                published.to_labels(
+                    images, published.sample(model, images, max(setting.steps), noise, step_noise=extra)
+                )
+            else:
+                to_labels(model, images, model.sample(images, steps, noise, average_steps=False))
+
+        if setting.compile != "off":
+            run()  # the compiler takes memory of its own
         before = _start(device)
-        if training:
-            training_step(model, batch, noise, as_published)
-        elif as_published:
-            extra = [noise] * max(setting.steps)
-            published.to_labels(images, published.sample(model, images, max(setting.steps), noise, step_noise=extra))
-        else:
-            to_labels(model, images, model.sample(images, max(setting.steps), noise, average_steps=False))
+        run()
     return _peak_so_far(device) - before
 
 

@@ -90,7 +90,8 @@ def evaluate_bev(
     tallies = {key: ThresholdCounts(model.config.num_classes) for key in run_keys(evaluation, diffusion=True)}
     rank, world = rank_and_world()
     share, size = range(rank, count, world), evaluation.batch_size
-    with inference_mode(model), tqdm(total=len(share), unit="sample", disable=not progress or rank > 0) as bar:
+    hidden = not progress or rank > 0
+    with inference_mode(model, evaluation.precision), tqdm(total=len(share), unit="sample", disable=hidden) as bar:
         for items in _batches(prefetched(dataset.__getitem__, share, ahead=2 * size), size):
             _score([failure(item) for item in items] if failure else items, model, dataset, tallies)
             bar.update(len(items))

@@ -31,6 +31,7 @@ from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_
 from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally, class_names, run_keys
 from ddp_repro.evaluation.saved import PredictionFolder, description, score
+from ddp_repro.models.acceleration import accelerate
 
 
 def evaluate_model(
@@ -48,7 +49,8 @@ def evaluate_model(
     model's.
 
     Args:
-        evaluation: steps, seeds, views and batch size; the baseline ignores steps and seeds.
+        evaluation: steps, seeds, views, batch size and fast paths, which the model is left with
+            (:func:`ddp_repro.models.accelerate`); the baseline ignores steps and seeds.
         save_to: folder for the predicted label maps (segmentation only).  Predictions of the same run that are
             already there are scored instead of computed again, so that an interrupted evaluation goes on where it
             stopped.
@@ -59,6 +61,7 @@ def evaluate_model(
         RuntimeError: the model's output is not finite.
     """
     _check(model, dataset, evaluation, save_to)
+    accelerate(model, compile=evaluation.compile, channels_last=evaluation.channels_last)
     if model.config.task == "bev":
         return evaluate_bev(model, dataset, evaluation, progress=progress)
     started = time.perf_counter()
@@ -69,7 +72,8 @@ def evaluate_model(
     if save_to is not None:
         run.open_folder(Path(save_to), count, create=rank == 0)
     share = range(rank, count, world)
-    with inference_mode(model), tqdm(total=len(share), unit="image", disable=not progress or rank > 0) as bar:
+    hidden = not progress or rank > 0
+    with inference_mode(model, evaluation.precision), tqdm(total=len(share), unit="image", disable=hidden) as bar:
         run.evaluate(share, bar)
     tallies = run.totals()
     return EvaluationResult(

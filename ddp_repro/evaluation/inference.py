@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddp_repro.config import EvalConfig
+from ddp_repro.config import ConfigError, EvalConfig, Precision
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
@@ -25,6 +25,7 @@ from ddp_repro.models import native_resize
 
 WAITING_BATCHES = 4  # bounds the memory of datasets with many image sizes
 CLASS_CHUNK = 16
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Predictor:
         device = model_device(model)
         inputs = [torch.stack([image.views[v] for image in images]) for v in range(len(views))]
         self.input_sizes = [tuple(batch.shape[-2:]) for batch in inputs]
-        self.features = [model.encode_image(batch.to(device)) for batch in inputs]
+        self.features = [model.encode_image(_moved(batch, device)) for batch in inputs]
 
     def predictions(self, steps: int, seed: int | None) -> list[Tensor]:
         """One map (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
@@ -207,18 +208,34 @@ PREDICTORS: dict[str, type[Predictor]] = {"segmentation": Segmenter, "depth": De
 """By the model's task."""
 
 
+def _moved(batch: Tensor, device: torch.device) -> Tensor:
+    """On ``device``; a GPU goes on computing while it is copied there."""
+    return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
+
+
 def model_device(model: nn.Module) -> torch.device:
     """Where the model's weights are."""
     return next(chain(model.parameters(), model.buffers())).device
 
 
 @contextmanager
-def inference_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the model's own mode is restored afterwards."""
+def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
+    """Evaluation mode without gradients; the model's own mode is restored afterwards.
+
+    Args:
+        precision: of the network; sampling and everything after it keep float32.
+
+    Raises:
+        ConfigError: fp16 on a CPU.
+    """
+    device = model_device(model).type
+    if precision == "fp16" and device == "cpu":
+        raise ConfigError("precision fp16 needs a GPU; use float32 or bf16 on the CPU")
+    dtype = PRECISIONS[precision]
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype is not torch.float32):
             yield
     finally:
         model.train(training)

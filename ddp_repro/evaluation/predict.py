@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from ddp_repro.config import ConfigError
+from ddp_repro.config import ConfigError, Precision
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
 from ddp_repro.diffusion.uncertainty import change_count, depth_spread, predictive_entropy
@@ -69,6 +69,7 @@ def predict(
     *,
     image_scale: tuple[int, int] | None = None,
     seed: int = 0,
+    precision: Precision = "float32",
 ) -> Prediction | DepthPrediction:
     """Segment a picture, or estimate its depth: whatever the model was trained for.
 
@@ -81,9 +82,10 @@ def predict(
         image_scale: bounds (long, short) of the size at which the network sees the picture, best those that it was
             trained with (``recipe.data.image_scale``); None: the picture's own size.
         seed: of the noise; the same seed gives the same map.
+        precision: of the network.  Compiled or channels-last models: see :func:`ddp_repro.models.accelerate`.
 
     Raises:
-        ConfigError: a BEV model, which sees six cameras at once.
+        ConfigError: a BEV model, which sees six cameras at once; or fp16 on a CPU.
         DataError: an unreadable file.
         ValueError: an array or picture of another kind, or a number below one.
     """
@@ -96,7 +98,7 @@ def predict(
     pixels = torch.from_numpy(transforms.normalize(transforms.resize_image(picture, input_size), model.mean, model.std))
     prepared = ViewedImage("predict", [pixels], torch.empty(size))
     predict_map = {"segmentation": _segment, "depth": _estimate_depth}[model.config.task]
-    with inference_mode(model):
+    with inference_mode(model, precision):
         return predict_map(model, prepared, steps, noise_samples, seed)
 
 

@@ -86,6 +86,7 @@ def description(model: nn.Module, dataset: SegmentationDataset, evaluation: Eval
     return {
         "model": to_dict(model.config),
         "weights_sha256": weights_hash(model),
+        "precision": evaluation.precision,
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
         "class_names": list(dataset.class_names),

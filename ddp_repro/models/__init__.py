@@ -1,13 +1,14 @@
 """The models: timm backbones, neck, deformable attention, map decoder, and DDP itself."""
 
 from ddp_repro.config import BEVConfig, ModelConfig
+from ddp_repro.models.acceleration import accelerate
 from ddp_repro.models.backbones import load_backbone_weights
 from ddp_repro.models.bev.model import BEVDDP
 from ddp_repro.models.ddp import DDP, Baseline, ImageModel, Trajectory
 from ddp_repro.models.depth import DepthBaseline, DepthDDP
 from ddp_repro.models.segmentation import SegmentationBaseline, SegmentationDDP
 
-__all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "build_model", "load_backbone_weights"]
+__all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
 
 _MODELS: dict[tuple[str, bool], type[ImageModel]] = {
     ("segmentation", True): SegmentationDDP,

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 
 from ddp_repro.config import ConfigError
-from ddp_repro.models.native_library import library
+from ddp_repro.models.native_library import available
 
-BACKENDS = ("reference", "cpu", "native", "triton")  # what each is: ddp_repro.models.deformable_attention
+BACKENDS = ("reference", "cpu", "native", "triton", "mmcv")  # what each is: ddp_repro.models.deformable_attention
 
 _forced: list[str] = []
 
@@ -34,11 +34,11 @@ def attention_by(backend: str) -> Iterator[None]:
 def attention_backend(device: torch.device) -> str:
     """Name of the backend in use for tensors on ``device``: the fastest one, unless :func:`attention_by` names another.
 
-    What is traced or compiled into a graph consists of PyTorch's own operations.  On a GPU ``triton`` must be asked
-    for: its kernels were so far run in Triton's interpreter only.
+    What is traced for export consists of PyTorch's own operations.  On a GPU ``triton`` must be asked for: its kernels
+    were so far run in Triton's interpreter only.
     """
     if _forced:
         return _forced[-1]
     if device.type != "cpu" or torch.jit.is_tracing():
         return "reference"
-    return "cpu" if torch.compiler.is_compiling() or library() is None else "native"
+    return "native" if available() else "cpu"

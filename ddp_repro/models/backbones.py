@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ddp_repro.config import ConfigError
 from ddp_repro.models.swin import partition_like_official, set_window_size
 
 LEVELS = 4
@@ -63,6 +64,18 @@ class Backbone(nn.Module):
     def set_window_size(self, window_size: int) -> None:
         """Change Swin's window, so that weights trained with another one can be loaded."""
         set_window_size(self.body, window_size)
+
+    def set_checkpointing(self, enabled: bool) -> None:
+        """Keep only the inputs of blocks (of stages, if that is what timm can do) for the backward pass; or everything.
+
+        Raises:
+            ConfigError: timm cannot do so for this model.
+        """
+        flagged = [module for module in self.body.modules() if hasattr(module, "grad_checkpointing")]
+        if enabled and not flagged:
+            raise ConfigError(f"gradient checkpointing: timm has none for {self.name}")
+        for module in [m for m in flagged if m is not self.body] or flagged:  # never a stage and its blocks
+            module.grad_checkpointing = enabled
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> maps (B, C_i, h_i, w_i)."""

@@ -133,7 +133,8 @@ class Baseline(ImageModel):
     @torch.no_grad()
     def sample(self, images: Tensor | None = None, *, features: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W), or their features -> (B, C, h, w).  There is nothing to sample."""
-        return self.finish([self.decode(self.encode_image(images) if features is None else features)], False)
+        prediction = self.decode(self.encode_image(images) if features is None else features)
+        return self.finish([prediction.to(torch.promote_types(prediction.dtype, torch.float32))], False)
 
 
 class DDP(ImageModel):
@@ -177,12 +178,17 @@ class DDP(ImageModel):
         return F.linear(tokens_of(features), self.fusion.weight[:, : self.feature_channels], self.fusion.bias)
 
     def project_map(self, noisy_map: Tensor) -> Tensor:
-        """Map half of the fusion, (..., M) -> (..., D).  Linear, so a map may be projected before it is updated."""
-        return F.linear(noisy_map, self.fusion.weight[:, self.feature_channels :])
+        """Map half of the fusion, (..., M) -> (..., D).  Linear, so a map may be projected before it is updated.
+
+        The map is carried in this form from step to step, and so in full precision under any autocast.
+        """
+        with torch.autocast(noisy_map.device.type, enabled=False):
+            return F.linear(noisy_map, self.fusion.weight[:, self.feature_channels :])
 
     def denoise(self, fused: Tensor, shape: tuple[int, int], t: Tensor) -> Tensor:
         """Fused tokens (B, h·w, D) at times t (B,) -> prediction (B, C, h, w)."""
-        time = self.time_embedding(self.noise_level(t)) if self.time_embedding else None
+        with torch.autocast(t.device.type, enabled=False):
+            time = self.time_embedding(self.noise_level(t)) if self.time_embedding else None
         return self.decoder(fused, shape, time)
 
     def decode(self, features: Tensor, noisy_map: Tensor, t: Tensor | float) -> Tensor:
@@ -301,7 +307,8 @@ class DDP(ImageModel):
         maps, decoded = [noisy], []
         for index, (now, following) in enumerate(time_pairs(steps, self.config.time_difference)):
             t_now, t_next = torch.tensor([now, following], device=device)
-            decoded.append(self.denoise(image_part + noisy, shape, t_now.expand(len(features))))
+            prediction = self.denoise(image_part + noisy, shape, t_now.expand(len(features)))
+            decoded.append(prediction.to(noisy.dtype))
             if index == steps - 1 and not return_trajectory:
                 break
             extra = {}

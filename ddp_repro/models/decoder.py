@@ -8,13 +8,15 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ddp_repro.config import ModelConfig
 from ddp_repro.models import native_decoder
+from ddp_repro.models.caching import kept
 from ddp_repro.models.deformable_attention import DeformableAttention, Lines, Shape
 
 
-@functools.lru_cache(maxsize=16)
+@kept(16)
 def position_lines(shape: Shape, channels: int, device: torch.device) -> Lines:
     """Sine position encoding of the rows (h, channels / 2) and of the columns (w, channels / 2) of an h×w map.
 
@@ -70,6 +72,7 @@ class MapDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.checkpointing = False  # of the layers in training: see ddp_repro.models.acceleration
         self.layers = nn.ModuleList(
             DecoderLayer(channels, heads, points, feedforward_channels, time_channels) for _ in range(layers)
         )
@@ -84,9 +87,10 @@ class MapDecoder(nn.Module):
         lines = rows.to(tokens.dtype), columns.to(tokens.dtype)
         if native_decoder.can_run(self.layers, tokens):
             tokens = native_decoder.run(self.layers, tokens, lines, shape, time)
-        else:
-            for layer in self.layers:
-                tokens = layer(tokens, lines, shape, time)
+            return self.read_out(tokens, shape)
+        for layer in self.layers:
+            run = functools.partial(checkpoint, layer, use_reentrant=False) if self.checkpointing else layer
+            tokens = run(tokens, lines, shape, time)
         return self.read_out(tokens, shape)
 
     @classmethod
@@ -126,7 +130,9 @@ class DepthDecoder(MapDecoder):
         self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
-        return self.depth_convolution(tokens.transpose(1, 2).unflatten(-1, shape)).relu() + self.min_depth
+        with torch.autocast(tokens.device.type, enabled=False):  # metres need more digits than half precision has
+            maps = tokens.to(self.depth_convolution.weight.dtype).transpose(1, 2).unflatten(-1, shape)
+            return self.depth_convolution(maps).relu() + self.min_depth
 
     @classmethod
     def _build(cls, config: ModelConfig, *trunk: int) -> Self:

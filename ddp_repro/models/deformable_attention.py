@@ -9,7 +9,6 @@ arithmetic of the corners then run over long contiguous lines, on any device.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -17,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddp_repro.models import native_attention, native_operator
 from ddp_repro.models.attention_backend import attention_backend, attention_by
-from ddp_repro.models.native_attention import attend_native
+from ddp_repro.models.caching import kept
+from ddp_repro.models.mmcv_attention import attend_mmcv
 
 __all__ = ["BACKENDS", "DeformableAttention", "attention_backend", "attention_by"]
 
@@ -40,8 +41,8 @@ def attend_reference(value: Tensor, locations: Tensor, weights: Tensor, shape: S
     """
     (height, width), (batch, heads, points, queries) = shape, weights.shape
     maps = value.permute(0, 2, 3, 1).reshape(batch * heads, -1, height, width)
-    size = locations.new_tensor([width, height])
-    grid = ((2 * locations.permute(0, 2, 3, 4, 1) + 1) / size - 1).flatten(0, 1)
+    x, y = locations.unbind(1)
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1).flatten(0, 1)
     read = F.grid_sample(maps.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     read = (read * weights.reshape(batch * heads, 1, points, queries)).sum(2)
     return read.view(batch, -1, queries).transpose(1, 2)
@@ -74,7 +75,7 @@ def bags(locations: Tensor, weights: Tensor, shape: Shape) -> tuple[Tensor, Tens
     return tuple(each.view(-1, queries).t().reshape(-1, 4 * points) for each in (index, weight))
 
 
-@functools.lru_cache(maxsize=64)
+@kept(64)
 def _constant(numbers: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(numbers, dtype=dtype, device=device)
 
@@ -100,6 +101,12 @@ def _at_least_two_pixels(value: Tensor, shape: Shape) -> tuple[Tensor, Shape]:
     return maps.flatten(1, 2), (height, width)
 
 
+def attend_native(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
+    """The same sum as compiled code, on a CPU; in a graph as an operator."""
+    attend = native_operator.attend_in_graph if torch.compiler.is_compiling() else native_attention.attend_native
+    return attend(value, locations, weights, shape)
+
+
 def attend_triton(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
     """The same sum as one Triton kernel, on CUDA devices."""
     from ddp_repro.models import triton_attention  # which imports Triton
@@ -112,6 +119,7 @@ BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Shape], Tensor]] = {
     "cpu": attend_cpu,
     "native": attend_native,
     "triton": attend_triton,
+    "mmcv": attend_mmcv,
 }
 
 

@@ -65,10 +65,17 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        value, locations, weights = ctx.saved_tensors
-        gradients = torch.zeros_like(value), torch.empty_like(locations), torch.empty_like(weights)
-        _call("backward", [value, locations, weights, gradient.contiguous(), *gradients], ctx.shape)
-        return *gradients, None
+        return *differentiate_native(*ctx.saved_tensors, gradient, ctx.shape), None
+
+
+def differentiate_native(
+    value: Tensor, locations: Tensor, weights: Tensor, gradient: Tensor, shape: Shape
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and weights, given the output's; all of one dtype."""
+    inputs = [each.contiguous() for each in (value, locations, weights, gradient)]
+    gradients = torch.zeros_like(inputs[0]), torch.empty_like(inputs[1]), torch.empty_like(inputs[2])
+    _call("backward", [*inputs, *gradients], shape)
+    return gradients
 
 
 def _call(name: str, tensors: list[Tensor], shape: Shape) -> None:

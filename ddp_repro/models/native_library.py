@@ -17,6 +17,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 SOURCES = tuple(Path(__file__).with_name(f"native_{name}.cpp") for name in ("attention", "layers", "windows", "resize"))
@@ -38,6 +39,12 @@ def library() -> ctypes.CDLL | None:
         reason = getattr(error, "stderr", None) or error
         warnings.warn(f"the C++ files were not built, PyTorch's operations run instead: {reason}", stacklevel=2)
         return None
+
+
+@torch.compiler.assume_constant_result
+def available() -> bool:
+    """Whether the compiled code is there; answered once where a graph is traced."""
+    return library() is not None
 
 
 def address(tensor: Tensor) -> ctypes.c_void_p:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -30,12 +33,21 @@ class RunningStatistics:
         self._accelerator = accelerator
         self._layout = layout
         layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self._all_buffers = [buffer for m in layers for buffer in m.buffers()]
         self._layers = layers if layout.processes > 1 else []
         if any(layer.momentum is None for layer in self._layers):
             raise ConfigError("a batch norm with momentum=None cannot be trained on several processes")
         self._buffers = [buffer for m in self._layers for buffer in (m.running_mean, m.running_var)]
         self._keep = [1 - m.momentum for m in self._layers for _ in range(2)]  # 1-a of each buffer
         self._start: list[Tensor] = []
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Within, forward passes leave no trace: gradient checkpointing repeats some of them in the backward pass."""
+        before = [buffer.clone() for buffer in self._all_buffers]
+        yield
+        for buffer, value in zip(self._all_buffers, before, strict=True):
+            buffer.copy_(value)
 
     def begin_iteration(self) -> None:
         """Set the statistics aside; call before the first micro-batch.

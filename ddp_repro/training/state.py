@@ -17,9 +17,12 @@ from ddp_repro.config import ConfigError, Recipe, defaults_of, to_dict
 from ddp_repro.interop.checkpoints import CheckpointError
 
 _KEPT = 2  # states left on disk
-# Settings that leave the trained weights as they are. Not data.root: the images are compared by fingerprint instead.
+# Settings that leave the trained weights as they are, up to rounding. Not data.root: the images are compared by
+# fingerprint instead.
 _FREE = (
-    "table", "row", "train.workers", "train.log_every", "train.checkpoint_every", "data.root", "evaluation.batch_size",
+    "table", "row", "train.workers", "train.log_every", "train.checkpoint_every", "train.compile",
+    "train.gradient_checkpointing", "data.root", "evaluation.batch_size", "evaluation.compile",
+    "evaluation.channels_last",
 )  # fmt: skip
 
 

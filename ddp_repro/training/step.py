@@ -89,7 +89,8 @@ class Step:
             tensors = {name: _moved(each, device) for name, each in batch.items() if name != "id"}
             with nullcontext() if micro_batch == own[-1] else self.accelerator.no_sync(self.loss):
                 loss = self.loss(tensors)
-                self.accelerator.backward(loss["loss"] / len(own))
+                with self.statistics.unchanged() if self.config.gradient_checkpointing else nullcontext():
+                    self.accelerator.backward(loss["loss"] / len(own))
             self.statistics.after_micro_batch(micro_batch)
             losses.append({name: value.detach() for name, value in loss.items()})
         self.statistics.end_iteration()

@@ -20,7 +20,7 @@ from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.matching import check_dataset
 from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
-from ddp_repro.models import build_model, load_backbone_weights
+from ddp_repro.models import accelerate, build_model, load_backbone_weights
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
@@ -119,6 +119,7 @@ class _Run:
             self.model.load_state_dict(self.state.model)
         else:
             _load_initial_weights(self.model, self.recipe.train)
+        self._accelerate()
         self._refuse_separate_folders()  # also makes all processes wait until each has looked at the states
         self.step = Step(self.model, self.recipe.train, self.accelerator, self.layout)
         if self.state.optimizer:
@@ -129,6 +130,10 @@ class _Run:
             for path in [] if resume else states:
                 path.unlink()
             self.log = TrainingLog(self.files.log, iteration=self.state.iteration, pending=self.state.pending_log)
+
+    def _accelerate(self) -> None:
+        config = self.recipe.train
+        accelerate(self.model, compile=config.compile, gradient_checkpointing=config.gradient_checkpointing)
 
     def iterate(self, stop: StopSignal, progress: bool) -> None:
         """Run the remaining iterations.
@@ -201,6 +206,7 @@ class _Run:
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
         result = evaluate_model(self.model, dataset, one, progress=False)
         self.model.train()
+        self._accelerate()  # the evaluation has its own settings
         return result.metrics[0], result.summary(result.steps[0]).mean, result.higher_is_better
 
     def _save_if_due(self, stopping: bool) -> None:

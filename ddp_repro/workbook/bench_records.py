@@ -42,7 +42,7 @@ class BenchRecord:
         height, width = self.setting.size
         device = (self.environment.gpu or f"cpu{self.environment.threads}").replace(" ", "_")
         parts = (f"{height}x{width}", f"b{self.setting.batch}", self.setting.dtype, self.measurement.attention, device)
-        return "-".join([self.recipe, *parts])
+        return "-".join([self.recipe, *parts, *self.setting.switches])
 
     @property
     def conditions(self) -> str:
@@ -50,8 +50,8 @@ class BenchRecord:
         setting, environment, (height, width) = self.setting, self.environment, self.setting.size
         where = environment.gpu or f"{environment.cpu}, {environment.threads} threads"
         return (
-            f"{self.recipe}, {height}×{width}, batch {setting.batch}, {setting.dtype}, attention "
-            f"{self.measurement.attention}, {where}, torch {environment.packages['torch']}, "
+            f"{', '.join([self.recipe, *setting.switches])}, {height}×{width}, batch {setting.batch}, {setting.dtype}, "
+            f"attention {self.measurement.attention}, {where}, torch {environment.packages['torch']}, "
             f"{self.measurement.clock} time, median of {setting.repetitions}"
         )
 
@@ -151,7 +151,8 @@ def growth(records: Sequence[BenchRecord], like: BenchRecord) -> list[BenchRecor
     def kind(record: BenchRecord) -> tuple[object, ...]:
         environment = record.environment
         device = (environment.cpu, environment.gpu, environment.threads, record.measurement.attention)
-        return record.recipe, record.setting.batch, record.setting.dtype, *device
+        setting = record.setting
+        return record.recipe, setting.batch, setting.dtype, setting.switches, *device
 
     same = [record for record in records if kind(record) == kind(like)]
     return sorted(same, key=lambda record: record.setting.size[0] * record.setting.size[1])

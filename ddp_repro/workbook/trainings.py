@@ -29,7 +29,7 @@ from ddp_repro.workbook.records import write_atomically
 
 T = TypeVar("T")
 
-# Settings that change neither weights nor scores; data is compared by its fingerprint, not by where it lies.
+# Settings that change neither weights nor scores, beyond rounding; data is compared by fingerprint, not by its place.
 FREE = (
     "table",
     "row",
@@ -37,6 +37,8 @@ FREE = (
     "train.workers",
     "train.log_every",
     "train.checkpoint_every",
+    "train.compile",
+    "train.gradient_checkpointing",
     "evaluation.batch_size",
 )
 

@@ -135,3 +135,11 @@ def test_other_images_are_refused(tmp_path):
     path = save_state(state(3), ORIGIN, tmp_path)
     with pytest.raises(ConfigError, match="trained on other images than images holds now"):
         load_state(path, {**ORIGIN, "data": "another fingerprint"})
+
+
+def test_fast_paths_are_not_another_training(tmp_path):
+    path = save_state(state(3), ORIGIN, tmp_path)
+    switched = with_recipe(train__compile="default", train__gradient_checkpointing=True)
+    assert load_state(path, switched).iteration == 3
+    with pytest.raises(ConfigError, match="mixed_precision"):
+        load_state(path, with_recipe(train__mixed_precision="bf16"))
