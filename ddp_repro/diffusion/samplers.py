@@ -45,7 +45,7 @@ def ddim_step(noisy: Tensor, clean: Tensor, t_now: Tensor, t_next: Tensor, sched
     alpha_now, sigma_now = schedule.alpha_sigma(t_now)
     alpha_next, sigma_next = schedule.alpha_sigma(t_next)
     kept = sigma_next / sigma_now.clamp(min=MIN_SIGMA)  # of the noise (noisy - alpha_now · clean)
-    return torch.addcmul(kept * noisy, alpha_next - kept * alpha_now, clean)
+    return (kept * noisy).addcmul_(alpha_next - kept * alpha_now, clean)
 
 
 def ddpm_step(

@@ -30,9 +30,9 @@ def blocks(count: int, unit: int = 1) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def linear(tokens: Tensor, layer: nn.Linear) -> Tensor:
-    """``layer(tokens)``, (n, c) -> (n, c')."""
-    output, weight = tokens.new_empty(len(tokens), layer.out_features), layer.weight.t()
+def linear(tokens: Tensor, layer: nn.Linear, output: Tensor) -> Tensor:
+    """``output = layer(tokens)``, (n, c) -> (n, c')."""
+    weight = layer.weight.t()
     for part in blocks(len(tokens)):
         torch.addmm(layer.bias, tokens[part], weight, out=output[part])
     return output
