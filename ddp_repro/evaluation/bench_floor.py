@@ -42,10 +42,12 @@ def floor_of(function: Callable[[], Any]) -> Callable[[], None]:
     """
     with torch.no_grad(), _Recorder() as recorder:
         function()
-    work = [(count, _replay(*key)) for key, count in recorder.products.items()]
+    device = next((left[3].type for _, left, *_ in recorder.products), "cpu")
+    with torch.autocast(device, enabled=False):  # what it chose has been recorded
+        work = [(count, _replay(*key)) for key, count in recorder.products.items()]
 
     def floor() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device, enabled=False):
             for count, product in work:
                 for _ in range(count):
                     product()
