@@ -29,14 +29,17 @@ def fingerprint(notebook: Notebook, preset: str, parameters: dict[str, Any]) -> 
     }
 
 
+CODE = (".py", ".cpp", ".h")
+
+
 @functools.cache
 def code_hash() -> str:
-    """sha256 over every Python file of ``ddp_repro`` and ``data_prep``."""
+    """sha256 over every Python and C++ file of ``ddp_repro`` and ``data_prep``."""
     digest = hashlib.sha256()
     for package in ("ddp_repro", "data_prep"):
         spec = importlib.util.find_spec(package)
         folder = Path(spec.submodule_search_locations[0])
-        for path in sorted(folder.rglob("*.py")):
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in CODE):
             digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

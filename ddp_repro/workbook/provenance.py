@@ -74,7 +74,11 @@ def code_fingerprint(parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         path = root / part
-        for file in [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.cpp")]):
+        for file in (
+            [path]
+            if path.is_file()
+            else sorted(each for each in path.rglob("*") if each.suffix in (".py", ".cpp", ".h"))
+        ):
             text = file.read_text(encoding="utf-8")
             digest.update(file.relative_to(root).as_posix().encode())
             digest.update((_syntax(text) if file.suffix == ".py" else text).encode())
