@@ -11,6 +11,7 @@ from typing import Any
 
 from ddp_repro.workbook.notebooks import Notebook
 from ddp_repro.workbook.paths import resolve
+from ddp_repro.workbook.provenance import CODE
 from ddp_repro.workbook.recipes import recipe, recipe_names
 
 
@@ -27,9 +28,6 @@ def fingerprint(notebook: Notebook, preset: str, parameters: dict[str, Any]) -> 
         "code": code_hash(),
         "data": {root: folder_hash(resolve(root)) for root in sorted(roots)},
     }
-
-
-CODE = (".py", ".cpp", ".h")
 
 
 @functools.cache

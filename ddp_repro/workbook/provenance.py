@@ -20,6 +20,7 @@ from ddp_repro.config import Recipe, to_dict
 from ddp_repro.models.deformable_attention import attention_backend
 from ddp_repro.workbook.paths import working_root
 
+CODE = (".py", ".cpp", ".h")
 PACKAGES = ("ddp-repro", "torch", "torchvision", "timm", "numpy", "accelerate")
 
 # What decides trained weights, and what decides their scores.  Tables and figures decide neither.
