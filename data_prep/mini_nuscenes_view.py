@@ -23,7 +23,7 @@ _TURN = 400  # LiDAR directions of a turn
 _GRASS = ((0.25, 0.42, 0.17), 28)
 _SURFACES = {  # in the order of drawing
     "walkway": ((0.66, 0.58, 0.48), 45),
-    "carpark_area": ((0.34, 0.37, 0.47), 18),
+    "carpark_area": ((0.36, 0.40, 0.58), 18),
     "drivable_area": ((0.27, 0.27, 0.29), 9),
     "stop_line": ((0.74, 0.30, 0.24), 65),
     "ped_crossing": ((0.27, 0.27, 0.29), 9),

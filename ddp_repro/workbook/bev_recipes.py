@@ -39,7 +39,7 @@ def mini(sensors: Sensors) -> Recipe:
     """
     fusion = sensors == "fusion"
     model = BEVConfig(
-        sensors=sensors, backbone="test_resnet", drop_path_rate=0.0, image_size=(80, 320),
+        sensors=sensors, backbone="test_resnet", drop_path_rate=0.0, image_size=(64, 256),
         depth_range=(1.0, 37.0), depth_step=1.0, view_channels=32, lift_range=25.6, lift_cell=0.8,
         voxel_size=(0.2, 0.2, 0.2), lidar_height=(-2.8, 2.0), lidar_widths=(8, 16, 32, 32), max_voxels=(20_000, 20_000),
         bev_widths=(48, 64) if fusion else (48, 64, 96), map_range=24.0, map_cell=1.0, channels=64, layers=2, heads=4,
@@ -47,12 +47,12 @@ def mini(sensors: Sensors) -> Recipe:
     )  # fmt: skip
     data = BEVDataConfig(
         root="data/mini/nuscenes", version="v1.0-synthetic", lidar=fusion, sweeps=1 if fusion else 9,
-        image_size=model.image_size, test_resize=1.0, train_resize=(0.94, 1.12), lidar_turn=6.0,
+        image_size=model.image_size, test_resize=0.8, train_resize=(0.75, 0.9), lidar_turn=6.0,
         lidar_scale=(1.0, 1.0), map_range=model.map_range, map_cell=model.map_cell,
     )  # fmt: skip
-    batch = 3
+    batch = 3 if fusion else 4
     train = TrainConfig(
-        iterations=380 if fusion else 640, batch_size=batch, device_batch_size=batch, learning_rate=1.5e-4,
+        iterations=360 if fusion else 600, batch_size=batch, device_batch_size=batch, learning_rate=1.5e-4,
         warmup_iterations=0, curve="one_cycle", clip_norm=35.0, backbone_weights=None, workers=0, log_every=10,
         checkpoint_every=50, validate_every=0,
     )  # fmt: skip
