@@ -46,7 +46,7 @@ def attend_rows(value: Tensor, query: Tensor, of_rows: Tensor, of_columns: Tenso
     sizes = _Sizes(1, heads, points, queries, *shape, value.shape[-1])
     function = getattr(library(), f"forward_rows_{DTYPES[value.dtype]}")
     stride, threads = ctypes.c_int64(shape[0]), torch.get_num_threads()
-    inputs = address(value), address(query), address(of_rows[..., rows.start :]), address(of_columns)
+    inputs = address(value), address(query), address(of_rows, rows.start), address(of_columns)
     function(*inputs, stride, address(output), ctypes.byref(sizes), threads)
     return output
 

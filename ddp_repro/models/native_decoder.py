@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
     """Whether :func:`run` may be used for these layers and tokens."""
-    return native_layers.can_run(tokens) and all(layer.attention.points <= MAX_POINTS for layer in layers)
+    return native_layers.can_run(layers, tokens) and all(layer.attention.points <= MAX_POINTS for layer in layers)
 
 
 def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
     """Tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)."""
-    tokens, output, space = tokens.contiguous(), torch.empty_like(tokens), _Workspace(tokens)
+    tokens = tokens.contiguous()
+    output, space = torch.empty_like(tokens), _Workspace(tokens)
     for layer in layers:
         modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)
         for image, (own, place) in enumerate(zip(tokens, output, strict=True)):

@@ -16,12 +16,13 @@ from ddp_repro.models.native_library import address, library
 BLOCK_TOKENS = 1024  # at a time, for each thread
 
 
-def can_run(tokens: Tensor) -> bool:
-    """Whether layers run as compiled code: on a CPU that has it, where nothing is kept for gradients or traced."""
+def can_run(layers: nn.Module, tokens: Tensor) -> bool:
+    """Whether layers run as compiled code: on a CPU that has it, where nothing is kept, traced or looked at by hooks."""
     plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.jit.is_tracing()
     if plain or torch.compiler.is_compiling() or tokens.dtype != torch.float32:
         return False
-    return attention_backend(tokens.device) == "native"
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in layers.modules())
+    return attention_backend(tokens.device) == "native" and not hooked
 
 
 def blocks(count: int, unit: int = 1) -> list[slice]:

@@ -47,9 +47,15 @@ def available() -> bool:
     return library() is not None
 
 
-def address(tensor: Tensor) -> ctypes.c_void_p:
-    """Where the tensor's first element lies."""
-    return ctypes.c_void_p(tensor.data_ptr())
+def address(tensor: Tensor, first: int = 0) -> ctypes.c_void_p:
+    """Where an element lies, of a tensor that lies in one piece on the CPU.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError(f"compiled code takes contiguous tensors on the CPU, not {tensor.shape}, {tensor.stride()}")
+    return ctypes.c_void_p(tensor.data_ptr() + first * tensor.element_size())
 
 
 def _built(compiler: str) -> Path:

@@ -25,7 +25,7 @@ def can_run(block: PaddedSwinBlock, maps: Tensor) -> bool:
     """Whether :func:`run` may be used for this block and input."""
     window, heads = block.window_size, block.attn.num_heads
     usual = window[0] == window[1] <= MAX_WINDOW and block.attn.dim == HEAD_WIDTH * heads and not block.training
-    return usual and block.attn.qkv.bias is not None and native_layers.can_run(maps)
+    return usual and block.attn.qkv.bias is not None and native_layers.can_run(block, maps)
 
 
 def run(block: PaddedSwinBlock, maps: Tensor) -> Tensor:

@@ -34,6 +34,11 @@ def test_gelu_of_any_number() -> None:
     assert native_layers.bias_gelu_(torch.tensor([[float("nan")]]), torch.zeros(1)).isnan()
 
 
+def test_memory_that_is_not_in_one_piece_is_refused() -> None:
+    with pytest.raises(ValueError, match="contiguous"):
+        native_layers.bias_gelu_(torch.zeros(4, 6).t(), torch.zeros(4))
+
+
 @pytest.mark.parametrize("width", [3, 16, 96])
 @torch.no_grad()
 def test_add_norm(width: int) -> None:
@@ -60,13 +65,18 @@ def test_decoder_layers(time_conditioned: bool) -> None:
         torch.nn.init.normal_(layer.attention.attention_weights.weight, std=0.3)
         for parameter in (*layer.norms.parameters(), *layer.attention.output_proj.parameters()):
             torch.nn.init.normal_(parameter)
-    tokens, time = torch.randn(2, 7 * 9, 16), torch.randn(2, 64) if time_conditioned else None
+    tokens = torch.randn(2, 16, 7 * 9).transpose(1, 2)  # as a map's are
+    time = torch.randn(2, 64) if time_conditioned else None
     before = tokens.clone()
     assert native_decoder.can_run(decoder.layers, tokens)
     ours = decoder(tokens, (7, 9), time)
     assert torch.equal(tokens, before)
     with attention_by("reference"):
         torch.testing.assert_close(ours, decoder(tokens, (7, 9), time), atol=2e-5, rtol=1e-5)
+    seen: list[Tensor] = []
+    decoder.layers[1].norms[0].register_forward_hook(lambda *call: seen.append(call[2]))
+    torch.testing.assert_close(ours, decoder(tokens, (7, 9), time), atol=2e-5, rtol=1e-5)
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize(("size", "window"), [((64, 96), 7), ((77, 101), 7), ((50, 130), 12)])
