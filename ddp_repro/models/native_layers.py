@@ -17,7 +17,7 @@ BLOCK_TOKENS = 1024  # at a time, for each thread
 
 
 def can_run(layers: nn.Module, tokens: Tensor) -> bool:
-    """Whether layers run as compiled code: on a CPU that has it, where nothing is kept, traced or looked at by hooks."""
+    """Whether layers run as compiled code: on a CPU that has it, with no gradients, graphs or hooks."""
     plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.jit.is_tracing()
     if plain or torch.compiler.is_compiling() or tokens.dtype != torch.float32:
         return False
