@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 from timm.layers import Mlp
+from timm.models.convnext import ConvNeXtBlock
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor, nn
 from torch.fx.experimental import _config as shape_config
@@ -20,6 +21,7 @@ from ddp_repro.models.ddp import ImageModel
 
 ModelT = TypeVar("ModelT", bound=ImageModel)
 
+BACKBONE_PARTS: dict[str, tuple[type[nn.Module], ...]] = {"swin": (WindowAttention, Mlp), "convnext": (ConvNeXtBlock,)}
 GRAPHS_PER_FUNCTION = 64  # PyTorch's limit of 8 is meant for one model of one size
 
 
@@ -34,9 +36,9 @@ def accelerate(
 
     Args:
         model: changed in place; put it where it is to run first.
-        compile: "default" compiles encoder and decoder with ``torch.compile``, once for single images and once for
-            batches, for all image sizes; "cuda_graphs" also replays the kernels of each size as CUDA graphs
-            (inference only).  Compilation happens at the first use.
+        compile: "default" compiles the parts that do the work (:func:`compiled_parts`) with ``torch.compile``, once
+            for single images and once for batches, for all image sizes; "cuda_graphs" also replays the kernels of
+            each size as CUDA graphs (inference only).  Compilation happens at the first use.
         channels_last: weights of convolutions in the layout that many devices prefer.
         gradient_checkpointing: keep only the inputs of backbone blocks and decoder layers for the backward pass, and
             compute the rest again.
@@ -62,16 +64,16 @@ def accelerate(
 def compiled_parts(model: ImageModel) -> list[nn.Module]:
     """What is compiled, each into graphs of its own.
 
-    The time embedding is not: log-SNR(1) hangs on the rounding of its arithmetic.  Of a Swin, the attention within
-    windows and the perceptrons are: their shapes are simple, while in a graph of whole blocks at any image size, the
-    padded and shifted sizes are nested quotients, which take minutes to reason about.  (Without gradients, a CPU runs
-    Swin blocks as the compiled code of :mod:`ddp_repro.models.native_swin` in any case.)  Of a BEV model, backbone and
-    decoder are.
+    Of the backbone, that is what does the work in blocks and has simple shapes: Swin's attention within windows and
+    its perceptrons, ConvNeXt's blocks.  In a graph of a whole backbone for any image size, padded sizes become nested
+    quotients, which take PyTorch minutes to reason about; so backbones of other families are left as they are, and so
+    is a BEV model's neck.  The time embedding is too: log-SNR(1) hangs on the rounding of its arithmetic.  Without
+    gradients, a CPU runs Swin's blocks as the compiled code of :mod:`ddp_repro.models.native_swin` in any case.
     """
     backbone = model.backbone
-    swin = [m for m in backbone.modules() if isinstance(m, (WindowAttention, Mlp))] if backbone.family == "swin" else []
+    kinds = BACKBONE_PARTS.get(backbone.family, ())
     neck = [model.neck] if hasattr(model, "neck") else []
-    return [*(swin or [backbone]), *neck, model.decoder]
+    return [*(module for module in backbone.modules() if isinstance(module, kinds)), *neck, model.decoder]
 
 
 def _prepare_compiler() -> None:
