@@ -73,7 +73,10 @@ def bench(
     recipe: str, size: str, steps: str, batch: int, dtype: str, backend: str | None, repetitions: int,
     threads: int | None, stages_only: bool, compile: str, channels_last: bool, checkpointing: bool, output: str,
 ) -> None:  # fmt: skip
-    """Time a recipe's model at every size and print the reports; fast paths have no published counterpart."""
+    """Time a recipe's model at every size, print the reports, draw stages and growth.
+
+    Fast paths have no published counterpart.
+    """
     chosen = named_recipe(recipe)
     if chosen.model.task == "bev":
         if (size, steps, batch, dtype, backend, stages_only) != ("512", "1,3", 1, "float32", None, False):
@@ -82,6 +85,7 @@ def bench(
     import torch  # heavy: after the quick checks
 
     from ddp_repro.evaluation.bench import Setting, parse_size
+    from ddp_repro.workbook.bench_figures import draw_benches
     from ddp_repro.workbook.bench_records import report, run_bench
 
     if threads is not None:
@@ -93,7 +97,10 @@ def bench(
             repetitions=repetitions, published=not (stages_only or compile != "off" or channels_last or checkpointing),
             training=not stages_only, compile=compile, channels_last=channels_last, checkpointing=checkpointing,
         )  # fmt: skip
-        print(report(run_bench(chosen, setting, output)))
+        record = run_bench(chosen, setting, output)
+        print(report(record))
+    for path in draw_benches(record, output):
+        print(f"wrote {path}")
 
 
 def _bench_bev(recipe: Recipe, repetitions: int, threads: int | None, output: str) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ddp_repro.evaluation.bench import STAGES
-from ddp_repro.workbook.bench_records import BenchRecord
+from ddp_repro.workbook.bench_records import BenchRecord, bench_folder, find_benches, growth
 from ddp_repro.workbook.records import Record, spread
-from ddp_repro.workbook.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, SKY, TEXT_WIDTH, Figure, paper_style
+from ddp_repro.workbook.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, SKY, TEXT_WIDTH, Figure, paper_style, save_figure
 
 GROWING = {"encoder": (BLUE, "o"), "neck": (SKY, "s"), "step": (ORANGE, "^")}
+
+
+def draw_benches(record: BenchRecord, output: str | Path = "results") -> list[Path]:
+    """Write the stages of this record, and the growth over all records that differ from it in the image size alone."""
+    alike, folder = growth(find_benches(output), record), bench_folder(output) / "figures"
+    figures = [figure_stages(record), *([figure_growth(alike)] if len(alike) > 1 else [])]
+    return [path for figure in figures for path in save_figure(figure, folder) if path.suffix == ".png"]
 
 
 def figure_stages(record: BenchRecord) -> Figure:
@@ -31,7 +39,7 @@ def figure_stages(record: BenchRecord) -> Figure:
                           label="its matrix products alone" if name == STAGES[0] else None)  # fmt: skip
         axes.set_yticks(range(len(names)), reversed(names))
         axes.set_xlabel(f"seconds per {'image' if record.setting.batch == 1 else 'batch'}")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right")
         plt.close(drawing)
     caption = f"Stages of sampling, one step; {record.conditions}; bars to the quartiles."
     return Figure(
