@@ -52,23 +52,23 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
 
         if setting.compile != "off":
             run()  # the compiler takes memory of its own
-        before = _start(device)
+        before = reset_peak(device)
         run()
-    return _peak_so_far(device) - before
+    return peak_so_far(device) - before
 
 
-def _start(device: torch.device) -> int:
+def reset_peak(device: torch.device) -> int:
     """Bytes in use now; forgets the peak of what came before where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     if not STATUS.is_file():
-        return _peak_so_far(device)
+        return peak_so_far(device)
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     return _status("VmRSS")
 
 
-def _peak_so_far(device: torch.device) -> int:
+def peak_so_far(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if STATUS.is_file():

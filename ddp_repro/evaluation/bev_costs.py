@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.bev_config import BEVConfig
-from ddp_repro.evaluation.bench_memory import _peak_so_far, _start
+from ddp_repro.evaluation.bench_memory import peak_so_far, reset_peak
 from ddp_repro.evaluation.complexity import count_macs, count_parameters
 from ddp_repro.models import build_model
 from ddp_repro.models.bev import BEVDDP
@@ -240,9 +240,9 @@ def _peak_in_own_process(name: str, config: BEVConfig, device: str) -> int:
 @torch.no_grad()
 def _peak(name: str, config: BEVConfig, device: str) -> int:
     run = _MEASURED[name](config, device)
-    before = _start(torch.device(device))
+    before = reset_peak(torch.device(device))
     run()
-    return _peak_so_far(torch.device(device)) - before
+    return peak_so_far(torch.device(device)) - before
 
 
 def _whole_sample(config: BEVConfig, device: str) -> Callable[[], Any]:
