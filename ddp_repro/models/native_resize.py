@@ -47,7 +47,7 @@ def cross_entropy(scores: Tensor, label: Tensor, ignore_index: int) -> Tensor:
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, scores: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-        by_pixel, label = scores.permute(0, 2, 3, 1).contiguous(), label.contiguous()
+        by_pixel, label = scores.permute(0, 2, 3, 1).contiguous(), label.long().contiguous()
         gradient, total = torch.zeros_like(by_pixel), 0.0
         sizes = (ctypes.c_int64 * 5)(*by_pixel.shape[1:], *label.shape[1:])
         for own, truth, of_own in zip(by_pixel, label, gradient, strict=True):

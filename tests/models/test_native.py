@@ -122,6 +122,13 @@ def test_cross_entropy_and_its_gradient(sizes: tuple[tuple[int, int], tuple[int,
         torch.testing.assert_close(ours, loss_and_gradient(), atol=1e-7, rtol=1e-5)
 
 
+def test_labels_of_another_type_are_converted() -> None:
+    torch.manual_seed(0)
+    scores, label = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 8, 8))
+    assert segmentation_loss(scores, label.int()) == segmentation_loss(scores, label)
+    assert segmentation_loss(scores, label.transpose(1, 2)) == segmentation_loss(scores, label.mT.contiguous())
+
+
 def test_cross_entropy_of_nothing_but_ignored_pixels_is_zero() -> None:
     scores = torch.randn(1, 3, 2, 2, requires_grad=True)
     loss = segmentation_loss(scores, torch.full((1, 8, 8), 255))
