@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ddp_repro.evaluation.bench import STAGES
 from ddp_repro.workbook.bench_records import BenchRecord, bench_folder, find_benches, growth
+from ddp_repro.workbook.measures import MEASURES
 from ddp_repro.workbook.records import Record, spread
 from ddp_repro.workbook.style import BLUE, COLUMN_WIDTH, GREY, ORANGE, SKY, TEXT_WIDTH, Figure, paper_style, save_figure
 
@@ -89,6 +90,7 @@ def figure_accuracy_over_time(record: Record, bench: BenchRecord) -> Figure:
     if not both:
         raise ValueError(f"{record.run} was scored with {record.steps} steps and timed with {bench.setting.steps}")
     seconds = [bench.measurement[f"{n} steps"].median / bench.setting.batch for n in both]
+    measure = MEASURES[record.metrics[0]]
     scores = [spread(record.values(n)) for n in both]
     with paper_style():
         drawing, axes = plt.subplots(figsize=(COLUMN_WIDTH, 2.3), layout="constrained")
@@ -96,10 +98,10 @@ def figure_accuracy_over_time(record: Record, bench: BenchRecord) -> Figure:
         axes.errorbar(seconds, [mean for mean, _ in scores], yerr=deviations, color=BLUE, marker="o", capsize=2)
         for count, x, (y, _) in zip(both, seconds, scores, strict=True):
             axes.annotate(f"{count}", (x, y), textcoords="offset points", xytext=(4, 4), fontsize=6.5, color=GREY)
-        axes.set(xlabel="seconds per image", ylabel=record.metrics[0])
+        axes.set(xlabel="seconds per image", ylabel=measure.heading)
         axes.margins(y=0.2)
         plt.close(drawing)
     data = f"{record.dataset.name} {record.dataset.split}, {record.dataset.images} images"
-    caption = f"{record.metrics[0]} ({record.preset}: {data}) over the time of an image; {bench.conditions}."
+    caption = f"{measure.label} ({record.preset}: {data}) over the time of an image; {bench.conditions}."
     sources = (record.run, bench.name)
     return Figure("bench_accuracy", "Accuracy over time, by number of steps", caption, sources, drawing)
