@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+PATIENCE = 0.1  # seconds between attempts
 
 
 @contextmanager
@@ -25,11 +29,22 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
+        _acquire(file, path, wait)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing would not do while a forked process has the file open, too
+
+
+def _acquire(file: TextIO, path: Path, wait: bool) -> None:
+    said = False
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not wait:
                 raise BlockingIOError(f"{path} is held by another process") from None
-            print(f"waiting for another process to finish with {path}", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            if not said:
+                print(f"waiting for another process to finish with {path}", file=sys.stderr, flush=True)
+            said = True
+            time.sleep(PATIENCE)
