@@ -12,7 +12,7 @@ from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
 from data_prep.mini import MINI_DATASETS, write_mini
 from data_prep.verify import verify
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 PREPARERS = {
     "ade20k": ade20k,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_prep.archives import extract
 from data_prep.files import place
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 COUNTS = {"training": 20_210, "validation": 2_000}
 URL = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"

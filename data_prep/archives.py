@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 
 def extract(archive: Path, target: Path, destination: Callable[[str], str | None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep.files import place
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 COUNTS = {"train": 367, "val": 101, "test": 233}
 URL = SHA1 = None

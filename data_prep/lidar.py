@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 SHAPES = {"P_rect_02": (3, 4), "R_rect_00": (4, 4), "Tr_velo_to_cam": (4, 4)}
 

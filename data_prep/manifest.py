@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 NAME = "manifest.json"
 

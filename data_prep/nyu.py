@@ -7,9 +7,9 @@ from pathlib import Path
 from data_prep import splits as split_lists
 from data_prep.files import folder_holding, place_all
 from data_prep.nyu_mat import extract_pictures
-from ddp_repro.data import DataError
-from ddp_repro.data.nyu import LISTS, NYU
+from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample
+from ddp_repro.tasks.depth.nyu import LISTS, NYU
 
 COUNTS = {"train": 24_231, "test": 654}
 URL = SHA1 = None

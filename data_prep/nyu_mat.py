@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample
 
 KEYS = ("images", "rawDepths", "sceneTypes")

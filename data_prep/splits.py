@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_prep.download import download
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 URL = "https://raw.githubusercontent.com/zhyever/Monocular-Depth-Estimation-Toolbox/main/splits"
 

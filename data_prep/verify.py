@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, sevenscenes, sunrgbd
 from data_prep.manifest import compare, read_manifest
-from ddp_repro.data import DataError, depth, segmentation
+from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample, id_table, list_folders
+from ddp_repro.tasks.depth import dataset as depth
+from ddp_repro.tasks.segmentation import dataset as segmentation
 
 OFFICIAL_COUNTS = {
     "ade20k": ade20k.COUNTS,
@@ -118,7 +120,7 @@ class _Layout:
 def _layout(dataset: str, root: Path) -> _Layout:
     if dataset == "nuscenes":
         try:
-            from data_prep.nuscenes_checks import IndexedSamples, left_out
+            from data_prep.nuscenes.checks import IndexedSamples, left_out
         except ImportError as error:
             raise DataError(f"nuscenes: {error}; install the extra `bev`") from error
         samples = IndexedSamples()

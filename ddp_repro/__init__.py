@@ -19,11 +19,11 @@ _HOMES = {
     "create_model": "ddp_repro.api",
     "list_models": "ddp_repro.api",
     "load_checkpoint": "ddp_repro.interop",
-    "predict": "ddp_repro.evaluation",
-    "train": "ddp_repro.workbook.runs",
-    "evaluate": "ddp_repro.workbook.runs",
-    "recipe": "ddp_repro.workbook.recipes",
-    "recipe_names": "ddp_repro.workbook.recipes",
+    "predict": "ddp_repro.evaluation.predict",
+    "train": "ddp_repro.workbook.runs.run",
+    "evaluate": "ddp_repro.workbook.runs.run",
+    "recipe": "ddp_repro.papers.ddp.recipes.segmentation",
+    "recipe_names": "ddp_repro.papers.ddp.recipes.segmentation",
 }
 __all__ = [*_HOMES, "__version__"]
 

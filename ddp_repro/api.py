@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ddp_repro.config import override
-from ddp_repro.models import DDP, Baseline, build_model
-from ddp_repro.workbook.recipes import PRESETS, recipe, recipe_names
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import DDP, Baseline
+from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe, recipe_names
+from ddp_repro.settings.recipe import override
 
 
 def list_models(preset: str | None = None) -> list[str]:
@@ -22,7 +23,7 @@ def create_model(name: str, checkpoint: str | Path | None = None, **overrides: A
         name: e.g. "ade20k_swin_t"; see :func:`list_models`.
         checkpoint: a file (ours or the authors'), "official" (downloaded from the authors' hub repository), or None
             for initial weights.
-        overrides: fields of :class:`ddp_repro.config.ModelConfig`, e.g. ``num_classes=21``.
+        overrides: fields of :class:`ddp_repro.settings.recipe.ModelConfig`, e.g. ``num_classes=21``.
 
     Raises:
         ConfigError: no such model or field.

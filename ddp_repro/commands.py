@@ -12,24 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddp_repro.config import ConfigError, Recipe, from_dict, override, parse_overrides
-from ddp_repro.workbook.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.recipes import PRESETS, recipe_names
-from ddp_repro.workbook.recipes import recipe as named_recipe
+from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe_names
+from ddp_repro.papers.ddp.recipes.segmentation import recipe as named_recipe
+from ddp_repro.settings.recipe import ConfigError, Recipe, from_dict, override, parse_overrides
+from ddp_repro.store.paths import repository_root, resolve, run_folder
 
 if TYPE_CHECKING:
-    from ddp_repro.workbook.records import Record
-    from ddp_repro.workbook.runner import Outcome
+    from ddp_repro.workbook.notebooks.runner import Outcome
+    from ddp_repro.workbook.runs.records import Record
 
 
 def reproduce(
     names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
 ) -> int:
     """Run notebooks, render the claims and the index page, and show what there is now."""
-    from ddp_repro.workbook import runner
-    from ddp_repro.workbook.claims import claims_table
+    from ddp_repro.papers.ddp.claims import claims_table
     from ddp_repro.workbook.index import write_index
-    from ddp_repro.workbook.rendering import save_table
+    from ddp_repro.workbook.notebooks import runner
+    from ddp_repro.workbook.tables.rendering import save_table
 
     outcomes = runner.reproduce(
         preset, [Path(name).stem for name in names], notebooks=repository_root() / "notebooks",
@@ -48,10 +48,10 @@ def reproduce(
 
 def table(name: str, preset: str, output: str) -> None:
     """Print a table as Markdown and write it in every format."""
-    from ddp_repro.workbook.ablation_tables import MAKERS
-    from ddp_repro.workbook.claims import claims_table
-    from ddp_repro.workbook.rendering import save_table, to_markdown
-    from ddp_repro.workbook.tables import measured_table, paper_table
+    from ddp_repro.papers.ddp.claims import claims_table
+    from ddp_repro.papers.ddp.tables.ablations import MAKERS
+    from ddp_repro.workbook.tables.rendering import save_table, to_markdown
+    from ddp_repro.workbook.tables.table import measured_table, paper_table
 
     special = MAKERS | {"runs": measured_table, "claims": claims_table}
     made = special[name](preset, output) if name in special else paper_table(name, preset, output)
@@ -62,8 +62,8 @@ def table(name: str, preset: str, output: str) -> None:
 
 def render(preset: str, output: str) -> None:
     """Draw every table and figure, and the index page, anew from what was measured."""
+    from ddp_repro.papers.ddp.pages import rerender
     from ddp_repro.workbook.index import write_index
-    from ddp_repro.workbook.rerender import rerender
 
     for path in [*rerender(preset, output), write_index(preset, output)]:
         print(_short(path))
@@ -84,9 +84,9 @@ def bench(
         return _bench_bev(chosen, repetitions, threads, output)
     import torch  # heavy: after the quick checks
 
-    from ddp_repro.evaluation.bench import Setting, parse_size
-    from ddp_repro.workbook.bench_figures import draw_benches
-    from ddp_repro.workbook.bench_records import report, run_bench
+    from ddp_repro.papers.ddp.costs.bench import Setting, parse_size
+    from ddp_repro.papers.ddp.figures.speed import draw_benches
+    from ddp_repro.workbook.runs.bench import report, run_bench
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -107,8 +107,8 @@ def _bench_bev(recipe: Recipe, repetitions: int, threads: int | None, output: st
     """Count and time the stages of a BEV model."""
     import torch
 
-    from ddp_repro.workbook.bev_costs import costs_table, run_costs
-    from ddp_repro.workbook.rendering import to_markdown
+    from ddp_repro.papers.ddp.tables.bev_costs import costs_table, run_costs
+    from ddp_repro.workbook.tables.rendering import to_markdown
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -117,7 +117,7 @@ def _bench_bev(recipe: Recipe, repetitions: int, threads: int | None, output: st
 
 def list_all(preset: str | None) -> None:
     """Recipes by preset, then the notebooks with their parameters."""
-    from ddp_repro.workbook.notebooks import read_notebook
+    from ddp_repro.workbook.notebooks.notebook import read_notebook
 
     for each in [preset] if preset else PRESETS:
         print(f"recipes of the preset {each}:")
@@ -134,7 +134,7 @@ def list_all(preset: str | None) -> None:
 def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
     """Train, or go on with an interrupted training."""
     chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
-    from ddp_repro.workbook import runs  # heavy: after the quick checks
+    from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     result = runs.train(chosen, output=output, overwrite=overwrite)
     _say(
@@ -150,7 +150,7 @@ def evaluate(
     changes = parse_overrides(overrides)
     changes |= {f"evaluation.{k}": v for k, v in {"steps": steps, "seeds": seeds}.items() if v is not None}
     chosen = override(named_recipe(recipe, preset), changes)
-    from ddp_repro.workbook import runs  # heavy: after the quick checks
+    from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     options = {"output": output, "overwrite": overwrite, "predictions": predictions}
     record = runs.evaluate(chosen, checkpoint=checkpoint, **options)
@@ -161,8 +161,8 @@ def evaluate(
 def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
     """Score saved label maps against the recipe's evaluation images."""
     chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
-    from ddp_repro.data import build_dataset
-    from ddp_repro.evaluation import rescore as rescore_folder
+    from ddp_repro.evaluation.saved import rescore as rescore_folder
+    from ddp_repro.tasks.build import build_dataset
 
     data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
@@ -182,7 +182,7 @@ def predict(
 
     from ddp_repro.evaluation import predict as predict_one
     from ddp_repro.interop import load_checkpoint, official_checkpoint
-    from ddp_repro.models import build_model
+    from ddp_repro.papers.ddp.build import build_model
 
     if recipe is None and checkpoint is None and task is not None:
         recipe = _trained_for(task)
@@ -227,7 +227,7 @@ def _prediction_writer(recipe: Recipe, folder: Path) -> Callable[[Any, Path], li
 
     if recipe.model.task == "depth":
         return lambda prediction, image: save_depth(prediction, image, recipe.model.max_depth, folder)
-    from ddp_repro.data.segmentation import dataset_spec
+    from ddp_repro.tasks.segmentation.dataset import dataset_spec
 
     palette = dataset_spec(recipe.data.dataset, resolve(recipe.data.root)).palette
     return lambda prediction, image: save_prediction(prediction, image, palette, folder)
@@ -235,7 +235,7 @@ def _prediction_writer(recipe: Recipe, folder: Path) -> Callable[[Any, Path], li
 
 def _trained_for(task: str) -> str:
     """The recipe of a finished training for ``task``: of real images rather than synthetic ones."""
-    from ddp_repro.workbook.recipes import PRESETS, recipe_names
+    from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe_names
 
     recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
     suitable = [r for r in recipes if r.model.task == task and r.model.diffusion and r.weights_of is None]
@@ -276,8 +276,8 @@ def _recipe_inside(checkpoint: Path) -> Recipe:
 
 
 def _show_scores(record: Record) -> None:
-    from ddp_repro.workbook.measures import MEASURES
-    from ddp_repro.workbook.records import spread
+    from ddp_repro.workbook.runs.records import spread
+    from ddp_repro.workbook.tables.measures import MEASURES
 
     missing = f"; {record.dataset.unannotated} more have no ground truth" if record.dataset.unannotated else ""
     _say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images{missing}")

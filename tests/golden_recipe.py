@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddp_repro.interop.official import _layout, rename
+from ddp_repro.papers.ddp.released import _layout, rename
 
 
 def _generator(tag: str) -> np.random.Generator:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_repro.interop import official_bev
-from ddp_repro.models.bev import BEVDDP
-from ddp_repro.models.bev.view_transform import Calibration
+from ddp_repro.papers.ddp.bev import BEVDDP
+from ddp_repro.papers.ddp.bev import released as official_bev
+from ddp_repro.papers.ddp.bev.view_transform import Calibration
 
 GOLDEN = Path(__file__).parent / "golden" / "bev"
 MANIFESTS = json.loads(gzip.decompress((GOLDEN / "manifests.json.gz").read_bytes()))

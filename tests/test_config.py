@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddp_repro.config import ConfigError, Recipe, from_dict, override, parse_overrides, to_dict
-from ddp_repro.workbook.recipes import PRESETS, recipe, recipe_names
+from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe, recipe_names
+from ddp_repro.settings.recipe import ConfigError, Recipe, from_dict, override, parse_overrides, to_dict
 
 ALL = [(preset, name) for preset in PRESETS for name in recipe_names(preset)]
 

@@ -24,7 +24,7 @@ BLOCKS = [match.groupdict() for match in BLOCK.finditer(README)]
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
     """What a user has after ``make demo``, made small: the printed numbers, a picture, and weights of a mini model."""
-    from ddp_repro.workbook import recipes
+    from ddp_repro.papers.ddp.recipes import segmentation as recipes
 
     folder = tmp_path_factory.mktemp("clone with spaces")
     for name in ("Makefile", "pyproject.toml", "uv.lock", "notebooks"):
@@ -40,9 +40,9 @@ def save_untrained(recipe, path: Path) -> None:
     """Initial weights with the recipe inside, as training writes them."""
     import json
 
-    from ddp_repro.config import to_dict
     from ddp_repro.interop.checkpoints import save_weights
-    from ddp_repro.models import build_model
+    from ddp_repro.papers.ddp.build import build_model
+    from ddp_repro.settings.recipe import to_dict
 
     path.parent.mkdir(parents=True)
     save_weights(build_model(recipe.model), path, {"recipe": json.dumps(to_dict(recipe)), "iteration": "0"})

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ddp_repro.config import DataConfig
 from ddp_repro.data import transforms
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample
+from ddp_repro.settings.recipe import DataConfig
 
 
 class PairDataset(Dataset):

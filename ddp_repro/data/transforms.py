@@ -3,7 +3,7 @@
 Pictures are uint8 (H, W, 3) RGB and label maps uint8 (H, W) train ids until :func:`normalize`.
 Sizes are (height, width). The order and constants are those of the released configurations
 (resize, crop, flip, photometric distortion, normalise, pad). What depth alone needs is in
-:mod:`ddp_repro.data.depth_transforms`; a "truth" here may be either map.
+:mod:`ddp_repro.tasks.depth.transforms`; a "truth" here may be either map.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Time pairs and reverse steps (Algorithms 2 and 3).
 
 A reverse step is linear in the map and in the predicted clean map, so it holds just as well for any linear projection
-of both: :meth:`ddp_repro.models.DDP.sample` carries the map in the decoder's input space.
+of both: :meth:`ddp_repro.papers.ddp.model.DDP.sample` carries the map in the decoder's input space.
 """
 
 from __future__ import annotations

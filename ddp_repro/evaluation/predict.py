@@ -10,14 +10,14 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from ddp_repro.config import ConfigError, Precision
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
 from ddp_repro.diffusion.uncertainty import change_count, depth_spread, predictive_entropy
-from ddp_repro.evaluation.checks import check_positive
-from ddp_repro.evaluation.inference import ViewedImage, best_class, gives_probabilities, inference_mode, to_image_size
-from ddp_repro.evaluation.uncertainty import sampling_runs
-from ddp_repro.models import Trajectory
+from ddp_repro.evaluation.views import ViewedImage, best_class, gives_probabilities, inference_mode, to_image_size
+from ddp_repro.papers.ddp.model import Trajectory
+from ddp_repro.settings.checks import check_positive
+from ddp_repro.settings.recipe import ConfigError, Precision
+from ddp_repro.tasks.segmentation.uncertainty import sampling_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def predict(
         image_scale: bounds (long, short) of the size at which the network sees the picture, best those that it was
             trained with (``recipe.data.image_scale``); None: the picture's own size.
         seed: of the noise; the same seed gives the same map.
-        precision: of the network.  Compiled or channels-last models: see :func:`ddp_repro.models.accelerate`.
+        precision: of the network.  Compiled or channels-last models: see :func:`ddp_repro.networks.acceleration.accelerate`.
 
     Raises:
         ConfigError: a BEV model, which sees six cameras at once; or fp16 on a CPU.

@@ -7,11 +7,11 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from ddp_repro.config import EvalConfig
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.evaluation.bev_metrics import ThresholdCounts
-from ddp_repro.evaluation.depth_metrics import DepthErrors
-from ddp_repro.evaluation.metrics import ConfusionMatrix
+from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.tasks.bev.metrics import ThresholdCounts
+from ddp_repro.tasks.depth.metrics import DepthErrors
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 RunKey = tuple[int, int | None]  # (steps, seed); the baseline has no noise, its only run is (1, None)
 Tally = ConfusionMatrix | DepthErrors | ThresholdCounts
@@ -28,13 +28,13 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """The outcome of :func:`ddp_repro.evaluation.evaluate_model`.
+    """The outcome of :func:`ddp_repro.evaluation.evaluate.evaluate_model`.
 
     Attributes:
         images: number of images evaluated.
         tallies: per (steps, seed) the confusion matrix, depth measures or threshold counts over all of them.
         class_names: empty for depth.
-        scales, flip, view_average: the test-time views, as in :class:`ddp_repro.config.EvalConfig`.
+        scales, flip, view_average: the test-time views, as in :class:`ddp_repro.settings.recipe.EvalConfig`.
         seconds: wall time.
     """
 

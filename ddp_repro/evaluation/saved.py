@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ddp_repro.config import ConfigError, EvalConfig, to_dict
-from ddp_repro.data import DataError, SegmentationDataset
-from ddp_repro.data.io import read_label
-from ddp_repro.evaluation.metrics import ConfusionMatrix
+from ddp_repro.data.io import DataError, read_label
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally
+from ddp_repro.settings.recipe import ConfigError, EvalConfig, to_dict
+from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 MANIFEST = "predictions.json"
 _RUN_FOLDER = re.compile(r"steps_(\d+)_seed_(-?\d+|none)")

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ddp_repro.config import to_dict
 from ddp_repro.interop.weight_files import CheckpointError, StateDict, read_state_dict, save_weights
+from ddp_repro.settings.recipe import to_dict
 
 __all__ = [
     "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
@@ -55,7 +55,8 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
             settings differ from those that the checkpoint was trained with.
     """
     # here: the models inherit from interop.hub, which imports this file
-    from ddp_repro.interop import official, official_bev
+    from ddp_repro.papers.ddp import released as official
+    from ddp_repro.papers.ddp.bev import released as official_bev
 
     if isinstance(source, Mapping):
         state_dict, metadata, name = dict(source), {}, "state dict"

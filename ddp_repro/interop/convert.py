@@ -6,9 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from ddp_repro.config import Recipe, to_dict
 from ddp_repro.interop.checkpoints import LoadReport, load_checkpoint, read_state_dict, save_weights, window_size_of
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import Recipe, to_dict
 
 
 def convert(source: Path | str, destination: Path | str, recipe: Recipe) -> LoadReport:

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 import huggingface_hub
 from huggingface_hub import PyTorchModelHubMixin, constants
 
-from ddp_repro.config import ModelConfig, from_dict
 from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, save_weights
+from ddp_repro.settings.recipe import ModelConfig, from_dict
 
 OFFICIAL_REPOSITORY = "yfji/DDP-Weight"
 

@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.config import ModelConfig, from_dict
 from ddp_repro.diffusion import image_generator
 from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.mmseg_runtime import prepare
-from ddp_repro.models import build_model, load_backbone_weights
+from ddp_repro.networks.backbones import load_backbone_weights
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import ModelConfig, from_dict
 
 prepare()  # before mmseg is imported
 
@@ -36,10 +37,10 @@ from mmseg.structures import SegDataSample  # noqa: E402
 
 @MODELS.register_module()
 class DDPSegmentor(BaseSegmentor):
-    """A segmentor whose network is :class:`ddp_repro.models.DDP`, or its baseline.
+    """A segmentor whose network is :class:`ddp_repro.papers.ddp.model.DDP`, or its baseline.
 
     Args:
-        settings: fields of :class:`ddp_repro.config.ModelConfig`.
+        settings: fields of :class:`ddp_repro.settings.recipe.ModelConfig`.
         steps: sampling steps at test time.
         seed: every image's noise follows from it and the file name of the image.
         checkpoint: DDP weights to start from, official or ours.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddp_repro.config import TrainConfig
+from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.training.one_cycle import one_cycle_beta1, one_cycle_rate
 
 BETAS = (0.9, 0.999)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from ddp_repro.config import ConfigError, Recipe, defaults_of, to_dict
 from ddp_repro.interop.checkpoints import CheckpointError
+from ddp_repro.settings.recipe import ConfigError, Recipe, defaults_of, to_dict
 
 _KEPT = 2  # states left on disk
 # Settings that leave the trained weights as they are, up to rounding. Not data.root: the images are compared by

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from ddp_repro.config import TrainConfig
+from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.training.interruption import StopSignal
 from ddp_repro.training.optimizer import betas, build_optimizer, learning_rate
 from ddp_repro.training.running_statistics import RunningStatistics

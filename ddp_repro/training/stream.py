@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from ddp_repro.config import ConfigError, TrainConfig
+from ddp_repro.settings.recipe import ConfigError, TrainConfig
 
 # First word of the spawn key: keeps the three kinds of random numbers apart.
 _ORDER, _AUGMENTATION, _MODEL = 0, 1, 2

@@ -14,13 +14,15 @@ from accelerate.utils import AutocastKwargs, GradientAccumulationPlugin, gather_
 from torch import nn
 from tqdm import tqdm
 
-from ddp_repro.config import ConfigError, Recipe, TrainConfig
-from ddp_repro.data import build_dataset
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.data.matching import check_dataset
-from ddp_repro.evaluation.protocols import protocol_named
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
-from ddp_repro.models import accelerate, build_model, load_backbone_weights
+from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.networks.backbones import load_backbone_weights
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import ConfigError, Recipe, TrainConfig
+from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.depth.protocols import protocol_named
+from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
@@ -197,7 +199,7 @@ class _Run:
 
         Of one plain view, with the last of the recipe's step counts and the first of its seeds.
         """
-        from ddp_repro.evaluation import evaluate_model
+        from ddp_repro.evaluation.evaluate import evaluate_model
 
         data, evaluation = self.recipe.data, self.recipe.evaluation
         one = dataclasses.replace(

@@ -11,10 +11,10 @@ import string
 from importlib import resources
 from pathlib import Path
 
-from ddp_repro.workbook.paths import resolve
-from ddp_repro.workbook.recipes import recipe_names
-from ddp_repro.workbook.records import Record, find_records, spread, write_atomically
-from ddp_repro.workbook.tables import provenance_frame
+from ddp_repro.papers.ddp.recipes.segmentation import recipe_names
+from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.runs.records import Record, find_records, spread, write_atomically
+from ddp_repro.workbook.tables.table import provenance_frame
 
 CLAIMS = {
     "mini": "Small models trained for minutes on synthetic scenes. They show that the whole path from data to figure "

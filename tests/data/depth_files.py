@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ddp_repro.config import DataConfig
-from ddp_repro.data import DepthDataset, build_dataset
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.depth.dataset import DepthDataset
 
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
 

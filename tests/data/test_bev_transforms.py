@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddp_repro.data.bev_transforms import ImageAugmentation, LidarAugmentation
+from ddp_repro.tasks.bev.transforms import ImageAugmentation, LidarAugmentation
 from tests.golden_recipe_bev import lidar_points, reference, uniform
 
 CAMERA, SIZE = (900, 1600), (256, 704)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_repro.config import DataConfig
-from ddp_repro.data import DATASETS, SPECS, DataError, SegmentationDataset, build_dataset
+from ddp_repro.data.io import DataError
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.build import DATASETS, build_dataset
+from ddp_repro.tasks.segmentation.dataset import SPECS, SegmentationDataset
 
 from .conftest import write_folder_dataset
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_repro.data import DEPTH_SPECS, DataError
-from ddp_repro.data.depth_spec import read_split_list
-from ddp_repro.data.io import read_depth
-from ddp_repro.data.sunrgbd import rotate_bits
+from ddp_repro.data.io import DataError, read_depth
+from ddp_repro.tasks.depth.dataset import DEPTH_SPECS
+from ddp_repro.tasks.depth.spec import read_split_list
+from ddp_repro.tasks.depth.sunrgbd import rotate_bits
 
 from .depth_files import (
     MEAN,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddp_repro.data import depth_transforms as transforms
+from ddp_repro.tasks.depth import transforms
 
 SEEDS = st.integers(0, 2**32)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddp_repro.config import DataConfig
-from ddp_repro.data import DataError, build_dataset
+from ddp_repro.data.io import DataError
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.build import build_dataset
 
 
 def build(root: Path):

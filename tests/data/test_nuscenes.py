@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_repro.config import ConfigError
-from ddp_repro.data import DataError
-from ddp_repro.data.nuscenes import NuScenesBEV, balanced_order
-from ddp_repro.data.nuscenes_geometry import pose_matrix, project_points
-from ddp_repro.data.nuscenes_points import load_points
+from ddp_repro.data.io import DataError
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.tasks.bev.dataset import NuScenesBEV, balanced_order
+from ddp_repro.tasks.bev.nuscenes_geometry import pose_matrix, project_points
+from ddp_repro.tasks.bev.nuscenes_points import load_points
 from tests.data.nuscenes_files import copy_of, edit_json, open_tiny, tiny_nuscenes
 
 ASPHALT, PAINT = (6, 12), (75, 120)  # intensities of the synthetic ground

@@ -11,10 +11,10 @@ import pytest
 import shapely
 from shapely import LineString, MultiPolygon, Polygon, box
 
-from ddp_repro.bev_config import MAP_CLASSES
-from ddp_repro.data import DataError
-from ddp_repro.data.nuscenes_geometry import ground_patch, project_points
-from ddp_repro.data.nuscenes_map import AREAS, CLASS_LAYERS, LINES, LOCATIONS, GroundMap
+from ddp_repro.data.io import DataError
+from ddp_repro.papers.ddp.bev.settings import MAP_CLASSES
+from ddp_repro.tasks.bev.nuscenes_geometry import ground_patch, project_points
+from ddp_repro.tasks.bev.nuscenes_map import AREAS, CLASS_LAYERS, LINES, LOCATIONS, GroundMap
 from tests.data.nuscenes_files import tiny_nuscenes
 
 

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ddp_repro.config import DataConfig
-from ddp_repro.data import DEPTH_SPECS, DepthDataset, SegmentationDataset, build_dataset
 from ddp_repro.data.io import read_label
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.depth.dataset import DEPTH_SPECS, DepthDataset
+from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 
 pytestmark = pytest.mark.data
 SEVENSCENES_COUNTS, LIDAR_COUNTS = {"train": 175, "test": 65}, {"train": 52, "val": 10}

@@ -13,7 +13,7 @@ from data_prep import ade20k
 from data_prep.__main__ import main
 from data_prep.archives import extract
 from data_prep.download import download
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 from .test_prepare import pack, write_ade20k
 

@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.kitti_lidar import CALIBRATION
 from data_prep.lidar import camera_matrix, project, read_calibration, read_scan
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 # x forward, y left, z up -> x right, y down, z forward; focal length 10, centre at pixel (6, 4) counted from 1
 MATRIX = np.array([[6.0, -10, 0, 0], [4, 0, -10, 0], [1, 0, 0, 0]])

@@ -9,9 +9,9 @@ import pytest
 from data_prep.__main__ import main
 from data_prep.mini import write_mini
 from data_prep.verify import verify
-from ddp_repro.config import DataConfig
-from ddp_repro.data import DataError, build_dataset
-from ddp_repro.data.io import read_label
+from ddp_repro.data.io import DataError, read_label
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.build import build_dataset
 
 SPLITS = {"ade20k": ("training", "validation"), "cityscapes": ("train", "val")}
 

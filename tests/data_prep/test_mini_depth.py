@@ -8,8 +8,9 @@ from PIL import Image
 
 from data_prep.mini import MINI_DATASETS, write_mini
 from data_prep.verify import verify
-from ddp_repro.config import DataConfig
-from ddp_repro.data import DataError, build_dataset
+from ddp_repro.data.io import DataError
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.build import build_dataset
 from tests.data_prep.test_mini import digests
 
 SIZES = {"kitti": (48, 160), "nyu": (60, 80), "sunrgbd": (54, 70)}

@@ -16,13 +16,13 @@ from PIL import Image
 from data_prep.__main__ import main
 from data_prep.mini import write_mini
 from data_prep.nuscenes import prepare
-from data_prep.nuscenes_build import build_index
+from data_prep.nuscenes.build import build_index
 from data_prep.verify import verify
-from ddp_repro.data import DataError
-from ddp_repro.data.nuscenes_geometry import project_points
-from ddp_repro.data.nuscenes_index import CAMERAS, read_split
-from ddp_repro.data.nuscenes_map import LOCATIONS
-from ddp_repro.data.nuscenes_points import load_points
+from ddp_repro.data.io import DataError
+from ddp_repro.tasks.bev.nuscenes_geometry import project_points
+from ddp_repro.tasks.bev.nuscenes_index import CAMERAS, read_split
+from ddp_repro.tasks.bev.nuscenes_map import LOCATIONS
+from ddp_repro.tasks.bev.nuscenes_points import load_points
 from tests.data.nuscenes_files import VERSION, copy_of, edit_json, open_tiny, tiny_nuscenes
 
 
@@ -307,7 +307,7 @@ def test_verify_names_what_is_wrong(mini: Path, tmp_path: Path) -> None:
 def test_official_counts() -> None:
     """What is missing of an official version is told, not passed over."""
     from data_prep.nuscenes import COUNTS
-    from data_prep.nuscenes_build import pick_splits
+    from data_prep.nuscenes.build import pick_splits
 
     assert COUNTS["v1.0-trainval"] == {"train": 28130, "val": 6019}
     assert {split: len(names) for split, names in pick_splits("v1.0-trainval").items()} == {"train": 700, "val": 150}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.nyu_mat import extract_pictures, write_pictures
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample
 
 MAT = Path("nyu_depth_v2_labeled.mat")

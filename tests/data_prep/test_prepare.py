@@ -10,7 +10,7 @@ from PIL import Image
 from data_prep import ade20k, camvid, cityscapes
 from data_prep.__main__ import main, prepare
 from data_prep.verify import verify
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 
 def write_pairs(root: Path, pairs: dict[str, str], label: int = 1) -> Path:

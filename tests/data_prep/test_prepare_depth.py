@@ -13,7 +13,7 @@ from PIL import Image
 from data_prep import kitti, kitti_lidar, nyu, sevenscenes, splits, sunrgbd
 from data_prep.__main__ import main, prepare
 from data_prep.verify import verify
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 from ..data import depth_files
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import splits
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 
 from .test_download import server  # noqa: F401  (a fixture)
 

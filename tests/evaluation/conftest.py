@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_repro.config import DataConfig, ModelConfig
-from ddp_repro.data import build_dataset
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import DataConfig, ModelConfig
+from ddp_repro.tasks.build import build_dataset
 
 TINY = {"backbone": "resnet10t", "channels": 16, "layers": 1, "heads": 2, "feedforward_channels": 32, "num_classes": 3}
 SIZES = [(40, 56), (40, 56), (33, 47), (40, 56), (33, 47), (56, 40)]

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from ddp_repro.config import ConfigError, ModelConfig
-from ddp_repro.evaluation.bench import STAGES, Measurement, Setting, Timing, measure
-from ddp_repro.evaluation.bench_floor import floor_of
-from ddp_repro.evaluation.bench_memory import peak_memory
-from ddp_repro.evaluation.complexity import count_macs
+from ddp_repro.costs.floor import floor_of
+from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing, measure
+from ddp_repro.papers.ddp.costs.complexity import count_macs
+from ddp_repro.papers.ddp.costs.memory import peak_memory
+from ddp_repro.settings.recipe import ConfigError, ModelConfig
 
 TINY = ModelConfig(
     backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=1, heads=2, feedforward_channels=32, num_classes=5

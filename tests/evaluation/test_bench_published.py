@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddp_repro.config import ModelConfig, override
-from ddp_repro.evaluation import bench_published
-from ddp_repro.models import DDP, build_model, native_layers
+from ddp_repro.networks.kernels import layers as native_layers
+from ddp_repro.papers.ddp import as_published as bench_published
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import DDP
+from ddp_repro.settings.recipe import ModelConfig, override
 
 TINY = ModelConfig(
     backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=2, heads=2, feedforward_channels=32, num_classes=5

@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from ddp_repro.config import ConfigError, EvalConfig, override
-from ddp_repro.data.matching import check_dataset
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import bev_evaluator, evaluate_model
-from ddp_repro.evaluation.bev_evaluator import evaluate_bev, failures, sensor_batch
-from ddp_repro.evaluation.bev_metrics import ThresholdCounts
-from ddp_repro.evaluation.constant_map import best_constant_map, evaluate_constant_map
+from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.settings.recipe import ConfigError, EvalConfig, override
+from ddp_repro.tasks.bev import evaluate as bev_evaluator
+from ddp_repro.tasks.bev.constant import best_constant_map, evaluate_constant_map
+from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures, sensor_batch
+from ddp_repro.tasks.bev.metrics import ThresholdCounts
+from ddp_repro.tasks.matching import check_dataset
 from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 
 SETTINGS = EvalConfig(steps=(1, 2), seeds=(0, 1), batch_size=2)

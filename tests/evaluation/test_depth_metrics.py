@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddp_repro.evaluation.depth_metrics import METRICS, DepthErrors, depth_errors
-from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.tasks.depth.metrics import METRICS, DepthErrors, depth_errors
+from ddp_repro.tasks.depth.protocols import PROTOCOLS
 
 ALL = PROTOCOLS["outdoor"]
 

@@ -7,20 +7,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from ddp_repro.config import ConfigError
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation.depth_uncertainty import (
-    FRACTIONS,
-    evaluate_depth_uncertainty,
-    rank_correlation,
-    sparsification,
-)
-from ddp_repro.evaluation.depth_uncertainty import (
-    _areas as areas,
-)
-from ddp_repro.evaluation.inference import to_image_size
-from ddp_repro.evaluation.protocols import PROTOCOLS
+from ddp_repro.evaluation.views import to_image_size
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.tasks.depth.uncertainty import FRACTIONS, evaluate_depth_uncertainty, rank_correlation, sparsification
+from ddp_repro.tasks.depth.uncertainty import _areas as areas
 from tests.data.depth_files import write_depth
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 from tests.evaluation.tiny_depth import SIZES, tiny_depth_dataset, tiny_depth_model, write_pictures

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ddp_repro.config import ConfigError, EvalConfig
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import evaluate_drift, evaluate_model
+from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.settings.recipe import ConfigError, EvalConfig
 from tests.evaluation.conftest import tiny_model
 
 

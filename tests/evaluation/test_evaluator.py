@@ -7,18 +7,16 @@ import torch.multiprocessing as multiprocessing
 from PIL import Image
 from torch import distributed
 
-from ddp_repro.config import ConfigError, EvalConfig
-from ddp_repro.data import DataError
+from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import (
-    ConfusionMatrix,
-    evaluate_drift,
-    evaluate_model,
-    evaluate_uncertainty,
-    evaluator,
-    rescore,
-)
-from ddp_repro.evaluation.inference import Segmenter, to_image_size
+from ddp_repro.evaluation import evaluate as evaluator
+from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.evaluation.saved import rescore
+from ddp_repro.evaluation.views import Segmenter, to_image_size
+from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.settings.recipe import ConfigError, EvalConfig
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 
 TWO = EvalConfig(steps=(1, 3), seeds=(0, 7))

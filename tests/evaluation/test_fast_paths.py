@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ddp_repro.config import ConfigError, EvalConfig, ModelConfig
-from ddp_repro.data import DataError
-from ddp_repro.evaluation import evaluate_model, predict
-from ddp_repro.evaluation.bench import Setting
-from ddp_repro.evaluation.inference import inference_mode
-from ddp_repro.models import build_model
+from ddp_repro.data.io import DataError
+from ddp_repro.evaluation import predict
+from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.evaluation.views import inference_mode
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.costs.bench import Setting
+from ddp_repro.settings.recipe import ConfigError, EvalConfig, ModelConfig
 from tests.evaluation.conftest import TINY, tiny_model
 
 PLAIN = EvalConfig(steps=(3,), seeds=(0,))

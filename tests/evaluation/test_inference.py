@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ddp_repro.config import EvalConfig
 from ddp_repro.data.transforms import normalize, rescaled_size, resize_image
-from ddp_repro.evaluation import evaluate_model
-from ddp_repro.evaluation.inference import (
+from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.evaluation.views import (
     View,
     ViewedImage,
     average_views,
@@ -21,9 +20,10 @@ from ddp_repro.evaluation.inference import (
     view_image,
     views_of,
 )
-from ddp_repro.models import build_model
-from ddp_repro.models.deformable_attention import attention_by
-from ddp_repro.workbook.recipes import recipe
+from ddp_repro.networks.attention.deformable import attention_by
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.settings.recipe import EvalConfig
 from tests.evaluation.conftest import tiny_model
 from tests.golden_recipe import fill, tagged
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ddp_repro.evaluation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 CLASSES = 4
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 7))

@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
-from ddp_repro.config import ModelConfig
-from ddp_repro.evaluation.speed import ddp_candidates, measure_speed
+from ddp_repro.costs.timing import ddp_candidates, measure_speed
+from ddp_repro.settings.recipe import ModelConfig
 
 TINY = ModelConfig(backbone="resnet10t", drop_path_rate=0.0, num_classes=4, channels=32, layers=1, heads=4,
                    feedforward_channels=32)  # fmt: skip
@@ -48,7 +48,7 @@ def test_too_few_repetitions():
 
 def test_knet_runs_for_real():
     pytest.importorskip("mmengine", reason="the extra mmseg is not installed")
-    from ddp_repro.evaluation.speed import knet_candidate
+    from ddp_repro.costs.timing import knet_candidate
 
     with torch.no_grad():
         assert knet_candidate("cpu")["K-Net"](torch.zeros(1, 3, 64, 64)).shape == (1, 64, 64)

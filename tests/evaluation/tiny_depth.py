@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ddp_repro.config import DataConfig, ModelConfig
-from ddp_repro.data import DepthDataset, build_dataset
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import DataConfig, ModelConfig
+from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.depth.dataset import DepthDataset
 from tests.data.depth_files import write_depth
 
 SIZES = [(32, 48), (32, 48), (33, 47), (48, 32)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.config import ModelConfig, Recipe, to_dict
 from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, save_weights, window_size_of
+from ddp_repro.settings.recipe import ModelConfig, Recipe, to_dict
 
 
 class Small(nn.Module):

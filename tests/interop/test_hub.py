@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.config import ConfigError, ModelConfig
 from ddp_repro.interop import hub
 from ddp_repro.interop.checkpoints import CheckpointError
+from ddp_repro.settings.recipe import ConfigError, ModelConfig
 
 COMMIT = "0" * 40
 

@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from data_prep.mini import write_mini
-from ddp_repro.config import ConfigError, ModelConfig
 from ddp_repro.interop.checkpoints import save_weights
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import ConfigError, ModelConfig
 
 SETTINGS = {
     "backbone": "resnet10t", "drop_path_rate": 0.0, "num_classes": 150, "channels": 32, "layers": 1, "heads": 4,

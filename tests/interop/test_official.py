@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddp_repro.config import ModelConfig, Recipe
 from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from ddp_repro.interop.convert import convert
-from ddp_repro.models import build_model
-from ddp_repro.workbook.recipes import recipe
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.settings.recipe import ModelConfig, Recipe
 
 MANIFESTS = json.loads(
     gzip.decompress((Path(__file__).parents[1] / "golden/manifests/segmentation.json.gz").read_bytes())

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 pytest.importorskip("mmengine", reason="the extra mmseg is not installed")
 
-from ddp_repro.evaluation.agreement import agree_macs, agree_parameters
-from ddp_repro.interop import mmseg_runtime, peers
-from ddp_repro.workbook.paper import load_table
+from ddp_repro.costs import peers
+from ddp_repro.costs.agreement import agree_macs, agree_parameters
+from ddp_repro.interop import mmseg_runtime
+from ddp_repro.workbook.tables.printed import load_table
 
 MMDET = importlib.util.find_spec("mmdet") is not None
 PEER_ROWS = {"table1": 9, "table2": 7, "table5e": 1}

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
-from ddp_repro.config import ConfigError, ModelConfig
-from ddp_repro.models import DDP, accelerate, build_model, native_library
-from ddp_repro.models.acceleration import compiled_parts
-from ddp_repro.models.deformable_attention import BACKENDS, attend_reference, attention_by
+from ddp_repro.networks.acceleration import accelerate, compiled_parts
+from ddp_repro.networks.attention.deformable import BACKENDS, attend_reference, attention_by
+from ddp_repro.networks.kernels import library as native_library
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import DDP
+from ddp_repro.settings.recipe import ConfigError, ModelConfig
 
 TINY = {"channels": 16, "layers": 1, "heads": 2, "feedforward_channels": 32, "num_classes": 3, "drop_path_rate": 0.0}
 SINGLE = [(128, 128), (101, 131), (96, 112), (107, 117)]  # few are multiples of the stride; one is square
@@ -79,7 +81,7 @@ def test_graphs_on_a_cpu_contain_the_native_attention() -> None:
 
 @needs_native
 def test_the_native_operator_is_well_formed_and_differentiable() -> None:
-    from ddp_repro.models.native_operator import _attend
+    from ddp_repro.networks.kernels.operator import _attend
 
     generator = torch.Generator().manual_seed(0)
     value = torch.randn(2, 20, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)

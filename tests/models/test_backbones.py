@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddp_repro.models.backbones import Backbone, load_backbone_weights
+from ddp_repro.networks.backbones import Backbone, load_backbone_weights
 
 STRIDES = {
     "resnet10t": (4, 8, 16, 32),

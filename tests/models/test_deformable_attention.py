@@ -4,15 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddp_repro.config import ConfigError
-from ddp_repro.models import native_library
-from ddp_repro.models.deformable_attention import (
+from ddp_repro.networks.attention.deformable import (
     BACKENDS,
     DeformableAttention,
     attend_reference,
     attention_backend,
     attention_by,
 )
+from ddp_repro.networks.kernels import library as native_library
+from ddp_repro.settings.recipe import ConfigError
 
 CPU = torch.device("cpu")
 

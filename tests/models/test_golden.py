@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddp_repro.diffusion import ddim_step, time_pairs
-from ddp_repro.models import DDP, build_model
-from ddp_repro.models.decoder import position_lines
-from ddp_repro.workbook.recipes import recipe
+from ddp_repro.networks.decoder import position_lines
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import DDP
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from tests.golden_recipe import fill, labels, tagged
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -55,7 +56,7 @@ def model(official_shapes: dict[str, list[int]]) -> DDP:
 
 
 def variant(model: DDP, official_shapes: dict[str, list[int]], **changes: object) -> DDP:
-    from ddp_repro.config import override
+    from ddp_repro.settings.recipe import override
 
     other = build_model(override(model.config, changes)).eval()
     fill(other, official_shapes)
@@ -161,7 +162,7 @@ def test_training_loss_and_gradients(model: DDP, official_shapes: dict[str, list
 
 
 def check_gradients(model: DDP, golden: dict[str, np.ndarray], mode: str) -> None:
-    from ddp_repro.interop.official import rename
+    from ddp_repro.papers.ddp.released import rename
 
     gradients = {name: p.grad for name, p in model.named_parameters()}
     assert all(g is not None for g in gradients.values()), "every parameter receives a gradient"

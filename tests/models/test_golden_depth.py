@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ddp_repro.config import ModelConfig, override
-from ddp_repro.interop.official import rename
-from ddp_repro.models import DDP, build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import DDP
+from ddp_repro.papers.ddp.released import rename
+from ddp_repro.settings.recipe import ModelConfig, override
 from tests.golden_recipe import depths, fill, tagged
 from tests.models.test_golden import FORWARD, GOLDEN, GRADIENT, assert_close, reference
 

@@ -5,12 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.config import ModelConfig
-from ddp_repro.models import build_model, native_decoder, native_layers, native_resize, native_swin
-from ddp_repro.models.attention_backend import attention_by
-from ddp_repro.models.backbones import Backbone
-from ddp_repro.models.losses import segmentation_loss
-from ddp_repro.models.native_library import library
+from ddp_repro.networks.attention.backend import attention_by
+from ddp_repro.networks.backbones import Backbone
+from ddp_repro.networks.kernels import decoder as native_decoder
+from ddp_repro.networks.kernels import layers as native_layers
+from ddp_repro.networks.kernels import resize as native_resize
+from ddp_repro.networks.kernels import swin as native_swin
+from ddp_repro.networks.kernels.library import library
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.tasks.losses import segmentation_loss
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 

@@ -7,8 +7,8 @@ import sys
 
 import torch
 
-from ddp_repro.models.deformable_attention import attend_reference
-from ddp_repro.models.triton_attention import attend_triton
+from ddp_repro.networks.attention.deformable import attend_reference
+from ddp_repro.networks.attention.triton import attend_triton
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 

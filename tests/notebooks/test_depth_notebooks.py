@@ -2,10 +2,10 @@
 
 import pytest
 
-from ddp_repro.workbook.notebooks import read_notebook
-from ddp_repro.workbook.paths import repository_root
-from ddp_repro.workbook.records import find_records
-from ddp_repro.workbook.runner import reproduce
+from ddp_repro.store.paths import repository_root
+from ddp_repro.workbook.notebooks.notebook import read_notebook
+from ddp_repro.workbook.notebooks.runner import reproduce
+from ddp_repro.workbook.runs.records import find_records
 
 FOLDER = repository_root() / "notebooks"
 SIZES = {"kitti": (48, 160), "nyu": (48, 64)}

@@ -3,11 +3,11 @@
 import pytest
 from workbook.tiny import OVERRIDES, write_data
 
-from ddp_repro.workbook.analyses import find_analyses
-from ddp_repro.workbook.notebooks import find_notebooks, read_notebook
-from ddp_repro.workbook.paths import repository_root
-from ddp_repro.workbook.records import find_records
-from ddp_repro.workbook.runner import reproduce
+from ddp_repro.store.paths import repository_root
+from ddp_repro.workbook.notebooks.notebook import find_notebooks, read_notebook
+from ddp_repro.workbook.notebooks.runner import reproduce
+from ddp_repro.workbook.runs.analyses import find_analyses
+from ddp_repro.workbook.runs.records import find_records
 
 FOLDER = repository_root() / "notebooks"
 DEMO = ["00_quickstart", "figure3_properties", "table1_ade20k", "table2_cityscapes"]

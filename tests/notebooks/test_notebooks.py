@@ -9,11 +9,11 @@ import sys
 import pytest
 from workbook.tiny import OVERRIDES, write_data
 
-from ddp_repro.workbook.notebooks import read_notebook
-from ddp_repro.workbook.paths import repository_root
-from ddp_repro.workbook.recipes import PRESETS
-from ddp_repro.workbook.records import find_records
-from ddp_repro.workbook.runner import reproduce
+from ddp_repro.papers.ddp.recipes.segmentation import PRESETS
+from ddp_repro.store.paths import repository_root
+from ddp_repro.workbook.notebooks.notebook import read_notebook
+from ddp_repro.workbook.notebooks.runner import reproduce
+from ddp_repro.workbook.runs.records import find_records
 
 FOLDER = repository_root() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

@@ -6,11 +6,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ddp_repro.config import ConfigError, Recipe, TrainConfig, override
-from ddp_repro.data import build_dataset
-from ddp_repro.evaluation import evaluate_model
+from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.interop.checkpoints import load_checkpoint
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import ConfigError, Recipe, TrainConfig, override
+from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainingInterrupted, train, trainer
 from ddp_repro.training.log import read_log
 from ddp_repro.training.optimizer import learning_rate

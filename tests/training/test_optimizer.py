@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddp_repro.config import ModelConfig, TrainConfig
-from ddp_repro.interop.official import rename
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.papers.ddp.released import rename
+from ddp_repro.settings.recipe import ModelConfig, TrainConfig
 from ddp_repro.training.optimizer import build_optimizer, learning_rate
-from ddp_repro.workbook.recipes import recipe
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CURVES = json.loads((GOLDEN / "ddp/lr_curves.json").read_text())

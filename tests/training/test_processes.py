@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddp_repro.models import build_model
+from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.training import train
 from ddp_repro.training.log import read_log
 from ddp_repro.training.state import saved_states

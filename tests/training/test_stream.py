@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddp_repro.config import ConfigError, TrainConfig
-from ddp_repro.training.stream import (
+from ddp_repro.settings.recipe import ConfigError, TrainConfig
+from ddp_repro.training.stream import (  # fmt: skip
     BatchLayout,
     augmentation_generator,
     build_loader,
     epoch_order,
     image_index,
     model_seed,
-)  # fmt: skip
+)
 
 
 class Numbers:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.config import DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig, override
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig, override
 
 CLASSES = 3
 

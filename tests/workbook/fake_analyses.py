@@ -3,8 +3,8 @@
 import dataclasses
 import json
 
-from ddp_repro.workbook import provenance
-from ddp_repro.workbook.analyses import SCHEMA, Analysis
+from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs.analyses import SCHEMA, Analysis
 
 
 def make_analysis(kind, run="cityscapes_mini", preset="mini", *, settings, result):

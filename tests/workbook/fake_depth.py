@@ -6,9 +6,10 @@ import json
 import numpy as np
 from workbook.fake_analyses import make_analysis
 
-from ddp_repro.workbook import depth_samples, mean_depth, provenance, records
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.verdicts import compare, overall
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.workbook.runs import mean_depth, provenance, records
+from ddp_repro.workbook.runs.verdicts import compare, overall
 
 MEASURES = {
     "sq_rel": 0.4, "rmse": 0.7, "rmse_log": 0.2, "log10": 0.06, "silog": 15.0, "delta1": 0.9, "delta2": 0.97,

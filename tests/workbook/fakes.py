@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 
-from ddp_repro.config import Recipe
-from ddp_repro.workbook import provenance, records
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.verdicts import compare, overall
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs.verdicts import compare, overall
 
 CLASSES = {"ade20k": 150, "cityscapes": 19, "camvid": 11}
 

@@ -4,11 +4,11 @@ import pytest
 from workbook.fake_analyses import make_speed, make_sweep, write_analyses
 from workbook.fakes import make_record, write_records
 
-from ddp_repro.workbook.ablation_tables import ablation_table, cost_table
-from ddp_repro.workbook.recipes import ablation_base
-from ddp_repro.workbook.rendering import to_html, to_latex, to_markdown
-from ddp_repro.workbook.tables import NOT_RUN, NOTHING
-from ddp_repro.workbook.variants import cells, seeded
+from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
+from ddp_repro.papers.ddp.recipes.variants import cells, seeded
+from ddp_repro.papers.ddp.tables.ablations import ablation_table, cost_table
+from ddp_repro.workbook.tables.rendering import to_html, to_latex, to_markdown
+from ddp_repro.workbook.tables.table import NOT_RUN, NOTHING
 
 BASE = ablation_base("mini")
 

@@ -10,18 +10,19 @@ import torch
 from workbook.fake_analyses import make_analysis
 from workbook.fakes import write_records
 
-from ddp_repro.config import ConfigError, EvalConfig, Recipe, TrainConfig
-from ddp_repro.data.nuscenes_geometry import project_points
-from ddp_repro.evaluation.bev_metrics import ThresholdCounts
-from ddp_repro.workbook import bev_samples, constant_map, provenance, records
-from ddp_repro.workbook.bev_samples import load_bev_samples, save_bev_samples
-from ddp_repro.workbook.bev_views import bev_figure, robustness_table
-from ddp_repro.workbook.claims import claims_table
-from ddp_repro.workbook.figures_bev import PALETTE, colour_map, overlay
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.records import RecordError
-from ddp_repro.workbook.tables import paper_table
-from ddp_repro.workbook.verdicts import compare, overall
+from ddp_repro.papers.ddp.claims import claims_table
+from ddp_repro.papers.ddp.figures.figure7 import PALETTE, colour_map, overlay
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.papers.ddp.samples import bev as bev_samples
+from ddp_repro.papers.ddp.samples.bev import load_bev_samples, save_bev_samples
+from ddp_repro.papers.ddp.tables.robustness import bev_figure, robustness_table
+from ddp_repro.settings.recipe import ConfigError, EvalConfig, Recipe, TrainConfig
+from ddp_repro.tasks.bev.metrics import ThresholdCounts
+from ddp_repro.tasks.bev.nuscenes_geometry import project_points
+from ddp_repro.workbook.runs import constant_map, provenance, records
+from ddp_repro.workbook.runs.records import RecordError
+from ddp_repro.workbook.runs.verdicts import compare, overall
+from ddp_repro.workbook.tables.table import paper_table
 from tests.evaluation.tiny_bev import DATA, TinyBEV, tiny_bev_model
 from tests.models.bev.test_model import CONFIGS
 

@@ -5,10 +5,10 @@ from workbook.fake_analyses import make_sweep, make_uncertainty, write_analyses
 from workbook.fake_depth import make_depth_record
 from workbook.fakes import make_record, write_records
 
-from ddp_repro.workbook import claims
-from ddp_repro.workbook.claims import Measured, claims_table, judge_correlation, judge_difference
-from ddp_repro.workbook.recipes import PRESETS, ablation_base, recipe
-from ddp_repro.workbook.variants import cells, seeded
+from ddp_repro.papers.ddp import claims
+from ddp_repro.papers.ddp.claims import Measured, claims_table, judge_correlation, judge_difference
+from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, ablation_base, recipe
+from ddp_repro.papers.ddp.recipes.variants import cells, seeded
 
 MAIN = "cityscapes_mini"
 

@@ -8,20 +8,21 @@ import pytest
 from PIL import Image
 
 from ddp_repro import cli, training
-from ddp_repro.config import ConfigError, override, parse_overrides
-from ddp_repro.data import DataError
-from ddp_repro.data.io import read_depth
-from ddp_repro.evaluation import mean_depth as scoring
-from ddp_repro.evaluation.depth_metrics import METRICS
-from ddp_repro.workbook import analyses, depth_samples, provenance, runs
-from ddp_repro.workbook.depth_samples import load_depth_samples
-from ddp_repro.workbook.mean_depth import load_mean_depth, score_mean_depth
-from ddp_repro.workbook.measures import MEASURES
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.records import DepthScore, RecordError, load_record
-from ddp_repro.workbook.runs import evaluate, run, run_table, trained_model
-from ddp_repro.workbook.trainings import train
-from ddp_repro.workbook.variants import seeded
+from ddp_repro.data.io import DataError, read_depth
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.papers.ddp.recipes.variants import seeded
+from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.papers.ddp.samples.depth import load_depth_samples
+from ddp_repro.settings.recipe import ConfigError, override, parse_overrides
+from ddp_repro.tasks.depth import constant as scoring
+from ddp_repro.tasks.depth.metrics import METRICS
+from ddp_repro.workbook.runs import analyses, provenance
+from ddp_repro.workbook.runs import run as runs
+from ddp_repro.workbook.runs.mean_depth import load_mean_depth, score_mean_depth
+from ddp_repro.workbook.runs.records import DepthScore, RecordError, load_record
+from ddp_repro.workbook.runs.run import evaluate, run, run_table, trained_model
+from ddp_repro.workbook.runs.training import train
+from ddp_repro.workbook.tables.measures import MEASURES
 
 SIZES = {"kitti": (48, 160), "nyu": (48, 64), "sunrgbd": (60, 80)}
 OVERRIDES = [
@@ -287,7 +288,7 @@ def test_predict_refuses_what_it_cannot_do(place, capsys):
 
 
 def test_every_preset_is_on_the_command_line():
-    from ddp_repro.workbook.recipes import PRESETS
+    from ddp_repro.papers.ddp.recipes.segmentation import PRESETS
 
     assert cli.PRESETS == PRESETS
 

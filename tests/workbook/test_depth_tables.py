@@ -17,16 +17,16 @@ from workbook.fake_depth import (
 )
 from workbook.fakes import write_records
 
-from ddp_repro.evaluation.protocols import PROTOCOLS
-from ddp_repro.workbook.depth_views import depth_figures
-from ddp_repro.workbook.figures_depth import figure_depth, figure_depth_steps
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.records import RecordError
-from ddp_repro.workbook.rendering import to_markdown
-from ddp_repro.workbook.rerender import rerender
-from ddp_repro.workbook.tables import paper_table
-from ddp_repro.workbook.variants import seeded
-from ddp_repro.workbook.verdicts import compare
+from ddp_repro.papers.ddp.figures.depth_views import depth_figures
+from ddp_repro.papers.ddp.figures.figure8_9 import figure_depth, figure_depth_steps
+from ddp_repro.papers.ddp.pages import rerender
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.papers.ddp.recipes.variants import seeded
+from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.workbook.runs.records import RecordError
+from ddp_repro.workbook.runs.verdicts import compare
+from ddp_repro.workbook.tables.rendering import to_markdown
+from ddp_repro.workbook.tables.table import paper_table
 
 mpl.use("Agg")
 PRINTED = {"delta1": 0.969, "rmse": 2.172, "rmse_log": 0.083}  # Table 4, Swin-T, and REL 0.054

@@ -2,7 +2,7 @@
 
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from ddp_repro.workbook.execution import _keep_last_states
+from ddp_repro.workbook.notebooks.execution import _keep_last_states
 
 
 def test_progress_bars_keep_their_last_state():

@@ -9,10 +9,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from workbook.fakes import make_record, make_trajectory
 
-from ddp_repro.workbook import figures, panels, style
-from ddp_repro.workbook.records import RecordError
-from ddp_repro.workbook.style import save_figure
-from ddp_repro.workbook.trajectories import load_trajectory
+from ddp_repro.papers.ddp.figures import figure3 as figures
+from ddp_repro.papers.ddp.samples.segmentation import load_trajectory
+from ddp_repro.workbook.figures import panels, style
+from ddp_repro.workbook.figures.style import save_figure
+from ddp_repro.workbook.runs.records import RecordError
 
 mpl.use("Agg")
 MIOU = {1: [38.0, 40.0], 3: [41.0, 42.0], 10: [42.0, 42.0]}

@@ -8,15 +8,15 @@ import pytest
 from workbook.fake_analyses import make_analysis, make_drift, make_speed, make_sweep, make_uncertainty, write_analyses
 from workbook.fakes import make_record, make_trajectory, write_records
 
-from ddp_repro.workbook.analyses import load_analysis
-from ddp_repro.workbook.figures_dynamics import Variant, curve, figure_4
-from ddp_repro.workbook.figures_trajectories import figure_trajectories
-from ddp_repro.workbook.figures_uncertainty import figure_uncertainty
-from ddp_repro.workbook.records import RecordError
-from ddp_repro.workbook.rerender import rerender
-from ddp_repro.workbook.style import save_figure
-from ddp_repro.workbook.trajectories import load_trajectory
-from ddp_repro.workbook.uncertainty_table import uncertainty_table
+from ddp_repro.papers.ddp.figures.figure4 import Variant, curve, figure_4
+from ddp_repro.papers.ddp.figures.figure5_6 import figure_trajectories
+from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
+from ddp_repro.papers.ddp.pages import rerender
+from ddp_repro.papers.ddp.samples.segmentation import load_trajectory
+from ddp_repro.papers.ddp.tables.uncertainty import uncertainty_table
+from ddp_repro.workbook.figures.style import save_figure
+from ddp_repro.workbook.runs.analyses import load_analysis
+from ddp_repro.workbook.runs.records import RecordError
 
 mpl.use("Agg")
 ZERO = {2: [39.0, 39.0], 3: [40.0, 40.0]}

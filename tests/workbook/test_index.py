@@ -7,14 +7,16 @@ from urllib.parse import unquote
 import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
-from ddp_repro.config import ConfigError
-from ddp_repro.workbook import counts, figures, tables
+from ddp_repro.papers.ddp.figures import figure3 as figures
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.papers.ddp.samples.segmentation import load_trajectory
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.workbook.figures.style import save_figure
 from ddp_repro.workbook.index import write_index
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.records import RecordError
-from ddp_repro.workbook.rendering import save_table
-from ddp_repro.workbook.style import save_figure
-from ddp_repro.workbook.trajectories import load_trajectory
+from ddp_repro.workbook.runs.records import RecordError
+from ddp_repro.workbook.tables import counts
+from ddp_repro.workbook.tables import table as tables
+from ddp_repro.workbook.tables.rendering import save_table
 
 
 class Links(HTMLParser):
@@ -38,7 +40,7 @@ def results(tmp_path, monkeypatch):
     counted = SimpleNamespace(parameters=10**6, map_decoder_parameters=10**6, macs=10**9, by_kind=kinds)
     monkeypatch.setattr(counts, "_complexity", lambda *a: counted)
     monkeypatch.setattr(counts, "peer_count", lambda *row: None)
-    monkeypatch.setattr("ddp_repro.evaluation.agreement.explain_macs", lambda *row: "equal")
+    monkeypatch.setattr("ddp_repro.costs.agreement.explain_macs", lambda *row: "equal")
     record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0], 3: [41.0, 43.0]})
     write_records(tmp_path, record, make_record("ade20k_mini"))
     mini = tmp_path / "mini"

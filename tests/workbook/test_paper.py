@@ -2,9 +2,9 @@
 
 import pytest
 
-from ddp_repro.config import ConfigError
-from ddp_repro.workbook import paper
-from ddp_repro.workbook.paper import TABLES, load_table, paper_value
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.workbook.tables import printed as paper
+from ddp_repro.workbook.tables.printed import TABLES, load_table, paper_value
 
 # table -> (rows, sum of each printed column, in print order); summed with awk over the printed text
 PRINTED = {
@@ -85,15 +85,15 @@ def test_our_rows_name_recipe_and_steps():
 
 
 def test_recipes_of_tables_1_and_2_exist():
-    from ddp_repro.workbook.recipes import recipe_names
+    from ddp_repro.papers.ddp.recipes.segmentation import recipe_names
 
     named = {r.recipe for n in ("table1", "table2", "figure3") for r in load_table(n).rows if r.recipe}
     assert named <= set(recipe_names("paper"))
 
 
 def test_ablations_change_one_field_each():
-    from ddp_repro.config import override
-    from ddp_repro.workbook.recipes import recipe
+    from ddp_repro.papers.ddp.recipes.segmentation import recipe
+    from ddp_repro.settings.recipe import override
 
     for part in "abcd":
         rows = load_table(f"table5{part}").rows
@@ -135,7 +135,7 @@ def test_outside_a_clone_says_so(monkeypatch, tmp_path):
 
 
 def test_installed_without_repository(monkeypatch, tmp_path):
-    from ddp_repro.workbook import paths
+    from ddp_repro.store import paths
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "__file__", str(tmp_path / "site-packages" / "paths.py"))

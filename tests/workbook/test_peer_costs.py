@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from ddp_repro.evaluation.complexity import Macs
-from ddp_repro.interop import peers
-from ddp_repro.workbook import peer_costs
-from ddp_repro.workbook.peer_costs import peer_count
+from ddp_repro.costs import peers
+from ddp_repro.papers.ddp.costs.complexity import Macs
+from ddp_repro.workbook.tables import peer_costs
+from ddp_repro.workbook.tables.peer_costs import peer_count
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workbook.fakes import make_record
 
-from ddp_repro.workbook import provenance, records
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.records import RecordError, load_record, save_record, spread
-from ddp_repro.workbook.verdicts import OFFICIAL_SCALES
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs.records import RecordError, load_record, save_record, spread
+from ddp_repro.workbook.runs.verdicts import OFFICIAL_SCALES
 
 
 def test_record_survives_the_disk(tmp_path):
@@ -108,7 +108,7 @@ def test_no_host_user_or_absolute_path_in_a_record(tmp_path):
 
 
 def test_path_inside_the_clone_becomes_relative():
-    from ddp_repro.workbook.paths import repository_root
+    from ddp_repro.store.paths import repository_root
 
     inside = repository_root() / "data" / "mini" / "ade20k"
     assert provenance.public_file(inside) == "data/mini/ade20k"

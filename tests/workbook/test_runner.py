@@ -11,12 +11,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ddp_repro.config import ConfigError
-from ddp_repro.workbook import fingerprint as fingerprint_module
-from ddp_repro.workbook import runner
-from ddp_repro.workbook.locks import file_lock
-from ddp_repro.workbook.notebooks import read_notebook
-from ddp_repro.workbook.schedule import next_job, side_by_side
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.store.locks import file_lock
+from ddp_repro.workbook.notebooks import fingerprint as fingerprint_module
+from ddp_repro.workbook.notebooks import runner
+from ddp_repro.workbook.notebooks.notebook import read_notebook
+from ddp_repro.workbook.notebooks.schedule import next_job, side_by_side
 
 WRITE = """
 import pathlib

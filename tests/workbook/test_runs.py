@@ -8,12 +8,16 @@ import pytest
 from workbook.tiny import tiny, write_data
 
 from ddp_repro import cli, training
-from ddp_repro.config import ConfigError, override
 from ddp_repro.interop.weight_files import CheckpointError, save_weights
-from ddp_repro.models import build_model
-from ddp_repro.workbook import paths, provenance, runs, trainings, trajectories
-from ddp_repro.workbook.records import load_record
-from ddp_repro.workbook.runs import evaluate, run, run_table, train, trained_model
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.samples import segmentation as trajectories
+from ddp_repro.settings.recipe import ConfigError, override
+from ddp_repro.store import paths
+from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs import run as runs
+from ddp_repro.workbook.runs import training as trainings
+from ddp_repro.workbook.runs.records import load_record
+from ddp_repro.workbook.runs.run import evaluate, run, run_table, train, trained_model
 
 NAME = "cityscapes_mini"
 

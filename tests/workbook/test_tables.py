@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 from workbook.fakes import make_record, write_records
 
-from ddp_repro.config import ConfigError
-from ddp_repro.workbook import counts, rendering, tables
-from ddp_repro.workbook.paper import TABLES
-from ddp_repro.workbook.peer_costs import PeerCount
-from ddp_repro.workbook.recipes import recipe
-from ddp_repro.workbook.tables import measured_table, paper_table
-from ddp_repro.workbook.verdicts import OFFICIAL_SCALES
+from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.workbook.runs.verdicts import OFFICIAL_SCALES
+from ddp_repro.workbook.tables import counts, rendering
+from ddp_repro.workbook.tables import table as tables
+from ddp_repro.workbook.tables.peer_costs import PeerCount
+from ddp_repro.workbook.tables.printed import TABLES
+from ddp_repro.workbook.tables.table import measured_table, paper_table
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(counts, "_complexity", complexity)
     monkeypatch.setattr(counts, "peer_count", lambda *row: None)
-    monkeypatch.setattr("ddp_repro.evaluation.agreement.explain_macs", lambda *row: "equal")
+    monkeypatch.setattr("ddp_repro.costs.agreement.explain_macs", lambda *row: "equal")
 
 
 def column(table, quantity, source):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ddp_repro.config import ConfigError, to_dict
-from ddp_repro.workbook.recipes import ABLATED, ablation_base, main_model, recipe, recipe_names
-from ddp_repro.workbook.trainings import _is_recipe_name
-from ddp_repro.workbook.variants import ABLATIONS, ablation, ablations, cells, seeded, split_seed
+from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base, main_model, recipe, recipe_names
+from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, ablation, ablations, cells, seeded, split_seed
+from ddp_repro.settings.recipe import ConfigError, to_dict
+from ddp_repro.workbook.runs.training import _is_recipe_name
 
 LABELS = {"name", "table", "row"}
 

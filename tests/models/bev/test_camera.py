@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from ddp_repro.config import override
-from ddp_repro.models import build_model
-from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA
-from ddp_repro.models.bev.bev_encoder import CameraBEVEncoder
-from ddp_repro.models.bev.bev_pool import bev_pool, plan_pooling
-from ddp_repro.models.bev.camera import CameraNeck
-from ddp_repro.models.bev.view_transform import Calibration, ViewTransform
+from ddp_repro.papers.ddp.bev import BEVDDP, NUSCENES_CAMERA
+from ddp_repro.papers.ddp.bev.camera import CameraNeck
+from ddp_repro.papers.ddp.bev.encoder import CameraBEVEncoder
+from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
+from ddp_repro.papers.ddp.bev.view_transform import Calibration, ViewTransform
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import override
 from tests.golden_recipe_bev import calibration, fill, normal, reference, weight
 from tests.models.bev.test_head import assert_close
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddp_repro.config import override
 from ddp_repro.diffusion import SCHEDULES, MultiLabelEmbedding, corrupt, time_pairs
-from ddp_repro.models import build_model
-from ddp_repro.models.bev import BEVDDP, NUSCENES_CAMERA, paper_plain
-from ddp_repro.models.bev.grid import crop_to_map
-from ddp_repro.models.ddp import shape_of, tokens_of
-from ddp_repro.models.decoder import position_lines
-from ddp_repro.models.losses import focal_loss
+from ddp_repro.networks.decoder import position_lines
+from ddp_repro.papers.ddp.bev import BEVDDP, NUSCENES_CAMERA, paper_plain
+from ddp_repro.papers.ddp.bev.grid import crop_to_map
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import shape_of, tokens_of
+from ddp_repro.settings.recipe import override
+from ddp_repro.tasks.losses import focal_loss
 from tests.golden_recipe_bev import fill, masks, normal, reference, weight
 
 HEAD = ("heads.map.", "embedding_table.", "transform.conv.", "time_mlp.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddp_repro.models.bev.bev_pool import bev_pool, plan_pooling
+from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 
 PROCESS = Path("/proc/self")
 

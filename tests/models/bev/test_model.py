@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from ddp_repro.config import ConfigError, override, to_dict
 from ddp_repro.interop import CheckpointError, load_checkpoint, save_weights
-from ddp_repro.models import build_model
-from ddp_repro.models.bev import BEVDDP, MAP_CLASSES, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
+from ddp_repro.papers.ddp.bev import BEVDDP, MAP_CLASSES, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.settings.recipe import ConfigError, override, to_dict
 from tests.golden_recipe_bev import calibration, lidar_points, masks, normal
 
 TINY = {

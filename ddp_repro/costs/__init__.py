@@ -1,0 +1,1 @@
+"""Costs: multiply-accumulates, floors, timing, the peers' rows."""

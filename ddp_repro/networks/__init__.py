@@ -1,0 +1,1 @@
+"""Networks: timm backbones, neck, deformable attention, map decoder."""

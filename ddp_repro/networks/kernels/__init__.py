@@ -1,0 +1,1 @@
+"""Compiled code for the CPU: what lies between the matrix products."""

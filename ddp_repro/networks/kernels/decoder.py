@@ -1,0 +1,81 @@
+"""The decoder's layers on a CPU: the computation of :class:`ddp_repro.networks.decoder.DecoderLayer`, by blocks of rows.
+
+Only the value of the attention is made for the whole map, so that a layer may overwrite its input as it goes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ddp_repro.networks.kernels import layers as native_layers
+from ddp_repro.networks.kernels.attention import MAX_POINTS, attend_rows
+from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks, linear
+
+if TYPE_CHECKING:
+    from ddp_repro.networks.attention.deformable import Lines, Shape
+    from ddp_repro.networks.decoder import DecoderLayer
+
+
+def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
+    """Whether :func:`run` may be used for these layers and tokens."""
+    return native_layers.can_run(layers, tokens) and all(layer.attention.points <= MAX_POINTS for layer in layers)
+
+
+def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
+    """Tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)."""
+    tokens = tokens.contiguous()
+    output, space = torch.empty_like(tokens), _Workspace(tokens)
+    for layer in layers:
+        modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)
+        for image, (own, place) in enumerate(zip(tokens, output, strict=True)):
+            _run_layer(layer, own, place, lines, shape, _last_norm(layer, modulation, image), space)
+        tokens = output
+    return output
+
+
+class _Workspace:
+    """Results that the next ones overwrite: memory that the system has just handed out is slow to write to."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.value = torch.empty_like(tokens[0])
+        self.attended, self.hidden, self.total = (tokens.new_empty(0) for _ in range(3))
+
+
+def _last_norm(layer: DecoderLayer, modulation: tuple[Tensor, Tensor] | None, image: int) -> tuple[Tensor, Tensor]:
+    """Gain and shift (D,) of the second norm and the modulation by the time in one."""
+    gain, shift = layer.norms[1].weight, layer.norms[1].bias
+    if modulation is None:
+        return gain, shift
+    scale = modulation[0][image] + 1
+    return gain * scale, torch.addcmul(modulation[1][image], shift, scale)
+
+
+def _run_layer(
+    layer: DecoderLayer,
+    tokens: Tensor,
+    result: Tensor,
+    lines: Lines,
+    shape: Shape,
+    last_norm: tuple[Tensor, Tensor],
+    space: _Workspace,
+) -> None:
+    """One layer over one image's tokens (h·w, D), into ``result``, which may be the tokens."""
+    attention, (norm, last) = layer.attention, layer.norms
+    output, first, second = attention.output_proj, layer.feedforward[0], layer.feedforward[2]
+    split, width = (3, attention.heads, attention.points), shape[1]
+    weight, of_rows, of_columns = attention.query(lines)
+    of_rows, of_columns = of_rows.unflatten(0, split), of_columns.unflatten(0, split)
+    value = linear(tokens, attention.value_proj, space.value).unflatten(-1, (attention.heads, -1))
+    for rows in blocks(shape[0], width):
+        own = tokens[rows.start * width : rows.stop * width]
+        query = torch.mm(weight, own.t()).unflatten(0, split)
+        read = attend_rows(value, query, of_rows, of_columns, rows, shape)
+        attended = torch.mm(read, output.weight.t(), out=space.attended.resize_(own.shape))
+        add_norm(attended, output.bias, own, norm.weight, norm.bias, norm.eps, output=attended)
+        hidden = torch.mm(attended, first.weight.t(), out=space.hidden.resize_(len(own), first.out_features))
+        total = torch.mm(bias_gelu_(hidden, first.bias), second.weight.t(), out=space.total.resize_(own.shape))
+        place = result[rows.start * width : rows.stop * width]
+        add_norm(total, second.bias, attended, *last_norm, last.eps, output=place)

@@ -1,0 +1,86 @@
+"""Compiled code for the CPU: the C++ files beside this one, built together on first use if a compiler is there.
+
+It takes some seconds once per machine and is kept in the user's cache.  Nothing needs it: without a compiler, the same
+is computed by PyTorch operations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("attention", "layers", "windows", "resize"))
+HEADER = Path(__file__).with_name("vector_math.h")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled code; None (with a warning if it could not be built) where there is no compiler for it."""
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        return None
+    try:
+        code = ctypes.CDLL(str(_built(compiler)))
+        code.cross_entropy.restype = ctypes.c_double
+        return code
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        warnings.warn(f"the C++ files were not built, PyTorch's operations run instead: {reason}", stacklevel=2)
+        return None
+
+
+@torch.compiler.assume_constant_result
+def available() -> bool:
+    """Whether the compiled code is there; answered once where a graph is traced."""
+    return library() is not None
+
+
+def address(tensor: Tensor, first: int = 0) -> ctypes.c_void_p:
+    """Where an element lies, of a tensor that lies in one piece on the CPU.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError(f"compiled code takes contiguous tensors on the CPU, not {tensor.shape}, {tensor.stride()}")
+    return ctypes.c_void_p(tensor.data_ptr() + first * tensor.element_size())
+
+
+def _built(compiler: str) -> Path:
+    """The library in the cache, made if it is not there yet for these sources, compiler and machine.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be built or written.
+    """
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    sources = [source.read_text(encoding="utf-8") for source in (*SOURCES, HEADER)]
+    identity = (*sources, *FLAGS, version, platform.machine(), _processor())
+    name = f"native-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddp_repro"
+    if not (folder / name).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:  # others may build at the same time
+            made = Path(work) / name
+            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(made)]
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+            made.replace(folder / name)
+    return folder / name
+
+
+def _processor() -> str:
+    """What ``-march=native`` looks at: a home folder may be shared between machines."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())

@@ -1,0 +1,61 @@
+"""A Swin block on a CPU: the computation of :class:`ddp_repro.networks.swin.PaddedSwinBlock`, by blocks of tokens.
+
+The tokens stay in the order of the map; shift, padding and windows are a matter of where attention reads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ddp_repro.networks.kernels import layers as native_layers
+from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks
+from ddp_repro.networks.kernels.library import address, library
+
+if TYPE_CHECKING:
+    from ddp_repro.networks.swin import PaddedSwinBlock
+
+HEAD_WIDTH, MAX_WINDOW = 32, 12  # of windows.cpp
+
+
+def can_run(block: PaddedSwinBlock, maps: Tensor) -> bool:
+    """Whether :func:`run` may be used for this block and input."""
+    window, heads = block.window_size, block.attn.num_heads
+    usual = window[0] == window[1] <= MAX_WINDOW and block.attn.dim == HEAD_WIDTH * heads and not block.training
+    return usual and block.attn.qkv.bias is not None and native_layers.can_run(block, maps)
+
+
+def run(block: PaddedSwinBlock, maps: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, H, W, C)"""
+    maps = maps.contiguous()
+    output, bias = torch.empty_like(maps), block.attn._get_rel_pos_bias()[0].contiguous()
+    for tokens, result in zip(maps.flatten(1, 2), output.flatten(1, 2), strict=True):
+        attended = _attend(block, tokens, bias, maps.shape[1:3])
+        _transform(block, tokens, attended, result)
+    return output
+
+
+def _attend(block: PaddedSwinBlock, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Tokens (H·W, C) before the norm -> what attention reads for them, (H·W, C)."""
+    layer, weight = block.attn.qkv, block.attn.qkv.weight.t()
+    qkv = tokens.new_empty(len(tokens), layer.out_features)
+    for part in blocks(len(tokens)):
+        torch.addmm(layer.bias, block.norm1(tokens[part]), weight, out=qkv[part])
+    output, pointers = torch.empty_like(tokens), map(address, (qkv, layer.bias, bias))
+    sizes = (*shape, block.window_size[0], block.shift_size[0], block.attn.num_heads)
+    threads = torch.get_num_threads()
+    library().attend_windows(*pointers, address(output), *map(ctypes.c_int64, sizes), threads)
+    return output
+
+
+def _transform(block: PaddedSwinBlock, tokens: Tensor, attended: Tensor, output: Tensor) -> None:
+    """Everything after the attention, written into ``output``; all (H·W, C)."""
+    projection, norm, first, second = block.attn.proj, block.norm2, block.mlp.fc1, block.mlp.fc2
+    for part in blocks(len(tokens)):
+        total, normed = torch.mm(attended[part], projection.weight.t()), output[part]
+        add_norm(total, projection.bias, tokens[part], norm.weight, norm.bias, norm.eps, output=normed)
+        hidden = bias_gelu_(torch.mm(normed, first.weight.t()), first.bias)
+        torch.add(total.addmm_(hidden, second.weight.t()), second.bias, out=output[part])

@@ -1,0 +1,1 @@
+"""Papers: a folder each, with models, recipes, tables, figures, claims."""

@@ -1,0 +1,261 @@
+"""What every stage of a BEV model costs: parameters, multiply-accumulates and time of one sample at its full size.
+
+The sample is made up: six pictures of noise, a rig like nuScenes' and a cloud that fills about as many voxels as ten
+real sweeps do.  Nothing here depends on values, except how many voxels there are; that number is part of the result.
+MACs are counted on the forward pass that is timed, so that those of the sparse convolutions are the pairs of sites in
+their rulebooks times channels.  Bilinear reads, pooling and activations have none.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddp_repro.networks.attention.deformable import attention_backend
+from ddp_repro.papers.ddp.bev import BEVDDP
+from ddp_repro.papers.ddp.bev.grid import crop_to_map
+from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
+from ddp_repro.papers.ddp.bev.view_transform import Calibration
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.costs.complexity import count_macs, count_parameters
+from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
+from ddp_repro.papers.ddp.model import shape_of, tokens_of
+
+STEPS = 3
+PLACES, RETURNS = 72_000, 3  # that the LiDAR hits, and how often: the points of ten sweeps
+SENSOR_HEIGHT = 1.84  # metres, of the LiDAR
+AZIMUTHS = (0.0, -56.0, 55.0, 180.0, 109.0, -111.0)  # degrees to the left, of the cameras
+FOCAL = (0.79, 0.79, 0.79, 0.506, 0.79, 0.79)  # widths of the camera's picture
+
+Stage = tuple[str, int, int, Callable[[], Any]]  # name, parameters, passes, what runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """One stage, per pass.
+
+    Attributes:
+        passes: how often it runs for a sample: once, from every start noise, or at every step from it.
+        macs: of convolutions, linear layers and products of activations.
+        seconds: of every repetition, after one that is not counted.
+    """
+
+    name: str
+    parameters: int
+    passes: int
+    macs: int
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return sorted(self.seconds)[len(self.seconds) // 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEVCosts:
+    """All stages of a model, in the order in which they run.
+
+    Attributes:
+        clock: "process" (CPU time) with one thread on a CPU, else "wall".
+        attention: backend of the deformable attention.
+        voxels: occupied ones of the sample; 0 without LiDAR.
+        peak_bytes: above the idle model and its inputs, of a whole sample ("sample") and of the pooling ("pooling").
+    """
+
+    clock: str
+    attention: str
+    voxels: int
+    stages: tuple[StageCost, ...]
+    peak_bytes: dict[str, int]
+
+    @property
+    def macs(self) -> int:
+        """Of a sample."""
+        return sum(stage.passes * stage.macs for stage in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        """Of a sample, as the sum of the stages' medians."""
+        return sum(stage.passes * stage.median for stage in self.stages)
+
+
+def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int = 3) -> BEVCosts:
+    """Count and time the stages of a model with initial weights, at batch size 1, in :data:`STEPS` sampling steps."""
+    model, batch = _initial_model(config, device), made_up_batch(config, device)
+    cpu = torch.device(device).type == "cpu"
+    clock = time.process_time if cpu and torch.get_num_threads() == 1 else _wall_clock(device)
+    with torch.no_grad():
+        stages = tuple(_measure(stage, clock, repetitions) for stage in _stages(model, batch))
+        voxels = len(model.lidar.voxels(batch["points"])[0]) if config.sensors == "fusion" else 0
+    return BEVCosts(
+        clock="process" if clock is time.process_time else "wall", attention=attention_backend(torch.device(device)),
+        voxels=voxels, stages=stages,
+        peak_bytes={name: _peak_in_own_process(name, config, device) for name in _MEASURED},
+    )  # fmt: skip
+
+
+def made_up_batch(config: BEVConfig, device: str = "cpu") -> dict[str, Any]:
+    """One sample of the size that ``config`` takes, without the true map; always the same."""
+    generator, cameras = torch.Generator().manual_seed(0), len(AZIMUTHS)
+    height, width = config.image_size
+    intrinsics = torch.eye(3).repeat(cameras, 1, 1)
+    focal = 1.09 * width * torch.tensor(FOCAL)  # the network's picture is cut out of the camera's
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2] = focal, focal, width / 2
+    intrinsics[:, 1, 2] = 0.2 * height  # the horizon is in its upper part
+    batch = {
+        "image": torch.randn(cameras, 3, height, width, generator=generator),
+        "camera_to_lidar": torch.stack([_camera_pose(math.radians(azimuth)) for azimuth in AZIMUTHS]),
+        "intrinsics": intrinsics,
+        "image_augmentation": torch.eye(4).repeat(cameras, 1, 1),
+        "lidar_augmentation": torch.eye(4),
+    }
+    made = {name: value[None].to(device) for name, value in batch.items()}
+    return made | {"points": [_made_up_cloud(config.lift_range, generator).to(device)]}
+
+
+def _camera_pose(azimuth: float) -> Tensor:
+    """(4, 4), camera to LiDAR, of a level camera that looks ``azimuth`` to the left."""
+    sine, cosine = math.sin(azimuth), math.cos(azimuth)
+    pose = torch.eye(4)
+    pose[:3, 0] = torch.tensor([cosine, sine, 0.0])  # right
+    pose[:3, 1] = torch.tensor([0.0, 0.0, -1.0])  # down
+    pose[:3, 2] = torch.tensor([-sine, cosine, 0.0])  # ahead
+    pose[:3, 3] = 0.7 * pose[:3, 2] + torch.tensor([0.0, 0.0, -0.3])
+    return pose
+
+
+def _made_up_cloud(reach: float, generator: torch.Generator) -> Tensor:
+    """(P, 5): rough ground, denser near the car, and a tenth of the places on whatever stands on it."""
+    azimuth = 2 * math.pi * torch.rand(PLACES, generator=generator)
+    distance = 2.0 * (reach / 2.0) ** torch.rand(PLACES, generator=generator)
+    above = 0.05 * torch.randn(PLACES, generator=generator).abs()
+    standing = torch.rand(PLACES, generator=generator) < 0.1
+    above[standing] = 4 * torch.rand(int(standing.sum()), generator=generator)
+    places = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), above - SENSOR_HEIGHT], dim=1)
+    points = places.repeat(RETURNS, 1)
+    points += 0.01 * torch.randn(points.shape, generator=generator)
+    lag = 0.05 * torch.randint(10, (len(points), 1), generator=generator)
+    return torch.cat([points, torch.randint(256, lag.shape, generator=generator), lag], dim=1)
+
+
+def _initial_model(config: BEVConfig, device: str) -> BEVDDP:
+    torch.manual_seed(0)
+    return build_model(config).eval().to(device)
+
+
+def _stages(model: BEVDDP, batch: dict[str, Any]) -> Iterator[Stage]:
+    """Every stage with its real inputs."""
+    calibration, camera = Calibration.of(batch), model.camera
+    images = camera.image_features(batch["image"])
+    parts = camera.backbone, camera.neck
+    yield "camera encoder", _size(*parts), 1, lambda: camera.image_features(batch["image"])
+    feature = camera.view_transform(images, calibration)
+    yield "view transform", _size(camera.view_transform), 1, lambda: camera.view_transform(images, calibration)
+    if model.config.sensors == "fusion":
+        voxels = model.lidar.voxels(batch["points"])
+        yield "LiDAR voxelisation", 0, 1, lambda: model.lidar.voxels(batch["points"])
+        lidar = model.lidar.encoder(*voxels)
+        yield "sparse encoder", _size(model.lidar), 1, lambda: model.lidar.encoder(*voxels)
+        both = [feature, lidar]
+        feature = model.fuser(both)
+        yield "fuser", _size(model.fuser), 1, lambda: model.fuser(both)
+    encoded = model.bev_encoder(feature)
+    yield "BEV encoder", _size(model.bev_encoder), 1, lambda: model.bev_encoder(feature)
+    yield from _diffusion_stages(model, encoded)
+
+
+def _diffusion_stages(model: BEVDDP, features: Tensor) -> Iterator[Stage]:
+    """What :meth:`DDP.sample` does with a BEV feature."""
+    config, starts, shape = model.config, model.config.noise_samples, shape_of(features)
+    passes = starts * STEPS
+    noise = torch.randn(1, *model.noise_shape(features), device=features.device)
+
+    def project() -> Tensor:
+        return model.project_features(features) + model.project_map(tokens_of(noise))
+
+    yield "start: feature and noise projected", _size(model.fusion), starts, project
+    fused = project()
+    now, following = torch.tensor([1.0, 1 - 1 / STEPS], device=features.device)
+    maps = fused.transpose(1, 2).unflatten(-1, shape)
+
+    def crop() -> Tensor:
+        return crop_to_map(maps, config.lift_range, config.map_range, config.map_cell)
+
+    yield "step: crop to the map", 0, passes, crop
+    cropped = crop()
+    tokens, size = tokens_of(cropped), shape_of(cropped)
+    time_embedding = model.time_embedding
+
+    def decode() -> Tensor:
+        return model.decoder(tokens, size, time_embedding(model.noise_level(now[None])) if time_embedding else None)
+
+    trained = [model.decoder, *([time_embedding] if time_embedding else [])]
+    yield "step: decoder and read-out", _size(*trained), passes, decode
+    logits = decode()
+
+    def update() -> Tensor:
+        return model.sampler(fused, model.project_clean(logits), now, following, model.schedule)
+
+    yield "step: new noisy map", _size(model.encoding), starts * (STEPS - 1), update
+
+
+def _size(*parts: nn.Module) -> int:
+    return sum(count_parameters(part) for part in parts)
+
+
+def _measure(stage: Stage, clock: Callable[[], float], repetitions: int) -> StageCost:
+    name, parameters, passes, run = stage
+    _, macs = count_macs(run)
+    seconds = []
+    for _ in range(repetitions):
+        start = clock()
+        run()
+        seconds.append(clock() - start)
+    return StageCost(name=name, parameters=parameters, passes=passes, macs=macs.total, seconds=tuple(seconds))
+
+
+def _wall_clock(device: str) -> Callable[[], float]:
+    def clock() -> float:
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return clock
+
+
+def _peak_in_own_process(name: str, config: BEVConfig, device: str) -> int:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (name, config, device))
+
+
+@torch.no_grad()
+def _peak(name: str, config: BEVConfig, device: str) -> int:
+    run = _MEASURED[name](config, device)
+    before = reset_peak(torch.device(device))
+    run()
+    return peak_so_far(torch.device(device)) - before
+
+
+def _whole_sample(config: BEVConfig, device: str) -> Callable[[], Any]:
+    model, batch = _initial_model(config, device), made_up_batch(config, device)
+    return lambda: model.sample(batch, steps=STEPS)
+
+
+def _pooling(config: BEVConfig, device: str) -> Callable[[], Any]:
+    transform, batch = _initial_model(config, device).camera.view_transform, made_up_batch(config, device)
+    cells = transform.cells(Calibration.of(batch))
+    context = torch.randn(*cells.shape[:2], config.view_channels, *cells.shape[3:], device=device)
+    depth = torch.rand(cells.shape, device=device)
+    return lambda: bev_pool(context, depth, plan_pooling(cells, (transform.size, transform.size)))
+
+
+_MEASURED = {"sample": _whole_sample, "pooling": _pooling}

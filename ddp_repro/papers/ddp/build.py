@@ -1,0 +1,28 @@
+"""The models: timm backbones, neck, deformable attention, map decoder, and DDP itself."""
+
+from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.networks.backbones import load_backbone_weights
+from ddp_repro.papers.ddp.bev.model import BEVDDP
+from ddp_repro.papers.ddp.depth import DepthBaseline, DepthDDP
+from ddp_repro.papers.ddp.model import DDP, Baseline, ImageModel, Trajectory
+from ddp_repro.papers.ddp.segmentation import SegmentationBaseline, SegmentationDDP
+from ddp_repro.settings.recipe import BEVConfig, ModelConfig
+
+__all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
+
+_MODELS: dict[tuple[str, bool], type[ImageModel]] = {
+    ("segmentation", True): SegmentationDDP,
+    ("segmentation", False): SegmentationBaseline,
+    ("depth", True): DepthDDP,
+    ("depth", False): DepthBaseline,
+    ("bev", True): BEVDDP,
+}
+
+
+def build_model(config: ModelConfig | BEVConfig) -> DDP | Baseline:
+    """The model that ``config`` describes, with initial weights (backbone: from scratch).
+
+    Raises:
+        ValueError: an impossible combination of settings (of a BEV model: its ConfigError).
+    """
+    return _MODELS[config.task, config.diffusion](config)

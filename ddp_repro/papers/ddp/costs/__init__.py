@@ -1,0 +1,1 @@
+"""What DDP's sampling and training cost."""

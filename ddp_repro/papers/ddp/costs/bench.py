@@ -1,0 +1,298 @@
+"""The benchmark: every stage of sampling beside its own floor, and beside the published formulation.
+
+All candidates take turns within a repetition, so that a change of the machine's load meets all of them; ratios are
+taken within repetitions.  With one CPU thread, the time is that of the process alone and not of those it shared the
+core with; otherwise it is wall time.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from ddp_repro.costs.floor import floor_of
+from ddp_repro.evaluation.views import best_class
+from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.networks.attention.deformable import attention_backend, attention_by
+from ddp_repro.papers.ddp import as_published as published
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
+from ddp_repro.settings.recipe import CompileMode, ConfigError, ModelConfig
+
+STAGES = ("encoder", "neck", "fusion", "step", "upsampling")
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Candidates = dict[str, Callable[[], object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is measured, and under which conditions.
+
+    Attributes:
+        size: (height, width) of the images.
+        steps: numbers of sampling steps, timed whole: image to labels.
+        dtype: a key of :data:`DTYPES`; of the reduced ones, autocast's.
+        backend: of the attention; None: the fastest there is.
+        repetitions: at least three, after one that is not counted.
+        published: also time the published formulation.
+        training: also time a training step, forwards and backwards (without the optimiser).
+        compile, channels_last, checkpointing: of ours alone, see :func:`ddp_repro.networks.acceleration.accelerate`.
+    """
+
+    size: tuple[int, int] = (512, 512)
+    steps: tuple[int, ...] = (1, 3)
+    batch: int = 1
+    dtype: str = "float32"
+    backend: str | None = None
+    device: str = "cpu"
+    repetitions: int = 5
+    published: bool = True
+    training: bool = True
+    compile: CompileMode = "off"
+    channels_last: bool = False
+    checkpointing: bool = False
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The fast paths that are switched on, as words for names and titles."""
+        compiled = () if self.compile == "off" else (f"compile_{self.compile}",)
+        return compiled + tuple(name for name in ("channels_last", "checkpointing") if getattr(self, name))
+
+    def accelerate(self, model: DDP) -> None:
+        """Switch them on."""
+        accelerate(
+            model, compile=self.compile, channels_last=self.channels_last, gradient_checkpointing=self.checkpointing
+        )
+
+    def __post_init__(self) -> None:
+        if self.compile not in get_args(CompileMode):
+            raise ConfigError(f"no compile mode {self.compile!r}; there are {', '.join(get_args(CompileMode))}")
+        if self.switches and self.published:
+            raise ConfigError("the published formulation is timed as it is: leave it out beside fast paths")
+        if self.repetitions < 3 or self.batch < 1 or min(self.steps, default=0) < 1 or min(self.size) < 32:
+            raise ConfigError("a benchmark takes at least 3 repetitions, 1 image, 1 step and images of 32×32")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"no dtype {self.dtype!r}; there are {', '.join(DTYPES)}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``512`` or ``1024x2048`` as (height, width).
+
+    Raises:
+        ConfigError: the text is neither.
+    """
+    numbers = text.strip().split("x")
+    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+        raise ConfigError(f"image size {text!r} is neither like 512 nor like 1024x2048")
+    return int(numbers[0]), int(numbers[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds of one candidate, per batch.
+
+    Attributes:
+        seconds: of every repetition.
+        median, quartiles: over them.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+    median: float
+    quartiles: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A finished benchmark of one setting.
+
+    Attributes:
+        clock: "process" (CPU time of this process) or "wall".
+        attention: name of the backend that ran.
+        timings: of the stages, their floors, and whole images.
+    """
+
+    clock: str
+    attention: str
+    timings: tuple[Timing, ...]
+
+    def __getitem__(self, name: str) -> Timing:
+        return next(timing for timing in self.timings if timing.name == name)
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` was measured."""
+        return any(timing.name == name for timing in self.timings)
+
+    def ratio(self, above: Sequence[str], below: Sequence[str]) -> float:
+        """Median over repetitions of a ratio; two names stand for the first's seconds without the second's."""
+        pairs = zip(self._seconds(above), self._seconds(below), strict=True)
+        return statistics.median(numerator / denominator for numerator, denominator in pairs)
+
+    def _seconds(self, names: Sequence[str]) -> list[float]:
+        first, *rest = (self[name].seconds for name in names)
+        return [value - sum(others) for value, *others in zip(first, *rest, strict=True)]
+
+
+def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Measurement:
+    """Time a model with initial weights on random images.
+
+    Raises:
+        ConfigError: a baseline, which has no steps; or no such attention backend.
+    """
+    if not config.diffusion:
+        raise ConfigError("the non-diffusion baseline has no sampling steps to time")
+    device = torch.device(setting.device)
+    with attention_by(setting.backend) if setting.backend else nullcontext():
+        model = initial_model(config, device)
+        with _autocast(setting):
+            candidates = _candidates(model, setting)
+            setting.accelerate(model)  # only now: the floors were counted in the plain model
+            clock = _process_clock if device.type == "cpu" and torch.get_num_threads() == 1 else _wall_clock(device)
+            seconds = _take_turns(candidates, clock, setting.repetitions, progress)
+        backend = attention_backend(device)
+    name = "process" if clock is _process_clock else "wall"
+    return Measurement(clock=name, attention=backend, timings=tuple(_timing(*item) for item in seconds.items()))
+
+
+def initial_model(config: ModelConfig, device: torch.device | str) -> DDP:
+    """A model whose attention reads between pixels and not where it starts, at whole pixels: as a trained one does."""
+    torch.manual_seed(0)
+    model = build_model(config).eval()
+    for layer in model.decoder.layers:
+        torch.nn.init.normal_(layer.attention.sampling_offsets.weight, std=0.05)
+    return model.to(device)
+
+
+def to_labels(model: DDP, images: Tensor, output: Tensor) -> Tensor:
+    """A map at the decoder's resolution -> classes, or metres, at the image's."""
+    size = tuple(images.shape[-2:])
+    if output.shape[1] == 1:
+        return F.interpolate(output, size=size, mode="bilinear", align_corners=False)[:, 0]
+    return torch.stack([best_class(scores.float(), size, size)[1] for scores in output])
+
+
+def random_batch(model: DDP, setting: Setting) -> dict[str, Tensor]:
+    """Images with the ground truth of either task."""
+    generator, size = torch.Generator().manual_seed(0), (setting.batch, *setting.size)
+    label = torch.randint(0, model.config.num_classes, size, generator=generator)
+    image = torch.randn(setting.batch, 3, *setting.size, generator=generator)
+    batch = {"image": image, "label": label, "depth": label % 9 + 1.0}
+    return {name: value.to(setting.device) for name, value in batch.items()}
+
+
+def training_step(model: DDP, batch: dict[str, Tensor], noise: Tensor, as_published: bool) -> None:
+    """Loss and gradients."""
+    model.train()
+    model.zero_grad()
+    t = torch.full((len(noise),), 0.5, device=noise.device)
+    loss = published.training_loss(model, batch, t, noise) if as_published else model.training_loss(batch, t, noise)
+    loss["loss"].backward()
+    model.zero_grad()
+    model.eval()
+
+
+def _candidates(model: DDP, setting: Setting) -> Candidates:
+    batch = random_batch(model, setting)
+    images = batch["image"]
+    with torch.no_grad():
+        maps = model.backbone(images)
+        features = model.neck(maps)
+        image_part, shape = model.project_features(features), shape_of(features)
+        noise = torch.randn(len(images), *model.noise_shape(features), device=images.device)
+        noisy = model.project_map(tokens_of(noise))
+        output = model.denoise(image_part + noisy, shape, torch.ones(len(images), device=images.device))
+    now, following = torch.tensor([1.0, 0.5], device=images.device)
+
+    def step() -> None:
+        decoded = model.denoise(image_part + noisy, shape, now.expand(len(images)))
+        model.sampler(noisy, model.project_clean(decoded), now, following, model.schedule, **_no_noise(model, noisy))
+
+    stages = {
+        "encoder": lambda: model.backbone(images), "neck": lambda: model.neck(maps),
+        "fusion": lambda: model.project_features(features), "step": step,
+        "upsampling": lambda: to_labels(model, images, output),
+    }  # fmt: skip
+    candidates: Candidates = {name: _without_gradients(stage) for name, stage in stages.items()}
+    candidates |= {f"{name} floor": floor_of(stages[name]) for name in STAGES if name != "upsampling"}
+    for steps in setting.steps:
+        candidates[f"{steps} steps"] = lambda n=steps: to_labels(model, images, model.sample(images, n, noise))
+    if setting.published:
+        candidates |= _published(model, images, features, noise, setting)
+    if setting.training:
+        candidates["training"] = lambda: training_step(model, batch, noise, as_published=False)
+        if setting.published:
+            candidates["training, published"] = lambda: training_step(model, batch, noise, as_published=True)
+    return candidates
+
+
+def _published(model: DDP, images: Tensor, features: Tensor, noise: Tensor, setting: Setting) -> Candidates:
+    now, following = torch.tensor([1.0, 0.5], device=images.device)
+    extra = [noise] * max(setting.steps)
+
+    def step() -> None:
+        with attention_by("reference"):
+            published.step(model, features, noise, torch.stack([now, following]), _no_noise(model, noise))
+
+    whole: Candidates = {
+        f"{n} steps, published": lambda n=n: published.to_labels(
+            images, published.sample(model, images, n, noise, model.config.average_steps, extra)
+        )
+        for n in setting.steps
+    }
+    return {"step, published": _without_gradients(step)} | whole
+
+
+def _no_noise(model: DDP, like: Tensor) -> dict[str, Tensor]:
+    return {"noise": torch.zeros_like(like)} if model.config.sampler == "ddpm" else {}
+
+
+def _without_gradients(function: Callable[[], object]) -> Callable[[], object]:
+    return torch.no_grad()(function)
+
+
+@contextmanager
+def _autocast(setting: Setting) -> Iterator[None]:
+    dtype = DTYPES[setting.dtype]
+    with torch.autocast(torch.device(setting.device).type, dtype, enabled=dtype is not torch.float32):
+        yield
+
+
+def _take_turns(
+    candidates: Candidates, clock: Callable[[], float], repetitions: int, progress: bool
+) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for repetition in tqdm(range(repetitions + 1), desc="benchmark", disable=None if progress else True):
+        for name, run in candidates.items():
+            start = clock()
+            run()
+            elapsed = clock() - start
+            if repetition > 0:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+def _timing(name: str, seconds: list[float]) -> Timing:
+    first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Timing(name=name, seconds=tuple(seconds), median=median, quartiles=(first, third))
+
+
+def _process_clock() -> float:
+    return time.process_time()
+
+
+def _wall_clock(device: torch.device) -> Callable[[], float]:
+    def clock() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return clock

@@ -1,0 +1,215 @@
+"""Figures 8 and 9: depth maps, their errors and uncertainty, and what further steps do, drawn from records alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ddp_repro.data.transforms import resize_image
+from ddp_repro.papers.ddp.samples.depth import NOISE_SAMPLES, SPREAD_STEPS, DepthSample
+from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.workbook.figures.panels import show
+from ddp_repro.workbook.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SEQUENTIAL,
+    TEXT_WIDTH,
+    VERMILION,
+    Figure,
+    paper_style,
+)
+from ddp_repro.workbook.runs.analyses import Analysis
+from ddp_repro.workbook.runs.mean_depth import MeanDepth
+from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.tables.measures import MEASURES
+from ddp_repro.workbook.tables.table import measured_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import SubFigure
+
+DEPTH_COLOURS = "magma_r"  # near is bright
+FIRST, SHOWN = 1, 3  # sampling steps whose depth is drawn
+WIDE = 2.0  # aspect from which six panels stand in two rows
+FIGURES = {"table4": ("figure8", "Figure 8. Depth outdoors"), "table7": ("figure9", "Figure 9. Depth indoors")}
+SPREADS = {"step_spread": "spread over steps", "sample_spread": "spread over noise samples"}
+
+
+def figure_depth(record: Record, samples: list[DepthSample]) -> Figure:
+    """Image, measured depth, depth after one and three steps, relative error and uncertainty of a few images."""
+    import matplotlib.pyplot as plt
+
+    name, title = FIGURES[record.recipe["table"]]
+    height, width = samples[0].image.shape[:2]
+    columns = 3 if width / height > WIDE else 6
+    rows = len(samples) * 6 // columns
+    with paper_style():
+        panel = TEXT_WIDTH / columns * height / width
+        titled = rows if columns == 3 else 1
+        bars = 0.42  # inches below the panels
+        size = (TEXT_WIDTH, rows * (panel + 0.03) + titled * 0.16 + bars)
+        drawing = plt.figure(figsize=size, layout="constrained")
+        drawing.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+        upper, lower = drawing.subfigures(2, 1, height_ratios=(size[1] - bars, bars))
+        axes = upper.subplots(rows, columns, squeeze=False).reshape(len(samples), 6)
+        scales = _scales(samples, record)
+        for number, sample in enumerate(samples):
+            shown = _draw_sample(axes[number], sample, scales, titles=number == 0 or columns == 3)
+        _bars(lower, shown)
+        plt.close(drawing)
+    reach = float(max(sample.spread.max() for sample in samples))
+    caption = (
+        f"Depth after {FIRST} and {SHOWN} sampling steps, one noise sample, {_measured(record)}. All depths share one "
+        f"colour scale, and so do all errors (relative, of {SHOWN} steps; white: not measured) and all uncertainties "
+        f"(standard deviation over {SHOWN} steps). Sparse measurements are drawn enlarged. Over {NOISE_SAMPLES} noise "
+        f"samples of {SPREAD_STEPS} steps, depth deviates by at most {reach:.2g} m."
+    )
+    return Figure(name, title, caption, (record.run,), drawing)
+
+
+def figure_depth_steps(
+    records: list[Record], baselines: list[Record], uncertainty: Analysis | None, constant: MeanDepth | None
+) -> Figure:
+    """Left: REL over sampling steps beside the network without diffusion; right: does the spread find the errors?
+
+    Args:
+        records: trainings of one recipe; the band is over them, or over sampling seeds where there is one only.
+    """
+    import matplotlib.pyplot as plt
+
+    name, title = FIGURES[records[0].recipe["table"]]
+    with paper_style():
+        drawing, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 2.5), layout="constrained")
+        _draw_steps(left, records, baselines, constant)
+        _draw_sparsification(right, uncertainty)
+        for axes in (left, right) if uncertainty else (left,):
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=1.2)
+        plt.close(drawing)
+    over = (
+        f"{len(records)} trainings" if len(records) > 1 else f"{len(records[0].seeds)} sampling seeds of one training"
+    )
+    caption = (
+        f"Left: REL over sampling steps, {_measured(records[0])}; mean and ± 1 standard deviation over {over}. "
+        "Right: REL of the pixels that remain after the most uncertain are left out; the oracle leaves out the worst."
+    )
+    runs = tuple(record.run for record in [*records, *baselines])
+    return Figure(f"{name}_steps", f"{title}: steps and uncertainty", caption, runs, drawing)
+
+
+def _scales(samples: list[DepthSample], record: Record) -> dict[str, Normalize]:
+    """One scale for all depths (logarithmic: near differences count), errors and uncertainties."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    known = np.concatenate([sample.truth[sample.truth > 0].astype(float) for sample in samples])
+    near, far = np.quantile(known, (0.01, 0.99))
+    spreads = np.concatenate([_step_spread(sample).ravel() for sample in samples])
+    return {
+        "depth": LogNorm(max(near, record.settings().model.min_depth), far, clip=True),
+        "error": Normalize(0, 0.5, clip=True),
+        "spread": Normalize(0, max(float(np.quantile(spreads, 0.99)), 1e-6), clip=True),
+    }
+
+
+def _draw_sample(
+    axes: np.ndarray, sample: DepthSample, scales: dict[str, Normalize], *, titles: bool
+) -> dict[str, object]:
+    size = sample.image.shape[:2]
+    truth, shown = sample.truth.astype(float), {}
+    depth = {step: resize_image(sample.depths[step - 1].astype(np.float32), size) for step in (FIRST, SHOWN)}
+    error = np.abs(depth[SHOWN] - truth) / np.where(truth > 0, truth, np.nan)
+    words = ["image", "measured", f"{FIRST} step", f"{SHOWN} steps", "relative error", "uncertainty"]
+    words = words if titles else [""] * 6
+    show(axes[0], sample.image, words[0])
+    shown["depth"] = _points(axes[1], truth, truth, words[1], cmap=DEPTH_COLOURS, norm=scales["depth"])
+    for panel, step in ((axes[2], FIRST), (axes[3], SHOWN)):
+        show(panel, depth[step], words[2 + (step == SHOWN)], cmap=DEPTH_COLOURS, norm=scales["depth"])
+    shown["error"] = _points(axes[4], error, truth, words[4], cmap=SEQUENTIAL, norm=scales["error"])
+    spread_map = resize_image(_step_spread(sample), size)
+    shown["spread"] = show(axes[5], spread_map, words[5], cmap=SEQUENTIAL, norm=scales["spread"])
+    return shown
+
+
+def _step_spread(sample: DepthSample) -> np.ndarray:
+    """Standard deviation (h, w) over the first steps of the sampling run, as ``predict`` gives it."""
+    return sample.depths[:SHOWN].astype(float).std(0)
+
+
+def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **options: object) -> object:
+    """A map of measured pixels; where they are sparse, each is drawn three pixels wide, so that it can be seen."""
+    measured = truth > 0
+    points = np.where(measured, values, -1.0)
+    if measured.mean() < 0.5:
+        points = np.where(measured, points, cv2.dilate(points, np.ones((3, 3))))  # the largest value of the neighbours
+    axes.set_facecolor("white")
+    return show(axes, np.where(points >= 0, points, np.nan), title, **options)
+
+
+def _bars(drawing: SubFigure, shown: dict[str, object]) -> None:
+    from matplotlib.ticker import LogLocator
+
+    labels = {"depth": "depth (m, logarithmic)", "error": "relative error", "spread": "uncertainty (m)"}
+    axes = drawing.subplots(1, 3, gridspec_kw={"wspace": 0.1})
+    for place, (name, label) in zip(axes, labels.items(), strict=True):
+        place.set_axis_off()
+        inside = place.inset_axes((0.12, 0.72, 0.76, 0.26))
+        bar = drawing.figure.colorbar(shown[name], cax=inside, orientation="horizontal")
+        bar.set_label(label, size=6.5, labelpad=1)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(which="both", labelsize=6, pad=1.5)
+        if name == "depth":
+            bar.ax.xaxis.set_major_formatter("{x:g}")
+            bar.ax.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+            bar.ax.xaxis.set_minor_formatter("{x:g}")
+
+
+def _draw_steps(axes: Axes, records: list[Record], baselines: list[Record], constant: MeanDepth | None) -> None:
+    steps = records[0].steps
+    columns = [[v for r in records for v in _per_training(r, step, len(records))] for step in steps]
+    means, deviations = zip(*(spread(values) for values in columns), strict=True)
+    means, deviations = np.array(means), np.array([d or 0.0 for d in deviations])
+    axes.fill_between(steps, means - deviations, means + deviations, color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(steps, means, color=BLUE, marker="o", label="DDP")
+    if baselines:
+        mean, deviation = spread([value for record in baselines for value in record.values(1)])
+        axes.axhline(mean, color=ORANGE, linestyle="--", label="without diffusion")
+        axes.axhspan(mean - (deviation or 0), mean + (deviation or 0), color=ORANGE, alpha=0.15, linewidth=0)
+    if constant:
+        low, high = axes.get_ylim()
+        if constant.score.rel < high + 2 * (high - low):
+            axes.axhline(constant.score.rel, color=GREY, linestyle=":", label="mean depth map")
+        else:  # it would flatten the curve
+            axes.plot([], [], color=GREY, linestyle=":", label=f"mean depth map: {constant.score.rel:.3f}")
+    axes.set(xticks=steps, xlabel="sampling steps", ylabel=MEASURES["rel"].heading)
+
+
+def _per_training(record: Record, steps: int, trainings: int) -> list[float]:
+    """One value a training if there are several (the mean over sampling seeds), else one a sampling seed."""
+    values = record.values(steps)
+    return [sum(values) / len(values)] if trainings > 1 else values
+
+
+def _draw_sparsification(axes: Axes, uncertainty: Analysis | None) -> None:
+    if uncertainty is None:
+        axes.set_axis_off()
+        return
+    found, fractions = uncertainty.result, uncertainty.result["fractions"]
+    curves, areas = found["sparsification"], found["ause"]
+    for (name, label), colour in zip(SPREADS.items(), (GREEN, VERMILION), strict=True):
+        axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {areas[name]:.2f})")
+    axes.plot(fractions, curves["oracle"], color=BLACK, linestyle="--", label="oracle")
+    level = curves["oracle"][0]
+    axes.axhline(level, color=PURPLE, linestyle=":", label=f"at random (AUSE {areas['random']:.2f})")
+    axes.set(xlabel="fraction of pixels left out", ylabel="REL of the rest", ylim=(0, None))
+
+
+def _measured(record: Record) -> str:
+    title = measured_title(record.preset, record.recipe["data"]["dataset"], [record])
+    protocol = PROTOCOLS[record.recipe["evaluation"]["protocol"]]
+    return f"{record.run}, {title}; protocol {protocol.name}"

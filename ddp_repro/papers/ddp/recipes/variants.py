@@ -1,0 +1,84 @@
+"""Recipes made from another recipe: one cell of Table 5a-d, the self-aligned stage, another training seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ddp_repro.settings.recipe import ConfigError, Recipe, override
+
+# Part of Table 5 -> the one setting that its cells vary, and its values in the paper's order.
+ABLATIONS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "table5a": ("model.encoding", ("analog_bits", "onehot", "embedding")),
+    "table5b": ("model.scale", (0.001, 0.01, 0.02, 0.04, 0.1)),
+    "table5c": ("model.schedule", ("cosine", "linear")),
+    "table5d": ("model.layers", (1, 2, 4, 6, 12)),
+}
+SMALL_LAYERS = (1, 2, 3, 6)  # around the three layers of the small models
+SEED_MARK = "-seed"
+
+
+def ablation(plain: Recipe, field: str, value: Any) -> Recipe:
+    """The cell of Table 5 where ``field`` has ``value``: ``plain`` with exactly this one setting changed.
+
+    The cell of the plain recipe's own value is the plain recipe, so that it is never trained twice.
+    """
+    changed = override(plain, {field: value})
+    if changed == plain:
+        return plain
+    table = next(name for name, (varied, _) in ABLATIONS.items() if varied == field)
+    name = f"{plain.name}_{field.rpartition('.')[2]}_{value}"
+    return dataclasses.replace(changed, name=name, table=table, row=f"{plain.row}, {field}={value}")
+
+
+def cells(plain: Recipe, table: str) -> dict[Any, Recipe]:
+    """Every cell of one part of Table 5 by its value, the plain recipe among them.
+
+    Raises:
+        ConfigError: not a part with trained ablations.
+    """
+    if table not in ABLATIONS:
+        raise ConfigError(f"{table!r} has no trained ablations; those that have: {', '.join(ABLATIONS)}")
+    field, values = ABLATIONS[table]
+    if field == "model.layers" and plain.model.layers not in values:
+        values = SMALL_LAYERS
+    return {value: ablation(plain, field, value) for value in values}
+
+
+def ablations(plain: Recipe) -> list[Recipe]:
+    """Every cell of Table 5a-d that is not the plain recipe itself."""
+    return [cell for table in ABLATIONS for cell in cells(plain, table).values() if cell != plain]
+
+
+def aligned(
+    plain: Recipe, *, variant: str, iterations: int, learning_rate: float, warmup_iterations: int, suffix: str = ""
+) -> Recipe:
+    """The self-aligned stage (Algorithm 4), a short second training that starts from the finished plain weights."""
+    train = dataclasses.replace(
+        plain.train, iterations=iterations, learning_rate=learning_rate, warmup_iterations=warmup_iterations,
+        self_aligned=variant, initialize_from=plain.name, backbone_weights=None,
+    )  # fmt: skip
+    return dataclasses.replace(
+        plain, name=f"{plain.name}_aligned{suffix}", table="figure4", row=f"{plain.row} aligned, {variant}", train=train
+    )
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The same training from another seed, as a run of its own: ``<name>-seed1``.
+
+    A second stage starts from the plain weights of the same seed, and weights that are only evaluated are those of that
+    seed too.  The recipe's own seed gives the recipe itself.
+    """
+    if seed == recipe.train.seed:
+        return recipe
+    name, start, lender = (
+        each and f"{each}{SEED_MARK}{seed}" for each in (recipe.name, recipe.train.initialize_from, recipe.weights_of)
+    )
+    train = dataclasses.replace(recipe.train, seed=seed, initialize_from=start)
+    return dataclasses.replace(recipe, name=name, weights_of=lender, train=train)
+
+
+def split_seed(name: str) -> tuple[str, int | None]:
+    """A run's name without its training seed, and the seed (None: the recipe's own)."""
+    base, mark, seed = name.rpartition(SEED_MARK)
+    return (base, int(seed)) if mark and seed.isdecimal() else (name, None)

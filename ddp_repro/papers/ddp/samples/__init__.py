@@ -1,0 +1,1 @@
+"""What figures need of a few images, kept beside the record."""

@@ -1,0 +1,1 @@
+"""Tables beyond the printed ones: ablations, costs, robustness, uncertainty."""

@@ -1,0 +1,95 @@
+"""Records of what the stages of BEV models cost, ``results/bench/bev/<recipe>-<device>.json``, and their table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ddp_repro.papers.ddp.bev.costs import STEPS, BEVCosts, measure_bev_costs
+from ddp_repro.settings.recipe import ConfigError, Recipe
+from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs.bench import bench_folder
+from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
+from ddp_repro.workbook.tables.table import NOTHING, Table, table_frame
+
+FOLDER = "bev"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEVCostRecord:
+    """The costs of one recipe's model on one device."""
+
+    recipe: str
+    costs: BEVCosts
+    code: provenance.Code
+    environment: provenance.Environment
+
+    @property
+    def device(self) -> str:
+        """The GPU, or the CPU with its number of threads."""
+        return self.environment.gpu or f"{self.environment.cpu}, {self.environment.threads} threads"
+
+    @property
+    def name(self) -> str:
+        """Unique to what was measured, e.g. ``nuscenes_camera-cpu1``."""
+        device = self.environment.gpu or f"cpu{self.environment.threads}"
+        return f"{self.recipe}-{device.replace(' ', '_')}"
+
+
+def run_costs(recipe: Recipe, repetitions: int, output: str | Path = "results") -> BEVCostRecord:
+    """Measure a recipe's model at its own size, and write the record.
+
+    Raises:
+        ConfigError: no repetition.
+    """
+    if repetitions < 1:
+        raise ConfigError(f"repetitions must be at least 1; got {repetitions}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    record = BEVCostRecord(
+        recipe=recipe.name, costs=measure_bev_costs(recipe.model, device, repetitions), code=provenance.code(),
+        environment=provenance.environment(device),
+    )  # fmt: skip
+    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(bench_folder(output) / FOLDER / f"{record.name}.json", (text + "\n").encode())
+    return record
+
+
+def find_costs(output: str | Path = "results") -> list[BEVCostRecord]:
+    """Every record, by name.
+
+    Raises:
+        RecordError: a file is damaged, or of another version.
+    """
+    return [
+        read_dataclass(BEVCostRecord, path, SCHEMA) for path in sorted((bench_folder(output) / FOLDER).glob("*.json"))
+    ]
+
+
+def costs_table(record: BEVCostRecord) -> Table:
+    """Parameters, MACs and time of every stage, and of a sample."""
+    costs = record.costs
+    rows = [
+        (stage.name, stage.passes, stage.parameters / 1e6, stage.macs / 1e9, stage.median) for stage in costs.stages
+    ]
+    parameters = sum(stage.parameters for stage in costs.stages)
+    cells = [(name, str(passes), f"{p:.2f}", f"{m:.2f}", f"{s:.3f}") for name, passes, p, m, s in rows]
+    cells.append(("a sample", NOTHING, f"{parameters / 1e6:.2f}", f"{costs.macs / 1e9:.1f}", f"{costs.seconds:.2f}"))
+    heads = ("Stage", "passes a sample", "parameters (M)", "GMACs a pass", "seconds a pass")
+    columns = {("", head): list(column) for head, column in zip(heads, zip(*cells, strict=True), strict=True)}
+    kind = {"process": "CPU time of the process", "wall": "wall time"}[costs.clock]
+    peaks = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in costs.peak_bytes.items())
+    notes = (
+        f"{record.device}; {kind}, median of {len(costs.stages[0].seconds)}; attention: {costs.attention}; initial "
+        f"weights on a made-up sample of full size" + (f" with {costs.voxels} voxels." if costs.voxels else "."),
+        f"A sample takes {STEPS} steps from each of the model's start noises; its seconds are the stages' sum.",
+        f"Peak memory above the idle model and its inputs: {peaks}.",
+    )
+    origin = {"Recipe": record.recipe, "Code": record.code.commit[:9], "torch": record.environment.packages["torch"]}
+    title = f"What {record.recipe} costs"
+    return Table(f"table3_costs_{record.recipe}", title, table_frame(columns), pd.DataFrame([origin]), notes)

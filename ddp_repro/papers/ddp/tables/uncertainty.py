@@ -1,0 +1,56 @@
+"""The measures of every uncertainty score as a table; the paper prints none of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ddp_repro.papers.ddp.figures.uncertainty import SCORE_NAMES
+from ddp_repro.workbook.runs.analyses import Analysis
+from ddp_repro.workbook.tables.table import NOTHING, Table, table_frame
+
+MEASURES = {"auroc": "AUROC ↑", "aupr": "AUPR ↑", "aurc": "AURC ↓", "ause": "AUSE ↓", "correlation": "Pearson's r ↑"}
+
+
+def uncertainty_table(analysis: Analysis) -> Table:
+    """One row a score: over all pixels, and mean ± standard deviation over images."""
+    found = analysis.result["scores"]
+    pixels = f"all pixels ({analysis.preset}, {analysis.images} images)"
+    columns = {("", "Uncertainty"): [SCORE_NAMES[name] for name in found]}
+    for key, label in MEASURES.items():
+        columns[label, pixels] = [_number(found[name]["dataset"][key]) for name in found]
+        columns[label, "per image"] = [_spread(found[name]["per_image"][key]) for name in found]
+    calibration = {name: _number(each["ece"]) for name, each in analysis.result["calibration"].items()}
+    settings = analysis.settings
+    notes = (
+        f"{settings['steps']} sampling steps, {settings['noise_samples']} noise samples from seed {settings['seed']}; "
+        f"error rate {_number(analysis.result['error_rate'])}, which is the AUPR of chance (AUROC of chance: 0.5).",
+        f"Expected calibration error (15 bins): {calibration['step_average']} for the mean over steps, "
+        f"{calibration['last_step']} for the last step alone.",
+        "Undefined values (an image without errors) are left out.",
+    )
+    return Table(
+        "figure3c_quality", "How well uncertainty finds errors", table_frame(columns), _origin(analysis), notes
+    )
+
+
+def _origin(analysis: Analysis) -> pd.DataFrame:
+    environment = analysis.environment
+    row = {
+        "Run": analysis.run, "Preset": analysis.preset, "Images": str(analysis.images),
+        "Seeds": str(analysis.settings["seed"]), "Checkpoint": analysis.checkpoint[:12],
+        "Code": analysis.code.commit[:9] + (" + changes" if analysis.code.dirty else ""),
+        "Device": environment.gpu or environment.cpu,
+    }  # fmt: skip
+    return pd.DataFrame([row], dtype=object)
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _spread(values: dict[str, Any]) -> str:
+    if values["mean"] is None:
+        return NOTHING
+    return _number(values["mean"]) + (f" ± {values['std']:.3f}" if values["std"] is not None else "")

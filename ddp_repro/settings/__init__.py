@@ -1,0 +1,1 @@
+"""Settings: recipes, overrides, presets, checks, errors."""

@@ -1,0 +1,1 @@
+"""Files: atomic writing, JSON, locks, paths."""

@@ -1,0 +1,1 @@
+"""Tasks: a folder each, with data, loss, metrics, pictures."""

@@ -1,0 +1,1 @@
+"""Map segmentation in bird's-eye view."""

@@ -1,0 +1,149 @@
+"""Does an uncertain depth turn out wrong?  Spread over steps and over noise samples against the relative error."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.io import DataError
+from ddp_repro.diffusion.uncertainty import depth_spread
+from ddp_repro.evaluation.predict import step_depths
+from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.settings.checks import check_positive
+from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.tasks.depth.protocols import Protocol
+from ddp_repro.tasks.matching import check_dataset
+from ddp_repro.tasks.segmentation.uncertainty import sampling_runs
+
+FRACTIONS = 50  # of the pixels, left out one after another
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthUncertainty:
+    """The outcome of :func:`evaluate_depth_uncertainty`; each value is the mean over images.
+
+    Attributes:
+        correlation: Spearman's rank correlation of uncertainty and relative error, by score.
+        sparsification: REL of the pixels that remain after leaving out the most uncertain ones, by score; under
+            ``oracle`` after leaving out the worst.  One value per fraction left out.
+        ause: area between a score's sparsification and the oracle's, divided by the image's REL; 0 is perfect, and
+            ``random`` what leaving out pixels by chance would have.
+    """
+
+    dataset: str
+    images: int
+    steps: int
+    noise_samples: int
+    seed: int
+    fractions: list[float]
+    correlation: dict[str, float]
+    sparsification: dict[str, list[float]]
+    ause: dict[str, float]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return vars(self)
+
+
+def evaluate_depth_uncertainty(
+    model: nn.Module,
+    dataset: PairDataset,
+    protocol: Protocol,
+    *,
+    steps: int = 3,
+    noise_samples: int = 4,
+    seed: int = 0,
+    limit: int | None = None,
+    progress: bool = True,
+) -> DepthUncertainty:
+    """Judge the depth's spread by how well it finds wrong pixels; the depth judged is that of noise sample 0.
+
+    Args:
+        steps, noise_samples: at least 2 each, or there is no spread.
+        limit: first so many images only.
+
+    Raises:
+        ConfigError: an impossible setting, a model without diffusion, or one of another task.
+        DataError: a damaged image, or one without a depth that counts.
+    """
+    check_dataset(model.config, dataset)
+    check_positive(limit=limit)
+    if not model.config.diffusion or min(steps, noise_samples) < 2:
+        raise ConfigError("depth has a spread with diffusion, 2 or more steps and 2 or more noise samples")
+    started, count = time.perf_counter(), min(len(dataset), limit or len(dataset))
+    curves: list[dict[str, Tensor]] = []
+    correlations: list[dict[str, float]] = []
+    with inference_mode(model):
+        for index in tqdm(range(count), unit="image", disable=not progress):
+            image = view_image(dataset, index, [View()])
+            runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
+            scores = {
+                "step_spread": depth_spread(step_depths(model, runs[0]))[0],
+                "sample_spread": depth_spread(torch.stack([run.output for run in runs]))[0],
+            }
+            input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+            valid = protocol.valid(image.truth)
+            if not valid.any():
+                raise DataError(f"image {image.id}: no pixel has a depth that the protocol {protocol.name} counts")
+            resized = {
+                name: to_image_size(s[None, None], input_size, size)[0, 0].cpu()[valid] for name, s in scores.items()
+            }
+            depth = to_image_size(runs[0].output, input_size, size)[0, 0].cpu()[valid]
+            error = (depth - image.truth[valid]).abs() / image.truth[valid]
+            curves.append({name: sparsification(s, error) for name, s in {**resized, "oracle": error}.items()})
+            correlations.append({name: rank_correlation(s, error) for name, s in resized.items()})
+    means = {name: torch.stack([curve[name] for curve in curves]).mean(0) for name in curves[0]}
+    return DepthUncertainty(
+        dataset=dataset.name, images=count, steps=steps, noise_samples=noise_samples, seed=seed,
+        fractions=[i / FRACTIONS for i in range(FRACTIONS)],
+        correlation={name: sum(c[name] for c in correlations) / count for name in correlations[0]},
+        sparsification={name: curve.tolist() for name, curve in means.items()},
+        ause=_areas(curves), seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def sparsification(uncertainty: Tensor, error: Tensor) -> Tensor:
+    """Mean error of the pixels that remain when the most uncertain 0, 1/50, … 49/50 of them are left out.
+
+    Equally uncertain pixels are left out in no particular order: each counts as their mean.
+
+    Args:
+        uncertainty, error: (N,).
+
+    Returns:
+        float64 (50,).
+    """
+    _, group, sizes = uncertainty.unique(return_inverse=True, return_counts=True)  # ascending
+    sums = torch.zeros(len(sizes), dtype=torch.float64).index_add(0, group, error.double())
+    ordered = (sums / sizes).repeat_interleave(sizes)
+    means = ordered.cumsum(0) / torch.arange(1, len(ordered) + 1, dtype=torch.float64)
+    kept = (len(ordered) * (1 - torch.arange(FRACTIONS) / FRACTIONS)).round().long().clamp(min=1)
+    return means[kept - 1]
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's correlation of (N,) and (N,); equal values share their mean rank, and a constant has none of it: 0."""
+    ranks = torch.stack([_mean_ranks(values) for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1].nan_to_num(0.0))
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    _, group, sizes = values.unique(return_inverse=True, return_counts=True)
+    return (sizes.cumsum(0) - (sizes - 1) / 2).double()[group]
+
+
+def _areas(curves: list[dict[str, Tensor]]) -> dict[str, float]:
+    def area(curve: Tensor, oracle: Tensor) -> float:
+        return float((curve - oracle).mean() / oracle[0])
+
+    names = [name for name in curves[0] if name != "oracle"]
+    areas = {name: [area(curve[name], curve["oracle"]) for curve in curves] for name in names}
+    areas["random"] = [area(curve["oracle"][:1].expand(FRACTIONS), curve["oracle"]) for curve in curves]
+    return {name: sum(values) / len(values) for name, values in areas.items()}

@@ -1,0 +1,72 @@
+"""The mean depth map of the training images, scored and kept beside the record of a model that must beat it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs.records import DepthScore, read_dataclass, write_atomically
+
+FILE = "mean_depth.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDepth:
+    """``training`` and ``dataset`` are the fingerprints of the images averaged and of those scored."""
+
+    training: str
+    dataset: str
+    images: int
+    protocol: str
+    code: provenance.Code
+    score: DepthScore
+
+
+def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDepth:
+    """Score the constant map for a recipe's evaluation, unless that is done; reads every training image.
+
+    Of a recipe that is evaluated as another one left it, the other's training images are averaged.
+
+    Raises:
+        DataError: missing or damaged images.
+    """
+    from ddp_repro.tasks.build import build_dataset
+    from ddp_repro.tasks.depth.constant import evaluate_mean_depth
+    from ddp_repro.workbook.runs.training import source_of
+
+    learnt = source_of(recipe) if recipe.weights_of else recipe
+    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    with contextlib.chdir(working_root()):
+        train = build_dataset(learnt.data, learnt.data.train_split, train=True, **neutral)
+        dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
+        images = min(len(dataset), recipe.evaluation.limit or len(dataset))
+        asked = (train.fingerprint(), dataset.fingerprint(), images, recipe.evaluation.protocol)
+        before = load_mean_depth(recipe.name, recipe.preset, output)
+        if before and asked == (before.training, before.dataset, before.images, before.protocol):
+            return before
+        errors = evaluate_mean_depth(train, dataset, recipe.evaluation).to_dict()
+    training, scored, images, protocol = asked
+    made = MeanDepth(
+        training=training, dataset=scored, images=images, protocol=protocol, code=provenance.code(),
+        score=DepthScore(steps=0, seed=None, **errors),
+    )  # fmt: skip
+    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
+    write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
+    return made
+
+
+def load_mean_depth(name: str, preset: str, output: str | Path = "results") -> MeanDepth | None:
+    """What :func:`score_mean_depth` left for a recipe; None where it was not asked for.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    path = resolve(output) / preset / "runs" / name / FILE
+    return read_dataclass(MeanDepth, path, SCHEMA) if path.is_file() else None

@@ -1,0 +1,159 @@
+"""Where a number comes from: code, packages, machine.  No hostname, user name or absolute path ever enters a record."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ddp_repro
+from ddp_repro.networks.attention.deformable import attention_backend
+from ddp_repro.settings.recipe import Recipe, to_dict
+from ddp_repro.store.paths import working_root
+
+CODE = (".py", ".cpp", ".h")
+PACKAGES = ("ddp-repro", "torch", "torchvision", "timm", "numpy", "accelerate")
+
+# What decides trained weights, and what decides their scores.  Tables and figures decide neither.
+TRAINING_CODE = ("settings", "diffusion", "networks", "data", "tasks", "training", "interop", "papers")
+EVALUATION_CODE = ("settings", "diffusion", "networks", "data", "tasks", "interop", "evaluation", "papers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """The source a run used.
+
+    Attributes:
+        commit: git commit, or ``unknown`` outside a repository.
+        dirty: whether tracked source differs from that commit (None outside a repository).
+        fingerprint: hash of the source that decides scores, without comments and docstrings.
+    """
+
+    commit: str
+    dirty: bool | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The machine and packages of a run."""
+
+    python: str
+    packages: dict[str, str]
+    system: str  # e.g. "Linux x86_64"
+    cpu: str
+    gpu: str | None
+    backend: str  # of the deformable attention, a key of models.deformable_attention.BACKENDS
+    threads: int
+
+
+def code() -> Code:
+    """The source now in use."""
+    folder = Path(ddp_repro.__file__).parent
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return Code(
+        commit=commit or "unknown",
+        dirty=None if commit is None or changes is None else bool(changes),
+        fingerprint=code_fingerprint(EVALUATION_CODE),
+    )
+
+
+@cache
+def code_fingerprint(parts: tuple[str, ...]) -> str:
+    """Hash of the syntax trees of ``parts`` of the package: editing a comment or docstring does not change it."""
+    root = Path(ddp_repro.__file__).parent
+    digest = hashlib.sha256()
+    for part in parts:
+        path = root / part
+        for file in (
+            [path]
+            if path.is_file()
+            else sorted(each for each in path.rglob("*") if each.suffix in (".py", ".cpp", ".h"))
+        ):
+            text = file.read_text(encoding="utf-8")
+            digest.update(file.relative_to(root).as_posix().encode())
+            digest.update((_syntax(text) if file.suffix == ".py" else text).encode())
+    return digest.hexdigest()
+
+
+def environment(device: torch.device | str) -> Environment:
+    """The machine and packages, as seen from a run on ``device``."""
+    device = torch.device(device)
+    return Environment(
+        python=platform.python_version(),
+        packages={name: _version(name) for name in PACKAGES},
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu_model(),
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        backend=attention_backend(device),
+        threads=torch.get_num_threads(),
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def public_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON, with absolute paths made relative to the clone, or cut to their last part outside it."""
+    values = to_dict(recipe)
+    values["data"]["root"] = _public_path(values["data"]["root"])
+    if values["train"]["backbone_weights"]:
+        values["train"]["backbone_weights"] = _public_path(values["train"]["backbone_weights"])
+    return values
+
+
+def public_file(path: Path) -> str:
+    """A path fit for a record: relative to the clone, or only its name when it lies elsewhere."""
+    return _public_path(str(path.absolute()))
+
+
+def _public_path(path: str) -> str:
+    absolute = Path(path).expanduser()
+    if not absolute.is_absolute():
+        return path
+    root = working_root()
+    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else absolute.name
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):  # no git, or not a repository: the record says "unknown"
+        return None
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def _syntax(source: str) -> str:
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            node.body = node.body[1:]
+    return ast.dump(tree)

@@ -1,0 +1,344 @@
+"""The result record: one JSON file per run that holds everything a table or figure needs, and where it came from.
+
+Scores of segmentation, BEV segmentation too, are in percent and those of depth as they are, as the paper prints them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+import tempfile
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ddp_repro.settings.recipe import Recipe, from_dict
+from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.runs.provenance import Code, Environment
+
+if TYPE_CHECKING:
+    from ddp_repro.tasks.bev.metrics import ThresholdCounts
+
+SCHEMA = 1
+BEV_CLASSES = ("drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")  # as Table 3 heads them
+T = TypeVar("T")
+Verdict = Literal["reproduced", "differs", "trend only", "not run"]
+
+
+class RecordError(ValueError):
+    """A record file that is not a record of this version of the workbook."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Scores over the whole dataset, of one sampling seed, in percent.
+
+    Attributes:
+        seed: None for the non-diffusion baseline, which draws no noise.
+        iou: per class; None for one that is neither in the labels nor predicted.
+    """
+
+    steps: int
+    seed: int | None
+    miou: float
+    macc: float
+    aacc: float
+    iou: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthScore:
+    """Measures of :mod:`ddp_repro.tasks.depth.metrics`, each the mean over images, of one sampling seed."""
+
+    steps: int
+    seed: int | None
+    rel: float
+    sq_rel: float
+    rmse: float
+    rmse_log: float
+    log10: float
+    silog: float
+    delta1: float
+    delta2: float
+    delta3: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEVScore:
+    """IoU over the whole dataset, of one sampling seed, in percent; each class at its best threshold, as published.
+
+    Attributes:
+        miou: mean of the six classes that follow.
+        miou_at_half: mean of their IoU at the threshold 0.5.
+        iou: of every class at every threshold of :mod:`ddp_repro.tasks.bev.metrics`.
+    """
+
+    steps: int
+    seed: int | None
+    miou: float
+    drivable: float
+    ped_crossing: float
+    walkway: float
+    stop_line: float
+    carpark: float
+    divider: float
+    miou_at_half: float
+    iou: list[list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The images that were scored: ``images`` of the split's ``split_images``, and their content's fingerprint.
+
+    Attributes:
+        classes: none for depth.
+        unannotated: images that the split lists, but that have no ground truth and are not among ``split_images``.
+    """
+
+    name: str
+    split: str
+    images: int
+    split_images: int
+    fingerprint: str
+    classes: list[str]
+    unannotated: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The weights: their hash, and whether they are in our format (``ddp_repro``) or the authors' (``official``)."""
+
+    sha256: str
+    origin: str
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the weights came to be; absent for a checkpoint trained elsewhere."""
+
+    iterations: int
+    wall_seconds: float
+    fingerprint: str  # training images
+    code_fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One printed number beside the measured mean (both percent) and the tolerance it was judged with."""
+
+    column: str
+    steps: int
+    paper: float
+    measured: float
+    tolerance: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished run."""
+
+    recipe: dict[str, Any]
+    scores: list[Score] | list[DepthScore] | list[BEVScore]
+    dataset: Dataset
+    checkpoint: Checkpoint
+    training: Training | None
+    code: Code
+    environment: Environment
+    wall_seconds: float  # of the evaluation
+    comparisons: list[Comparison]
+    verdict: Verdict
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe["name"]
+
+    @property
+    def run(self) -> str:
+        """The name of the record's folder."""
+        return run_name(self.recipe)
+
+    @property
+    def preset(self) -> str:
+        return self.recipe["preset"]
+
+    @property
+    def steps(self) -> list[int]:
+        """The numbers of sampling steps that were scored."""
+        return sorted({score.steps for score in self.scores})
+
+    @property
+    def seeds(self) -> list[int]:
+        """The sampling seeds that were scored."""
+        return sorted({score.seed for score in self.scores if score.seed is not None})
+
+    @property
+    def metrics(self) -> list[str]:
+        """The measures that every score has, the most important first."""
+        return [f.name for f in dataclasses.fields(self.scores[0]) if f.type == "float"]
+
+    def values(self, steps: int, metric: str | None = None) -> list[float]:
+        """A measure (by default the first) of each seed at ``steps`` (empty: not run)."""
+        return [getattr(score, metric or self.metrics[0]) for score in self.scores if score.steps == steps]
+
+    def settings(self) -> Recipe:
+        """The recipe as an object."""
+        return from_dict(Recipe, self.recipe)
+
+
+def bev_score(steps: int, seed: int | None, counts: ThresholdCounts) -> BEVScore:
+    """Fractions to percent."""
+    best = dict(zip(BEV_CLASSES, (100 * counts.best_iou()).tolist(), strict=True))
+    means = {metric: 100 * counts.value(metric) for metric in counts.metrics}
+    return BEVScore(steps=steps, seed=seed, **means, **best, iou=(100 * counts.iou()).tolist())
+
+
+def run_name(recipe: dict[str, Any]) -> str:
+    """``<recipe>``, or ``<recipe>-ms`` for a multi-scale or flip test: a second record of the same weights.
+
+    For depth the flip test is the usual one.
+    """
+    evaluation = recipe["evaluation"]
+    flip = evaluation["flip"] and recipe["model"].get("task") != "depth"
+    multi_scale = flip or evaluation["scales"] != [1.0]
+    return recipe["name"] + ("-ms" if multi_scale else "")
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (None for a single value)."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def save_record(record: Record, path: Path) -> None:
+    """Write ``record`` as JSON, atomically: a run that dies leaves the former record as it was.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: a score is not finite.
+    """
+    values = {"schema": SCHEMA} | dataclasses.asdict(record)
+    values["summary"] = _summary(record)  # derived; for people who read the file
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def load_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: not JSON, another schema, or a missing, unknown or mistyped field; names the file and the field.
+        FileNotFoundError: there is no such file.
+    """
+    return read_dataclass(Record, path, SCHEMA)
+
+
+def read_dataclass(kind: type[T], path: Path, schema: int) -> T:
+    """Read a JSON file into a dataclass, checking every field; a derived ``summary`` in it is left out.
+
+    Raises:
+        RecordError: as :func:`load_record`.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path} is not a JSON file ({error}); delete it and run again") from None
+    if not isinstance(values, dict) or values.pop("schema", None) != schema:
+        raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
+    values.pop("summary", None)
+    try:
+        return _build(kind, values, "")
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from None
+
+
+def find_records(preset: str, output: str | Path = "results") -> list[Record]:
+    """Every finished run of a preset, by name."""
+    return [load_record(path) for path in sorted((resolve(output) / preset / "runs").glob("*/record.json"))]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees either the old or the whole new content.
+
+    Raises:
+        OSError: the folder cannot be written; names it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _summary(record: Record) -> list[dict[str, Any]]:
+    rows = []
+    for steps in record.steps:
+        row: dict[str, Any] = {"steps": steps, "seeds": len(record.values(steps))}
+        for metric in record.metrics:
+            mean, std = spread(record.values(steps, metric))
+            row |= {f"{metric}_mean": mean, f"{metric}_std": std}
+        rows.append(row)
+    return rows
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the declared type ``hint``, or an error that names the field."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _build_union([a for a in arguments if a is not type(None)], value, where)
+    if dataclasses.is_dataclass(hint):
+        return _build_fields(hint, value, where)
+    if origin in (list, tuple):  # JSON has no tuples
+        _expect(value, list, where)
+        return origin(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Literal:
+        if value not in arguments:
+            raise RecordError(f"field {where!r} must be one of {', '.join(arguments)}; got {value!r}")
+        return value
+    _expect(value, origin or hint, where)
+    return value
+
+
+def _build_union(kinds: list[Any], value: Any, where: str) -> Any:
+    """``value`` as the one of several types whose fields it shares most of."""
+    return None if value is None else _build(max(kinds, key=lambda kind: _shared_fields(kind, value)), value, where)
+
+
+def _shared_fields(kind: Any, value: Any) -> int:
+    """How many keys of a mapping, or of the mappings in a list, are fields of the dataclass ``kind``."""
+    if isinstance(value, list) and typing.get_origin(kind) is list:
+        return sum(_shared_fields(typing.get_args(kind)[0], item) for item in value)
+    names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+    return len(names & value.keys()) if isinstance(value, dict) else 0
+
+
+def _build_fields(kind: type, value: Any, where: str) -> Any:
+    _expect(value, dict, where or "the record")
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    for field in dataclasses.fields(kind):
+        if field.name not in value and field.default is dataclasses.MISSING:
+            raise RecordError(f"field {prefix + field.name!r} is missing")
+    for name in value:
+        if name not in hints:
+            raise RecordError(f"field {prefix + name!r} is unknown")
+    return kind(**{name: _build(hints[name], value[name], prefix + name) for name in value})
+
+
+def _expect(value: Any, kind: type, where: str) -> None:
+    number = kind is float and isinstance(value, (int, float)) and math.isfinite(value)
+    if (isinstance(value, bool) and kind is not bool) or not (number or isinstance(value, kind)):
+        raise RecordError(f"field {where!r} must be of type {kind.__name__}; got {value!r:.60}")

@@ -1,0 +1,353 @@
+"""One run from recipe to record: prepare the mini data, train if needed, evaluate, write down the result.
+
+Equal work (same recipe, code and data) is never done twice.  A changed recipe is refused unless ``overwrite`` allows
+replacing what is there; settings of the evaluation alone never cause a new training.  All relative paths of a recipe
+start from the clone (see :mod:`ddp_repro.store.paths`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ddp_repro.data.dataset import PairDataset
+from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.evaluation.processes import rank_and_world
+from ddp_repro.evaluation.result import EvaluationResult
+from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.interop.hub import OFFICIAL_FILES, official_checkpoint
+from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.recipes.segmentation import recipe as named_recipe
+from ddp_repro.papers.ddp.recipes.segmentation import recipe_names
+from ddp_repro.papers.ddp.recipes.variants import split_seed
+from ddp_repro.papers.ddp.samples import bev as bev_samples
+from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.papers.ddp.samples import segmentation as trajectories
+from ddp_repro.settings.recipe import ConfigError, Recipe, override, parse_overrides
+from ddp_repro.store.paths import resolve, run_folder
+from ddp_repro.tasks.bev.metrics import ThresholdCounts
+from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.depth.metrics import DepthErrors
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.training import TrainResult
+from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs.records import Record, load_record, save_record
+from ddp_repro.workbook.runs.training import (
+    UNKNOWN,
+    current_inputs,
+    decided_by_main,
+    differences,
+    finished_training,
+    is_taken,
+    prepare_data,
+    read_inputs,
+    say,
+    source_of,
+    train,
+    train_in,
+    workplace,
+)
+from ddp_repro.workbook.runs.verdicts import compare, overall
+
+__all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
+
+
+def run(
+    recipe: Recipe,
+    *,
+    checkpoint: str | Path | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Record:
+    """Everything a recipe stands for, down to its record in ``<output>/<preset>/runs/<name>/record.json``.
+
+    A multi-scale evaluation has a record of its own, in ``<name>-ms``, of the same weights.
+
+    Args:
+        checkpoint: weights to evaluate instead of training: a file, or ``official`` for the authors'.
+        overwrite: allows replacing a finished run of another recipe or checkpoint.  Equal work is skipped all the same.
+
+    Raises:
+        ConfigError: the place holds another recipe's run, or settings that cannot work.
+        DataError: missing or damaged images.
+        CheckpointError: weights that cannot be read or do not fit.
+        OSError: the results cannot be written.
+    """
+    return _run(recipe, checkpoint, output, overwrite, progress, may_train=True)
+
+
+def evaluate(
+    recipe: Recipe,
+    *,
+    checkpoint: str | Path | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
+    predictions: str | Path | None = None,
+    progress: bool = True,
+) -> Record:
+    """As :func:`run`, but never trains: from ``checkpoint``, or the finished weights in the run's folder.
+
+    Args:
+        predictions: a folder for the predicted label maps; what is there already of this run is not computed again.
+
+    Raises:
+        ConfigError: as :func:`run`; also when there are no finished weights.
+    """
+    return _run(recipe, checkpoint, output, overwrite, progress, may_train=False, predictions=predictions)
+
+
+def run_table(
+    table: str,
+    preset: str,
+    *,
+    rows: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    checkpoint: str | None = None,
+    output: str | Path = "results",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[Record]:
+    """:func:`run` every recipe of a preset that belongs to a table; those that another process is at come last.
+
+    Args:
+        table: e.g. ``table1``.
+        rows: names of the recipes to run, also with a training seed (``<name>-seed1``); all by default.
+        overrides: changes to each of them, e.g. ``["train.iterations=20"]``.
+        checkpoint: None trains; ``official`` evaluates the authors' weights, of those recipes that have some.
+
+    Raises:
+        ConfigError: no such recipe in this table, or as :func:`run`.
+    """
+    names = [name for name in recipe_names(preset) if named_recipe(name, preset).table == table]
+    if unknown := [name for name in rows if split_seed(name)[0] not in names]:
+        raise ConfigError(f"{table} has no recipe {unknown[0]!r} under {preset}; it has: {', '.join(names) or 'none'}")
+    made, waiting = {}, list(rows or names)
+    while waiting:
+        name = decided_by_main(lambda: next((n for n in waiting if not is_taken(n, preset, output)), waiting[0]))
+        waiting.remove(name)
+        if checkpoint == "official" and name not in OFFICIAL_FILES:
+            say(f"{name}: the authors published no weights; not run")
+            continue
+        changed = override(named_recipe(name, preset), parse_overrides(list(overrides)))
+        made[name] = run(changed, checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress)
+    return [made[name] for name in rows or names if name in made]
+
+
+def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
+    """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
+
+    Raises:
+        DataError: missing images or labels.
+    """
+    data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
+    return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
+
+
+def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
+    """The model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+
+    Args:
+        checkpoint: what the run was given; None: it was trained here.
+
+    Raises:
+        ConfigError: the weights are not there (a clone has records without weights).
+    """
+    path = _given_weights(record.settings(), checkpoint, output)
+    path = path or run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
+        )
+    model = build_model(record.settings().model)
+    load_checkpoint(model, path)
+    return model.to(_device()).eval()
+
+
+def _run(
+    recipe: Recipe,
+    checkpoint: str | Path | None,
+    output: str | Path,
+    overwrite: bool,
+    progress: bool,
+    *,
+    may_train: bool,
+    predictions: str | Path | None = None,
+) -> Record:
+    with workplace(recipe, output) as folder:
+        prepare_data(recipe)
+        weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
+        model = build_model(recipe.model)
+        dataset = evaluation_dataset(recipe, model)
+        path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
+        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
+        if finished and predictions is None:
+            say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
+            return finished
+        trained = None
+        if weights is None and may_train:
+            trained = train_in(folder, recipe, output, overwrite, progress)
+        elif weights is None:
+            trained = finished_training(folder, recipe, output)
+        elif lent and not weights.is_file():
+            _train_lender(recipe, output, progress, may_train)
+        weights = weights or _chosen(trained, recipe)
+        save_to = None if predictions is None else resolve(predictions)
+        return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
+
+
+def _evaluate(
+    recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
+    path: Path, progress: bool, save_to: Path | None,
+) -> Record:  # fmt: skip
+    origin = load_checkpoint(model, weights).origin
+    model.to(_device())
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
+    checkpoint = records.Checkpoint(
+        sha256=provenance.file_sha256(weights), origin=origin, file=provenance.public_file(weights)
+    )
+    record = _record(recipe, dataset, result, checkpoint, trained)
+    if rank_and_world()[0] == 0:
+        save, file = _SAMPLES[recipe.model.task]
+        save(model, dataset, recipe, path.with_name(file))
+        save_record(record, path)
+    return record
+
+
+def _finished(
+    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool
+) -> Record | None:
+    """The record of this very work, or None if it is to be done.
+
+    ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
+    the record alone will do without them.
+
+    Raises:
+        ConfigError: the place holds another recipe's or checkpoint's record and ``overwrite`` is not given.
+    """
+    if not path.is_file():
+        return None
+    record = load_record(path)
+    changed = differences(record.recipe, provenance.public_recipe(recipe))
+    if lent and weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256 and not changed:
+        return None
+    if weights is not None and not lent and provenance.file_sha256(weights) != record.checkpoint.sha256:
+        changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
+    if weights is None and record.training is None:
+        changed.append(f"checkpoint was {record.checkpoint.file} (given), is trained here")
+    if changed and not overwrite:
+        raise ConfigError(
+            f"{path.parent} holds a finished run of another recipe: {'; '.join(changed)}. "
+            "--overwrite allows replacing it; or choose another output"
+        )
+    same_code = record.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
+    same_data = record.dataset.fingerprint == dataset.fingerprint()
+    same = not changed and same_code and same_data and (weights is not None or _same_training(record, recipe, folder))
+    return record if same else None
+
+
+def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
+    """Whether the record's weights are what a training would give now.  A clone has the record alone: that will do."""
+    weights = folder / Path(record.checkpoint.file).name
+    if weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256:
+        return False
+    now, then = current_inputs(recipe), record.training
+    return then.fingerprint == now.data and then.code_fingerprint in (now.code, UNKNOWN)
+
+
+def _record(
+    recipe: Recipe, dataset: PairDataset, result: EvaluationResult, checkpoint: records.Checkpoint,
+    trained: records.Training | None,
+) -> Record:  # fmt: skip
+    scored = records.Dataset(
+        name=dataset.name, split=recipe.data.eval_split, images=result.images, split_images=len(dataset),
+        fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
+        unannotated=getattr(dataset, "unannotated", 0),
+    )  # fmt: skip
+    scores = _scores(result)
+    comparisons = compare(recipe, scored, scores)
+    return Record(
+        recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
+        code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
+        comparisons=comparisons, verdict=overall(comparisons),
+    )  # fmt: skip
+
+
+def _scores(
+    result: EvaluationResult,
+) -> list[records.Score] | list[records.DepthScore] | list[records.BEVScore]:
+    return [_SCORES[type(tally)](steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+
+
+def _segmentation_score(steps: int, seed: int | None, matrix: ConfusionMatrix) -> records.Score:
+    """Fractions to percent; a class that does not occur has no IoU."""
+    iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
+    means = {metric: 100 * matrix.value(metric) for metric in matrix.metrics}
+    return records.Score(steps=steps, seed=seed, iou=iou, **means)
+
+
+def _depth_score(steps: int, seed: int | None, errors: DepthErrors) -> records.DepthScore:
+    return records.DepthScore(steps=steps, seed=seed, **errors.to_dict())
+
+
+_SCORES = {
+    ConfusionMatrix: _segmentation_score, DepthErrors: _depth_score, ThresholdCounts: records.bev_score
+}  # fmt: skip
+# What figures need of a few images, by task: who writes it, into which file beside the record.
+_SAMPLES = {
+    "segmentation": (trajectories.save_trajectory, trajectories.FILE),
+    "depth": (depth_samples.save_depth_samples, depth_samples.FILE),
+    "bev": (bev_samples.save_bev_samples, bev_samples.FILE),
+}
+
+
+def _training(folder: Path, result: TrainResult | None) -> records.Training | None:
+    inputs = read_inputs(folder)
+    if result is None or inputs is None:
+        return None
+    return records.Training(
+        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
+        code_fingerprint=inputs.code,
+    )  # fmt: skip
+
+
+def _given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:
+    """Weights that are not trained under this recipe's own name; None: they are."""
+    if checkpoint is None:
+        lender = recipe.weights_of
+        return run_folder(output, recipe.preset, lender) / "model.safetensors" if lender else None
+    return official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
+
+
+def _is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:
+    """Whether the weights are those that another recipe's training leaves."""
+    return checkpoint is None and recipe.weights_of is not None
+
+
+def _train_lender(recipe: Recipe, output: str | Path, progress: bool, may_train: bool) -> None:
+    lender = source_of(recipe)
+    if not may_train:
+        folder = run_folder(output, recipe.preset, lender.name)
+        raise ConfigError(f"{folder} has no finished weights: train {lender.name} first, or give a checkpoint")
+    train(lender, output=output, progress=progress)
+
+
+def _chosen(result: TrainResult, recipe: Recipe) -> Path:
+    if recipe.evaluation.weights == "last":
+        return result.checkpoint
+    if result.best is None:
+        raise ConfigError("evaluation.weights=best needs a training with train.validate_every > 0")
+    return result.best
+
+
+def _device() -> torch.device:
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )

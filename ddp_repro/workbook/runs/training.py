@@ -1,0 +1,241 @@
+"""The training half of a run: into which folder, from what, and whether what lies there is already the result."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+from ddp_repro import training
+from ddp_repro.evaluation.processes import rank_and_world
+from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.papers.ddp.recipes.segmentation import recipe as named_recipe
+from ddp_repro.settings.recipe import ConfigError, Recipe, defaults_of
+from ddp_repro.store.locks import file_lock
+from ddp_repro.store.paths import run_folder, working_root
+from ddp_repro.tasks.build import build_dataset
+from ddp_repro.training import TrainResult
+from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs.records import write_atomically
+
+T = TypeVar("T")
+
+# Settings that change neither weights nor scores, beyond rounding; data is compared by fingerprint, not by its place.
+FREE = (
+    "table",
+    "row",
+    "data.root",
+    "train.workers",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.compile",
+    "train.gradient_checkpointing",
+    "evaluation.batch_size",
+)
+
+
+UNKNOWN = "unknown"  # code of weights that were trained without the workbook
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What trained weights depend on: settings, training images, code.  Kept beside them in ``training.json``."""
+
+    recipe: dict[str, Any]
+    data: str
+    code: str
+
+
+def train(
+    recipe: Recipe, *, output: str | Path = "results", overwrite: bool = False, progress: bool = True
+) -> TrainResult:
+    """Train into ``<output>/<preset>/runs/<name>``, unless that is done already; go on with what was interrupted.
+
+    Finished weights of the same recipe but of other code or images are replaced, once the new ones are finished.
+
+    Raises:
+        ConfigError: the place holds another recipe's weights and ``overwrite`` is not given.
+        DataError: missing or damaged images.
+        OSError: the results cannot be written.
+    """
+    with workplace(recipe, output) as folder:
+        return train_in(folder, recipe, output, overwrite, progress)
+
+
+def source_of(recipe: Recipe) -> Recipe:
+    """What is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
+    source = named_recipe(recipe.weights_of, recipe.preset)
+    return dataclasses.replace(source, model=recipe.model, train=recipe.train)
+
+
+def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
+    """:func:`train` for those who hold the :func:`workplace` already."""
+    start = recipe.train.initialize_from
+    if recipe.weights_of is not None:
+        remedy = f"train {recipe.weights_of}, then evaluate {recipe.name}"
+        raise ConfigError(
+            f"{recipe.name} is not trained, but evaluated with the weights of {recipe.weights_of}: {remedy}"
+        )
+    prepare_data(recipe)
+    if _is_recipe_name(start) and not (run_folder(output, recipe.preset, start) / "model.safetensors").is_file():
+        train(named_recipe(start, recipe.preset), output=output, progress=progress)
+    resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite))
+    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
+    if rank_and_world()[0] == 0:
+        (folder / "previous.safetensors").unlink(missing_ok=True)
+    return result
+
+
+def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> TrainResult:
+    """The finished training in ``folder``, whatever code it was done with.
+
+    Raises:
+        ConfigError: there is none, or it is another recipe's.
+    """
+    if not (folder / "model.safetensors").is_file():
+        raise ConfigError(f"{folder} has no finished weights: train {recipe.name} first, or give a checkpoint")
+    return training.train(_resolved(recipe, output), folder, progress=False)
+
+
+def read_inputs(folder: Path) -> TrainingInputs | None:
+    """What the weights in ``folder`` were trained from; None where there are none, or they do not say.
+
+    Raises:
+        ConfigError: the file is damaged.
+        CheckpointError: so are the weights.
+    """
+    path, weights = folder / "training.json", folder / "model.safetensors"
+    if not path.is_file():
+        return _inputs_inside(weights) if weights.is_file() else None
+    try:
+        return TrainingInputs(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete it, and train anew with --overwrite") from None
+
+
+def current_inputs(recipe: Recipe) -> TrainingInputs:
+    """What a training of ``recipe`` would depend on now."""
+    settings = _training_settings(provenance.public_recipe(recipe))
+    images = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=(0, 0, 0), std=(1, 1, 1))
+    return TrainingInputs(settings, images.fingerprint(), provenance.code_fingerprint(provenance.TRAINING_CODE))
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The settings that differ between two recipes (as JSON), in words; those in :data:`FREE` do not count.
+
+    A setting that is younger than one of the recipes has its default there.
+    """
+    defaults = _flatten(defaults_of(before))
+    old, new = _flatten(before), _flatten(now)
+    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
+    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and name not in FREE]
+
+
+def prepare_data(recipe: Recipe) -> None:
+    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare."""
+    root = Path(recipe.data.root)
+    if recipe.preset != "mini" or root.is_dir():
+        return
+    from data_prep.mini import write_mini
+
+    with file_lock(root.with_name(f".{root.name}.lock")):
+        if not root.is_dir():
+            write_mini(recipe.data.dataset, root)
+
+
+@contextmanager
+def workplace(recipe: Recipe, output: str | Path) -> Iterator[Path]:
+    """The folder of a recipe's run, held against other processes, with relative paths starting from the clone."""
+    folder = run_folder(output, recipe.preset, recipe.name)
+    lock = file_lock(folder / ".lock") if rank_and_world()[0] == 0 else contextlib.nullcontext()
+    with contextlib.chdir(working_root()), lock:
+        yield folder
+
+
+def is_taken(name: str, preset: str, output: str | Path) -> bool:
+    """Whether another process is in the :func:`workplace` of a recipe."""
+    try:
+        with file_lock(run_folder(output, preset, name) / ".lock", wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def decided_by_main(decide: Callable[[], T]) -> T:
+    """The first process looks at the disk; the others (under torchrun) take over what it decided."""
+    rank, world = rank_and_world()
+    answer = [decide() if rank == 0 else None]
+    if world > 1:
+        dist.broadcast_object_list(answer)
+    return answer[0]
+
+
+def say(message: str) -> None:
+    """A line for the user, once however many processes there are."""
+    if rank_and_world()[0] == 0:
+        print(message, file=sys.stderr, flush=True)
+
+
+def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
+    """``train.initialize_from`` as the file of finished weights that its recipe's name stands for."""
+    start = recipe.train.initialize_from
+    if not _is_recipe_name(start):
+        return recipe
+    path = os.path.relpath(run_folder(output, recipe.preset, start) / "model.safetensors")
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, initialize_from=path))
+
+
+def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
+    """Whether what the folder holds is (part of) this very training; what is to be replaced is put aside first.
+
+    The trainer compares recipe and images itself; here the code that trained counts too.
+    """
+    model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
+    changed = differences(before.recipe, now.recipe) if before else []
+    foreign = before is None and (model.exists() or any((folder / "state").glob("*.pt")))
+    if (foreign or changed) and not overwrite:
+        what = "; ".join(changed) or "weights of unknown origin"
+        raise ConfigError(f"{folder} holds another training ({what}); --overwrite allows replacing it")
+    same = before is not None and not changed and before.data == now.data and before.code in (now.code, UNKNOWN)
+    if same:
+        return True
+    if before and not changed:
+        say(f"{recipe.name}: {'the code' if before.data == now.data else 'the images'} changed; training anew")
+    if model.exists():
+        model.replace(folder / "previous.safetensors")  # kept until the new training is finished
+    write_atomically(folder / "training.json", (json.dumps(dataclasses.asdict(now), indent=1) + "\n").encode())
+    return False
+
+
+def _inputs_inside(weights: Path) -> TrainingInputs | None:
+    """What weights say about themselves that the trainer wrote without this workbook; their code is not known."""
+    _, metadata = read_state_dict(weights)
+    if not {"recipe", "data"} <= metadata.keys():
+        return None
+    return TrainingInputs(_training_settings(json.loads(metadata["recipe"])), metadata["data"], UNKNOWN)
+
+
+def _training_settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Without the evaluation, unless it decides which weights are the best."""
+    free = () if recipe["train"]["validate_every"] else ("evaluation",)
+    return {name: value for name, value in recipe.items() if name not in free}
+
+
+def _is_recipe_name(start: str | None) -> bool:
+    return start is not None and "/" not in start and Path(start).suffix not in (".safetensors", ".pth", ".pt")
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,1 @@
+"""Tables: printed and measured side by side."""

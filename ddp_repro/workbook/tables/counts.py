@@ -1,0 +1,82 @@
+"""Parameters and MACs of a table's rows, counted live, and how they agree with what the paper prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ddp_repro.settings.recipe import ModelConfig, Recipe
+from ddp_repro.workbook.tables.peer_costs import peer_count
+from ddp_repro.workbook.tables.printed import PaperRow
+
+if TYPE_CHECKING:
+    from ddp_repro.papers.ddp.costs.complexity import Complexity
+
+NOT_COUNTED = "–"
+
+
+@dataclass(frozen=True)
+class Count:
+    """What was counted of a row's model.
+
+    Attributes:
+        values: in millions or giga, by the printed column's key; "modules" for the other way of counting "flops".
+        agreement: verdict on the printed FLOPs.
+        remark: why a count is missing, or differs.
+    """
+
+    values: dict[str, float]
+    agreement: str = NOT_COUNTED
+    remark: str = ""
+
+
+def count_ours(model: ModelConfig, image_size: tuple[int, int], steps: int, printed: float | None = None) -> Count:
+    """Count one of our models at (height, width); ``printed`` is the paper's FLOPs in giga, if it prints them."""
+    from ddp_repro.costs.agreement import explain_macs  # torch and timm, which tables do not need otherwise
+
+    counted = _complexity(model, image_size, steps)
+    values = {
+        "parameters": counted.parameters / 1e6,
+        "decoder_parameters": counted.map_decoder_parameters / 1e6,
+        "flops": counted.macs / 1e9,
+        "modules": counted.by_kind.modules / 1e9,
+    }
+    if printed is None:
+        return Count(values)
+    verdict = explain_macs(printed, model, image_size, steps)
+    short, _, why = verdict.partition(";")
+    return Count(values, short, why and f"FLOPs: {verdict}")
+
+
+def count_peer(table: str, row: PaperRow) -> Count | None:
+    """Count the model of a printed row that is another paper's; None if there is no such row."""
+    from ddp_repro.costs.agreement import agree_macs
+    from ddp_repro.papers.ddp.costs.complexity import Macs
+
+    peer = peer_count(table, row.method, row.backbone)
+    if peer is None:
+        return None
+    values = {} if peer.parameters is None else {"parameters": peer.parameters / 1e6}
+    agreement = NOT_COUNTED
+    if peer.macs:
+        macs = Macs(**peer.macs)
+        values |= {"flops": macs.total / 1e9, "modules": macs.modules / 1e9}
+        agreement = agree_macs(row.values["flops"], macs)
+    return Count(values, agreement, peer.remark)
+
+
+def evaluation_size(settings: Recipe) -> tuple[int, int]:
+    """(height, width) of the largest image that the evaluation's keep-ratio resize yields.
+
+    Where pictures are not resized it is the training crop.
+    """
+    if settings.data.image_scale is None:
+        return settings.data.crop_size
+    long, short = settings.data.image_scale
+    return short, long
+
+
+def _complexity(model: ModelConfig, image_size: tuple[int, int], steps: int) -> Complexity:
+    from ddp_repro.papers.ddp.costs.complexity import complexity
+
+    return complexity(model, image_size, steps)
