@@ -1,15 +1,12 @@
 """Does a counted cost agree with the paper's printed one, and in which convention?
 
 The paper rounds some numbers and truncates others, and its FLOPs follow two conventions (see
-:class:`ddp_repro.papers.ddp.costs.complexity.Macs`); the answer says which.
+:class:`ddp_repro.costs.macs.Macs`); the answer says which.
 """
 
 from __future__ import annotations
 
-import dataclasses
-
-from ddp_repro.papers.ddp.costs.complexity import Macs, complexity
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.costs.macs import Macs
 
 GIGA, MEGA = 1e9, 1e6
 _TOLERANCE = 0.01
@@ -30,20 +27,6 @@ def agree_macs(printed: float, counted: Macs, decimals: int = 0) -> str:
         return f"{match}: {modules:.1f} ({_MODULES})"
     nearest = min((total, modules), key=lambda value: abs(value - printed))
     return _difference(printed, nearest) + (f": {modules:.1f} ({_MODULES})" if nearest == modules else "")
-
-
-def explain_macs(
-    printed: float, config: ModelConfig, image_size: tuple[int, int], steps: int, decimals: int = 0
-) -> str:
-    """Verdict on a DDP row; a Swin model that is not equal is tried with windows of 7, too.
-
-    The released ADE20K Swin-B has windows of 12, the cost that the paper prints for it is that of windows of 7.
-    """
-    verdict = agree_macs(printed, complexity(config, image_size, steps).by_kind, decimals)
-    if verdict.startswith("equal") or config.window_size in (None, 7):
-        return verdict
-    other = complexity(dataclasses.replace(config, window_size=7), image_size, steps).by_kind
-    return f"{verdict}; with windows of 7 instead of {config.window_size}, {agree_macs(printed, other, decimals)}"
 
 
 def _match(printed: float, value: float, decimals: int) -> str:

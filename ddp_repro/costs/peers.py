@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ddp_repro.costs.macs import Macs, count_macs, count_parameters
 from ddp_repro.interop.mmseg_runtime import prepare
-from ddp_repro.papers.ddp.costs.complexity import Macs, count_macs, count_parameters
 
 ADE20K, CITYSCAPES = (512, 512), (1024, 2048)
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
-
-from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ModelConfig
 
 Segmenter = Callable[[Tensor], Tensor]  # images (B, 3, H, W) -> labels (B, H, W)
 
@@ -86,16 +83,6 @@ def measure_speed(
     return [_speed(name, seconds[name], device, dtype, batch, image_size) for name in candidates]
 
 
-def ddp_candidates(config: ModelConfig, steps: Sequence[int], device: torch.device | str) -> dict[str, Segmenter]:
-    """DDP with initial weights at each number of steps: image to labels at the image's size."""
-    model = build_model(config).to(device).eval()
-
-    def segmenter(count: int) -> Segmenter:
-        return lambda images: _labels(model.sample(images, count), images)
-
-    return {f"DDP, {count} step{'s' if count > 1 else ''}": segmenter(count) for count in steps}
-
-
 def knet_candidate(device: torch.device | str) -> dict[str, Segmenter]:
     """K-Net (Swin-T), the paper's comparison in Table 5e, through mmsegmentation.
 
@@ -105,10 +92,11 @@ def knet_candidate(device: torch.device | str) -> dict[str, Segmenter]:
     from ddp_repro.costs.peers import build_peer, find_peer, segment
 
     model = build_peer(find_peer("table5e", "K-Net"), str(device))
-    return {"K-Net": lambda images: _labels(segment(model, images), images)}
+    return {"K-Net": lambda images: labels_of(segment(model, images), images)}
 
 
-def _labels(scores: Tensor, images: Tensor) -> Tensor:
+def labels_of(scores: Tensor, images: Tensor) -> Tensor:
+    """Return the classes (B, H, W) at the images' size of scores (B, K, h, w)."""
     return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False).argmax(1)
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import change_count, depth_spread, predictive_entropy
 from ddp_repro.evaluation.views import ViewedImage, best_class, gives_probabilities, inference_mode, to_image_size
-from ddp_repro.papers.ddp.model import Trajectory
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.recipe import ConfigError, Precision
 from ddp_repro.tasks.segmentation.uncertainty import sampling_runs

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.fx.experimental import _config as shape_config
 from torch.utils._pytree import tree_map
 
-from ddp_repro.papers.ddp.model import ImageModel
 from ddp_repro.settings.recipe import CompileMode, ConfigError
 
-ModelT = TypeVar("ModelT", bound=ImageModel)
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 BACKBONE_PARTS: dict[str, tuple[type[nn.Module], ...]] = {"swin": (WindowAttention, Mlp), "convnext": (ConvNeXtBlock,)}
 GRAPHS_PER_FUNCTION = 64  # PyTorch's limit of 8 is meant for one model of one size
@@ -61,7 +60,7 @@ def accelerate(
     return model
 
 
-def compiled_parts(model: ImageModel) -> list[nn.Module]:
+def compiled_parts(model: nn.Module) -> list[nn.Module]:
     """What is compiled, each into graphs of its own.
 
     Of the backbone, that is what does the work in blocks and has simple shapes: Swin's attention within windows and
@@ -102,6 +101,6 @@ def _uncompile(model: nn.Module) -> None:
         module._compiled_call_impl = None
 
 
-def _checkpoint(model: ImageModel, enabled: bool) -> None:
+def _checkpoint(model: nn.Module, enabled: bool) -> None:
     model.decoder.checkpointing = enabled
     model.backbone.set_checkpointing(enabled)

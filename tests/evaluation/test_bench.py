@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from ddp_repro.costs.floor import floor_of
+from ddp_repro.costs.macs import count_macs
 from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing, measure
-from ddp_repro.papers.ddp.costs.complexity import count_macs
 from ddp_repro.papers.ddp.costs.memory import peak_memory
 from ddp_repro.settings.recipe import ConfigError, ModelConfig
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ddp_repro.cli import main
+from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.papers.ddp.bev import costs as bev_costs
 from ddp_repro.papers.ddp.bev.costs import made_up_batch, measure_bev_costs
 from ddp_repro.papers.ddp.bev.sparse import SparseConv3d
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.costs.complexity import count_macs, count_parameters
 from ddp_repro.papers.ddp.tables.bev_costs import costs_table, find_costs, run_costs
 from ddp_repro.settings.recipe import ConfigError, Recipe
 from tests.models.bev.test_model import CONFIGS

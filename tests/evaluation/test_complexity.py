@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.costs.agreement import agree_macs, agree_parameters, explain_macs
-from ddp_repro.papers.ddp.costs.complexity import Macs, complexity, count_macs
+from ddp_repro.costs.agreement import agree_macs, agree_parameters
+from ddp_repro.costs.macs import Macs, count_macs
+from ddp_repro.papers.ddp.costs.complexity import complexity, explain_macs
 from ddp_repro.papers.ddp.recipes.segmentation import recipe
 
 ADE, CITY = (512, 512), (1024, 2048)

@@ -3,7 +3,8 @@ import time
 import pytest
 import torch
 
-from ddp_repro.costs.timing import ddp_candidates, measure_speed
+from ddp_repro.costs.timing import measure_speed
+from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.settings.recipe import ModelConfig
 
 TINY = ModelConfig(backbone="resnet10t", drop_path_rate=0.0, num_classes=4, channels=32, layers=1, heads=4,

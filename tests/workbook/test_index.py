@@ -40,7 +40,7 @@ def results(tmp_path, monkeypatch):
     counted = SimpleNamespace(parameters=10**6, map_decoder_parameters=10**6, macs=10**9, by_kind=kinds)
     monkeypatch.setattr(counts, "_complexity", lambda *a: counted)
     monkeypatch.setattr(counts, "peer_count", lambda *row: None)
-    monkeypatch.setattr("ddp_repro.costs.agreement.explain_macs", lambda *row: "equal")
+    monkeypatch.setattr("ddp_repro.papers.ddp.costs.complexity.explain_macs", lambda *row: "equal")
     record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0], 3: [41.0, 43.0]})
     write_records(tmp_path, record, make_record("ade20k_mini"))
     mini = tmp_path / "mini"

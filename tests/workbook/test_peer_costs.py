@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ddp_repro.costs import peers
-from ddp_repro.papers.ddp.costs.complexity import Macs
+from ddp_repro.costs.macs import Macs
 from ddp_repro.workbook.tables import peer_costs
 from ddp_repro.workbook.tables.peer_costs import peer_count
 

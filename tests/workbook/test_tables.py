@@ -30,7 +30,7 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(counts, "_complexity", complexity)
     monkeypatch.setattr(counts, "peer_count", lambda *row: None)
-    monkeypatch.setattr("ddp_repro.costs.agreement.explain_macs", lambda *row: "equal")
+    monkeypatch.setattr("ddp_repro.papers.ddp.costs.complexity.explain_macs", lambda *row: "equal")
 
 
 def column(table, quantity, source):

@@ -5,7 +5,7 @@ Only the value of the attention is made for the whole map, so that a layer may o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks, line
 
 if TYPE_CHECKING:
     from ddp_repro.networks.attention.deformable import Lines, Shape
-    from ddp_repro.networks.decoder import DecoderLayer
 
 
 def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
@@ -44,7 +43,7 @@ class _Workspace:
         self.attended, self.hidden, self.total = (tokens.new_empty(0) for _ in range(3))
 
 
-def _last_norm(layer: DecoderLayer, modulation: tuple[Tensor, Tensor] | None, image: int) -> tuple[Tensor, Tensor]:
+def _last_norm(layer: Any, modulation: tuple[Tensor, Tensor] | None, image: int) -> tuple[Tensor, Tensor]:
     """Gain and shift (D,) of the second norm and the modulation by the time in one."""
     gain, shift = layer.norms[1].weight, layer.norms[1].bias
     if modulation is None:
@@ -54,7 +53,7 @@ def _last_norm(layer: DecoderLayer, modulation: tuple[Tensor, Tensor] | None, im
 
 
 def _run_layer(
-    layer: DecoderLayer,
+    layer: Any,
     tokens: Tensor,
     result: Tensor,
     lines: Lines,

@@ -6,7 +6,7 @@ The tokens stay in the order of the map; shift, padding and windows are a matter
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,20 +15,17 @@ from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks
 from ddp_repro.networks.kernels.library import address, library
 
-if TYPE_CHECKING:
-    from ddp_repro.networks.swin import PaddedSwinBlock
-
 HEAD_WIDTH, MAX_WINDOW = 32, 12  # of windows.cpp
 
 
-def can_run(block: PaddedSwinBlock, maps: Tensor) -> bool:
+def can_run(block: Any, maps: Tensor) -> bool:
     """Whether :func:`run` may be used for this block and input."""
     window, heads = block.window_size, block.attn.num_heads
     usual = window[0] == window[1] <= MAX_WINDOW and block.attn.dim == HEAD_WIDTH * heads and not block.training
     return usual and block.attn.qkv.bias is not None and native_layers.can_run(block, maps)
 
 
-def run(block: PaddedSwinBlock, maps: Tensor) -> Tensor:
+def run(block: Any, maps: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, H, W, C)"""
     maps = maps.contiguous()
     output, bias = torch.empty_like(maps), block.attn._get_rel_pos_bias()[0].contiguous()
@@ -38,7 +35,7 @@ def run(block: PaddedSwinBlock, maps: Tensor) -> Tensor:
     return output
 
 
-def _attend(block: PaddedSwinBlock, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
+def _attend(block: Any, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
     """Tokens (H·W, C) before the norm -> what attention reads for them, (H·W, C)."""
     layer, weight = block.attn.qkv, block.attn.qkv.weight.t()
     qkv = tokens.new_empty(len(tokens), layer.out_features)
@@ -51,7 +48,7 @@ def _attend(block: PaddedSwinBlock, tokens: Tensor, bias: Tensor, shape: tuple[i
     return output
 
 
-def _transform(block: PaddedSwinBlock, tokens: Tensor, attended: Tensor, output: Tensor) -> None:
+def _transform(block: Any, tokens: Tensor, attended: Tensor, output: Tensor) -> None:
     """Everything after the attention, written into ``output``; all (H·W, C)."""
     projection, norm, first, second = block.attn.proj, block.norm2, block.mlp.fc1, block.mlp.fc2
     for part in blocks(len(tokens)):

@@ -26,7 +26,8 @@ from ddp_repro.papers.ddp.tables.robustness import MODELS as BEV_MODELS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.runs.analyses import Analysis, find_analyses
 from ddp_repro.workbook.runs.records import Record, find_records
-from ddp_repro.workbook.tables.table import NOT_RUN, NOTHING, Table, measured_title, provenance_frame, table_frame
+from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, Table
+from ddp_repro.workbook.tables.table import measured_title, provenance_frame, table_frame
 
 Verdict = Literal["supported", "not supported", "inconclusive", "not run"]
 

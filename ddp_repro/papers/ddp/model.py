@@ -8,13 +8,13 @@ a clean map again, and the loss (:mod:`ddp_repro.papers.ddp.segmentation`, :mod:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddp_repro.diffusion import SAMPLERS, SCHEDULES, corrupt, draw_noise, draw_times, time_pairs
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.interop.hub import PretrainedMixin
 from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.decoder import MapDecoder
@@ -25,31 +25,6 @@ from ddp_repro.settings.recipe import ModelConfig
 
 Batch = dict[str, Tensor]
 Generators = torch.Generator | Sequence[torch.Generator]
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Everything a sampling run went through, at the decoder's resolution.
-
-    Attributes:
-        output: what :meth:`DDP.sample` returns, (B, C, h, w).
-        decoded: the decoder's output of every step, (S, B, C, h, w): class logits, or depth in metres.
-        maps: the noisy map at the decoder's input before each step and after the last, (S + 1, B, D, h, w).
-    """
-
-    output: Tensor
-    decoded: Tensor
-    maps: Tensor
-
-    @property
-    def probabilities(self) -> Tensor:
-        """Class probabilities of every step, (S, B, K, h, w)."""
-        return self.decoded.softmax(2)
-
-    @property
-    def predictions(self) -> Tensor:
-        """Most likely class of every step, (S, B, h, w)."""
-        return self.decoded.argmax(2)
 
 
 class ImageModel(PretrainedMixin, nn.Module):

@@ -25,8 +25,8 @@ from ddp_repro.workbook.figures.style import Figure, save_figure
 from ddp_repro.workbook.runs import records
 from ddp_repro.workbook.runs.analyses import Analysis, find_analyses, load_analysis
 from ddp_repro.workbook.runs.records import Record
-from ddp_repro.workbook.tables.rendering import save_table
-from ddp_repro.workbook.tables.table import Table, measured_table, paper_table
+from ddp_repro.workbook.tables.rendering import Table, save_table
+from ddp_repro.workbook.tables.table import measured_table, paper_table
 
 Named = TypeVar("Named", Table, Figure)
 

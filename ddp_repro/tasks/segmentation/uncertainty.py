@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy, sample_variance
 from ddp_repro.evaluation.calibration import CalibrationHistogram
 from ddp_repro.evaluation.error_detection import DetectionScores, ErrorHistogram
@@ -27,7 +28,6 @@ from ddp_repro.evaluation.views import (
     to_image_size,
     view_image,
 )
-from ddp_repro.papers.ddp.model import Trajectory
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset

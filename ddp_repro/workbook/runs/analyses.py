@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
-from ddp_repro.costs.timing import ddp_candidates, knet_candidate, measure_speed
+from ddp_repro.costs.timing import knet_candidate, measure_speed
 from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.papers.ddp.samples import segmentation as trajectories

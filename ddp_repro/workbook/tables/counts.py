@@ -32,7 +32,7 @@ class Count:
 
 def count_ours(model: ModelConfig, image_size: tuple[int, int], steps: int, printed: float | None = None) -> Count:
     """Count one of our models at (height, width); ``printed`` is the paper's FLOPs in giga, if it prints them."""
-    from ddp_repro.costs.agreement import explain_macs  # torch and timm, which tables do not need otherwise
+    from ddp_repro.papers.ddp.costs.complexity import explain_macs
 
     counted = _complexity(model, image_size, steps)
     values = {
@@ -51,7 +51,7 @@ def count_ours(model: ModelConfig, image_size: tuple[int, int], steps: int, prin
 def count_peer(table: str, row: PaperRow) -> Count | None:
     """Count the model of a printed row that is another paper's; None if there is no such row."""
     from ddp_repro.costs.agreement import agree_macs
-    from ddp_repro.papers.ddp.costs.complexity import Macs
+    from ddp_repro.costs.macs import Macs
 
     peer = peer_count(table, row.method, row.backbone)
     if peer is None:

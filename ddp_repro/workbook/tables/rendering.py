@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from ddp_repro.workbook.runs.records import write_atomically
-from ddp_repro.workbook.tables.table import NOT_RUN, NOTHING, PAPER, Table
+
+NOT_RUN = "not run"
+NOTHING = "–"  # the paper prints no number here
+PAPER = "paper"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A rendered-ready table.
+
+    Attributes:
+        frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live...`` or
+            ``measured (...)``; the columns that identify a row have a heading as source and no quantity.
+        provenance: one row per run that a measured cell comes from.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    provenance: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return to_html(self)
 
 
 def to_markdown(table: Table) -> str:

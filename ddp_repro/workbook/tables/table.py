@@ -25,10 +25,8 @@ from ddp_repro.workbook.runs.records import Record, find_records, spread
 from ddp_repro.workbook.tables.counts import Count, count_ours, count_peer, evaluation_size
 from ddp_repro.workbook.tables.measures import MEASURES
 from ddp_repro.workbook.tables.printed import PaperColumn, PaperRow, PaperTable, load_table
+from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table
 
-NOT_RUN = "not run"
-NOTHING = "–"  # the paper prints no number here
-PAPER = "paper"
 LIVE = "counted live"  # on our model, built on the meta device while the table is made
 AGREEMENT = "agreement of our count"
 LIVE_MODULES = "counted live, modules"  # the other convention of evaluation.complexity; the paper uses both
@@ -43,29 +41,6 @@ DATA_LABELS = {
 MEAN_DEPTH = "mean depth map of the training images"
 CONSTANT_MAP = "best constant map of the training samples"
 BESIDE_PRINT = {"table3": ("miou_at_half",)}  # measures that the paper does not print
-
-
-@dataclass(frozen=True)
-class Table:
-    """A rendered-ready table.
-
-    Attributes:
-        frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live...`` or
-            ``measured (...)``; the columns that identify a row have a heading as source and no quantity.
-        provenance: one row per run that a measured cell comes from.
-    """
-
-    name: str
-    title: str
-    frame: pd.DataFrame
-    provenance: pd.DataFrame
-    notes: tuple[str, ...]
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from ddp_repro.workbook.tables.rendering import to_html  # which imports this file
-
-        return to_html(self)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ddp_repro.papers.ddp.bev.grid import crop_to_map
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import shape_of, tokens_of
 from ddp_repro.settings.recipe import override
-from ddp_repro.tasks.losses import focal_loss
+from ddp_repro.tasks.bev.loss import focal_loss
 from tests.golden_recipe_bev import fill, masks, normal, reference, weight
 
 HEAD = ("heads.map.", "embedding_table.", "transform.conv.", "time_mlp.")

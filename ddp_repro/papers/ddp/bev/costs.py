@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.networks.attention.deformable import attention_backend
 from ddp_repro.papers.ddp.bev import BEVDDP
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
@@ -25,7 +26,6 @@ from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.costs.complexity import count_macs, count_parameters
 from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
 from ddp_repro.papers.ddp.model import shape_of, tokens_of
 

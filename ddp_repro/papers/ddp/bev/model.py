@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddp_repro.diffusion import MultiLabelEmbedding, draw_noise
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.decoder import LabelDecoder
 from ddp_repro.networks.time_embedding import TimeEmbedding
@@ -25,8 +26,8 @@ from ddp_repro.papers.ddp.bev.layers import set_norm_momentum
 from ddp_repro.papers.ddp.bev.lidar import LidarEncoder
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
-from ddp_repro.papers.ddp.model import DDP, Generators, Trajectory, shape_of, tokens_of
-from ddp_repro.tasks.losses import focal_loss
+from ddp_repro.papers.ddp.model import DDP, Generators, shape_of, tokens_of
+from ddp_repro.tasks.bev.loss import focal_loss
 
 PRESENT = 0.5  # probability above which a class counts as present when a prediction is fed back
 BEVBatch = Mapping[str, Any]

@@ -1,60 +1,20 @@
-"""Parameters and multiply-accumulates (MACs), measured live on the meta device: no memory, no data, no weights.
-
-What the paper calls FLOPs are MACs (1 MAC = 2 floating-point operations).  Two conventions are in use there:
-
-* :attr:`Macs.total` counts every convolution, linear layer and matrix product.  Printed for Swin-T and Swin-S, Table 1.
-* :attr:`Macs.modules` is the convention of the usual counter of that code family: layers that are modules, with
-  normalisation (2 per element), without the products of two activations inside attention.  Printed for Swin-B and
-  Swin-L, in Table 2, and for most peers.
-
-Interpolation, softmax, activations and the bilinear reads of deformable attention are in neither.
-"""
+"""Parameters and multiply-accumulates of DDP and its baseline, as published: on the meta device, without weights."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from ddp_repro.costs.agreement import agree_macs
+from ddp_repro.costs.macs import Macs, count_macs, count_parameters
 from ddp_repro.papers.ddp import as_published as bench_published
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import shape_of, tokens_of
 from ddp_repro.settings.recipe import ModelConfig
-
-_aten = torch.ops.aten
-
-
-@dataclass(frozen=True)
-class Macs:
-    """Multiply-accumulates by kind."""
-
-    convolution: int = 0
-    linear: int = 0
-    attention: int = 0  # products of two activations: query·key, attention·value, masks·features
-    normalization: int = 0
-
-    @property
-    def total(self) -> int:
-        """Convolutions, linear layers, and products of activations."""
-        return self.convolution + self.linear + self.attention
-
-    @property
-    def modules(self) -> int:
-        """Convolutions, linear layers, and normalisation."""
-        return self.convolution + self.linear + self.normalization
-
-    def __add__(self, other: Macs) -> Macs:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Macs(*(mine + theirs for mine, theirs in pairs))
-
-    def __mul__(self, times: int) -> Macs:
-        return Macs(times * self.convolution, times * self.linear, times * self.attention, times * self.normalization)
 
 
 @dataclass(frozen=True)
@@ -115,42 +75,20 @@ def _measure_one_step(config: ModelConfig, image_size: tuple[int, int]) -> Compl
     return Complexity(count_parameters(model), _map_decoder_parameters(model), encoder, step, steps=1)
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Number of weights, each counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def explain_macs(
+    printed: float, config: ModelConfig, image_size: tuple[int, int], steps: int, decimals: int = 0
+) -> str:
+    """Verdict on a DDP row; a Swin model that is not equal is tried with windows of 7, too.
 
-
-def count_macs(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Macs]:
-    """Call ``function`` without gradients and count the MACs of what ran: (its result, the count)."""
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_NORMALIZATIONS) as counter:
-        result = function(*inputs)
-    counts = counter.get_flop_counts().get("Global", {})
-    kinds = {"convolution": 0, "linear": 0, "attention": 0, "normalization": 0}
-    for operation, flops in counts.items():
-        kinds[_KINDS.get(operation, "attention")] += flops // 2
-    return result, Macs(**kinds)
+    The released ADE20K Swin-B has windows of 12, the cost that the paper prints for it is that of windows of 7.
+    """
+    verdict = agree_macs(printed, complexity(config, image_size, steps).by_kind, decimals)
+    if verdict.startswith("equal") or config.window_size in (None, 7):
+        return verdict
+    other = complexity(dataclasses.replace(config, window_size=7), image_size, steps).by_kind
+    return f"{verdict}; with windows of 7 instead of {config.window_size}, {agree_macs(printed, other, decimals)}"
 
 
 def _map_decoder_parameters(model: nn.Module) -> int:
     parts = [model.decoder, getattr(model, "time_embedding", None), getattr(model, "encoding", None)]
     return sum(count_parameters(part) for part in parts if part is not None)
-
-
-def _normalization_flops(input_shape: torch.Size, *_: Any, **__: Any) -> int:
-    """Twice the 2 MACs per element: the counter's unit is the FLOP."""
-    return 4 * input_shape.numel()
-
-
-_NORMALIZATIONS = {
-    _aten.native_layer_norm: _normalization_flops,
-    _aten.native_group_norm: _normalization_flops,
-    _aten.native_batch_norm: _normalization_flops,
-    _aten._native_batch_norm_legit_no_training: _normalization_flops,
-}
-_KINDS = {
-    _aten.convolution: "convolution",
-    _aten._convolution: "convolution",
-    _aten.addmm: "linear",
-    _aten.mm: "linear",
-    **dict.fromkeys(_NORMALIZATIONS, "normalization"),
-}

@@ -18,12 +18,9 @@ from ddp_repro.settings.recipe import ModelConfig, Recipe
 from ddp_repro.workbook.runs.analyses import Analysis, load_analysis
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.printed import PaperRow, PaperTable, load_table
+from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table
 from ddp_repro.workbook.tables.table import (
     LIVE,
-    NOT_RUN,
-    NOTHING,
-    PAPER,
-    Table,
     evaluation_size,
     measured_title,
     provenance_frame,

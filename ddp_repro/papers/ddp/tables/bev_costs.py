@@ -15,7 +15,8 @@ from ddp_repro.settings.recipe import ConfigError, Recipe
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.bench import bench_folder
 from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
-from ddp_repro.workbook.tables.table import NOTHING, Table, table_frame
+from ddp_repro.workbook.tables.rendering import NOTHING, Table
+from ddp_repro.workbook.tables.table import table_frame
 
 FOLDER = "bev"
 SCHEMA = 1

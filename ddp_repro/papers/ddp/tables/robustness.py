@@ -14,7 +14,8 @@ from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.figures.style import Figure
 from ddp_repro.workbook.runs.analyses import Analysis
 from ddp_repro.workbook.runs.records import find_records, spread
-from ddp_repro.workbook.tables.table import NOT_RUN, Table, table_frame
+from ddp_repro.workbook.tables.rendering import NOT_RUN, Table
+from ddp_repro.workbook.tables.table import table_frame
 
 MODELS = {
     "mini": ("nuscenes_mini_camera", "nuscenes_mini_fusion"),

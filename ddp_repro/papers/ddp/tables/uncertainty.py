@@ -8,7 +8,8 @@ import pandas as pd
 
 from ddp_repro.papers.ddp.figures.uncertainty import SCORE_NAMES
 from ddp_repro.workbook.runs.analyses import Analysis
-from ddp_repro.workbook.tables.table import NOTHING, Table, table_frame
+from ddp_repro.workbook.tables.rendering import NOTHING, Table
+from ddp_repro.workbook.tables.table import table_frame
 
 MEASURES = {"auroc": "AUROC ↑", "aupr": "AUPR ↑", "aurc": "AURC ↓", "ause": "AUSE ↓", "correlation": "Pearson's r ↑"}
 
