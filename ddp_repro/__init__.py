@@ -22,8 +22,8 @@ _HOMES = {
     "predict": "ddp_repro.evaluation.predict",
     "train": "ddp_repro.workbook.runs.run",
     "evaluate": "ddp_repro.workbook.runs.run",
-    "recipe": "ddp_repro.papers.ddp.recipes.segmentation",
-    "recipe_names": "ddp_repro.papers.ddp.recipes.segmentation",
+    "recipe": "ddp_repro.workbook.catalogue",
+    "recipe_names": "ddp_repro.workbook.catalogue",
 }
 __all__ = [*_HOMES, "__version__"]
 

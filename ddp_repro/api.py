@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.model import DDP, Baseline
-from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe, recipe_names
-from ddp_repro.settings.recipe import override
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.presets import PRESETS
+from ddp_repro.workbook.catalogue import paper_of, recipe, recipe_names
 
 
 def list_models(preset: str | None = None) -> list[str]:
@@ -16,23 +15,23 @@ def list_models(preset: str | None = None) -> list[str]:
     return [name for each in ([preset] if preset else PRESETS) for name in recipe_names(each)]
 
 
-def create_model(name: str, checkpoint: str | Path | None = None, **overrides: Any) -> DDP | Baseline:
+def create_model(name: str, checkpoint: str | Path | None = None, **overrides: Any) -> Any:
     """The model of a recipe, in evaluation mode.
 
     Args:
         name: e.g. "ade20k_swin_t"; see :func:`list_models`.
         checkpoint: a file (ours or the authors'), "official" (downloaded from the authors' hub repository), or None
             for initial weights.
-        overrides: fields of :class:`ddp_repro.settings.recipe.ModelConfig`, e.g. ``num_classes=21``.
+        overrides: fields of :class:`ddp_repro.papers.ddp.settings.ModelConfig`, e.g. ``num_classes=21``.
 
     Raises:
         ConfigError: no such model or field.
         CheckpointError: the checkpoint cannot be read or does not fit.
     """
     chosen = recipe(name)
-    model = build_model(override(chosen.model, overrides))
+    model = override(chosen.model, overrides).build()
     if checkpoint is not None:
-        from ddp_repro.interop import load_checkpoint, official_checkpoint
+        from ddp_repro.interop import load_checkpoint
 
-        load_checkpoint(model, official_checkpoint(name) if checkpoint == "official" else checkpoint)
+        load_checkpoint(model, paper_of(chosen).official_checkpoint(name) if checkpoint == "official" else checkpoint)
     return model.eval()

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe_names
-from ddp_repro.papers.ddp.recipes.segmentation import recipe as named_recipe
-from ddp_repro.settings.recipe import ConfigError, Recipe, from_dict, override, parse_overrides
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import from_dict, override, parse_overrides
+from ddp_repro.settings.presets import PRESETS
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
+from ddp_repro.workbook.catalogue import paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.workbook.catalogue import recipe as named_recipe
 
 if TYPE_CHECKING:
     from ddp_repro.workbook.notebooks.runner import Outcome
@@ -26,7 +29,6 @@ def reproduce(
     names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
 ) -> int:
     """Run notebooks, render the claims and the index page, and show what there is now."""
-    from ddp_repro.papers.ddp.claims import claims_table
     from ddp_repro.workbook.index import write_index
     from ddp_repro.workbook.notebooks import runner
     from ddp_repro.workbook.tables.rendering import save_table
@@ -36,7 +38,8 @@ def reproduce(
         output=output, parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
         everything=everything,
     )  # fmt: skip
-    save_table(claims_table(preset, output), resolve(output) / preset / "tables")
+    for paper in map(paper_named, paper_names()):
+        save_table(paper.tables["claims"](preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {_short(page)}")
@@ -48,12 +51,12 @@ def reproduce(
 
 def table(name: str, preset: str, output: str) -> None:
     """Print a table as Markdown and write it in every format."""
-    from ddp_repro.papers.ddp.claims import claims_table
-    from ddp_repro.papers.ddp.tables.ablations import MAKERS
     from ddp_repro.workbook.tables.rendering import save_table, to_markdown
     from ddp_repro.workbook.tables.table import measured_table, paper_table
 
-    special = MAKERS | {"runs": measured_table, "claims": claims_table}
+    special = {"runs": measured_table}
+    for paper in map(paper_named, paper_names()):
+        special |= paper.tables
     made = special[name](preset, output) if name in special else paper_table(name, preset, output)
     print(to_markdown(made))
     paths = save_table(made, resolve(output) / preset / "tables")
@@ -62,11 +65,12 @@ def table(name: str, preset: str, output: str) -> None:
 
 def render(preset: str, output: str) -> None:
     """Draw every table and figure, and the index page, anew from what was measured."""
-    from ddp_repro.papers.ddp.pages import rerender
     from ddp_repro.workbook.index import write_index
 
-    for path in [*rerender(preset, output), write_index(preset, output)]:
-        print(_short(path))
+    for paper in map(paper_named, paper_names()):
+        for path in paper.render(preset, output):
+            print(_short(path))
+    print(_short(write_index(preset, output)))
 
 
 def bench(
@@ -85,8 +89,8 @@ def bench(
     import torch  # heavy: after the quick checks
 
     from ddp_repro.papers.ddp.costs.bench import Setting, parse_size
+    from ddp_repro.papers.ddp.costs.records import report, run_bench
     from ddp_repro.papers.ddp.figures.speed import draw_benches
-    from ddp_repro.workbook.runs.bench import report, run_bench
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -181,8 +185,7 @@ def predict(
     from tqdm import tqdm
 
     from ddp_repro.evaluation import predict as predict_one
-    from ddp_repro.interop import load_checkpoint, official_checkpoint
-    from ddp_repro.papers.ddp.build import build_model
+    from ddp_repro.interop import load_checkpoint
 
     if recipe is None and checkpoint is None and task is not None:
         recipe = _trained_for(task)
@@ -197,8 +200,14 @@ def predict(
     if clash:
         raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
     save = _prediction_writer(chosen, Path(output))
-    model = build_model(chosen.model)
-    _say(str(load_checkpoint(model, official_checkpoint(chosen.name) if weights == "official" else weights)))
+    model = chosen.model.build()
+    _say(
+        str(
+            load_checkpoint(
+                model, paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
+            )
+        )
+    )
     model = model.to(_device()).eval()
     for image in tqdm(images, unit="image", disable=len(images) == 1):
         prediction = predict_one(model, image, steps, noise_samples, image_scale=chosen.data.image_scale)
@@ -235,7 +244,8 @@ def _prediction_writer(recipe: Recipe, folder: Path) -> Callable[[Any, Path], li
 
 def _trained_for(task: str) -> str:
     """The recipe of a finished training for ``task``: of real images rather than synthetic ones."""
-    from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe_names
+    from ddp_repro.settings.presets import PRESETS
+    from ddp_repro.workbook.catalogue import recipe_names
 
     recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
     suitable = [r for r in recipes if r.model.task == task and r.model.diffusion and r.weights_of is None]

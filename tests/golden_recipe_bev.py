@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_repro.papers.ddp.bev import BEVDDP
 from ddp_repro.papers.ddp.bev import released as official_bev
+from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
 
 GOLDEN = Path(__file__).parent / "golden" / "bev"

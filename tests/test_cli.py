@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ddp_repro import cli, commands
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def test_predict_needs_a_recipe_or_weights_that_name_it(capsys, tmp_path, monkey
 def test_predict_writes_three_maps_of_the_pictures_size(tmp_path, monkeypatch, capsys):
     from test_readme import save_untrained
 
-    from ddp_repro.papers.ddp.recipes.segmentation import recipe
-    from ddp_repro.settings.recipe import override
+    from ddp_repro.settings.overrides import override
+    from ddp_repro.workbook.catalogue import recipe
 
     monkeypatch.chdir(tmp_path)
     weights = tmp_path / "weights" / "model.safetensors"
@@ -139,7 +139,7 @@ def test_convert_writes_weights_that_name_their_recipe(tmp_path, capsys):
     from safetensors import safe_open
     from test_readme import save_untrained
 
-    from ddp_repro.papers.ddp.recipes.segmentation import recipe
+    from ddp_repro.workbook.catalogue import recipe
 
     source, destination = tmp_path / "w" / "source.safetensors", tmp_path / "converted.safetensors"
     save_untrained(recipe("ade20k_mini"), source)

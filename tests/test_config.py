@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, recipe, recipe_names
-from ddp_repro.settings.recipe import ConfigError, Recipe, from_dict, override, parse_overrides, to_dict
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import from_dict, override, parse_overrides, to_dict
+from ddp_repro.settings.presets import PRESETS
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.workbook.catalogue import recipe, recipe_names
 
 ALL = [(preset, name) for preset in PRESETS for name in recipe_names(preset)]
 

@@ -25,8 +25,10 @@ from ddp_repro.evaluation.views import (
     views_of,
 )
 from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.checks import check_distinct, check_positive
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, ModelConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev.evaluate import evaluate_bev
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named

@@ -16,7 +16,8 @@ from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import change_count, depth_spread, predictive_entropy
 from ddp_repro.evaluation.views import ViewedImage, best_class, gives_probabilities, inference_mode, to_image_size
 from ddp_repro.settings.checks import check_positive
-from ddp_repro.settings.recipe import ConfigError, Precision
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Precision
 from ddp_repro.tasks.segmentation.uncertainty import sampling_runs
 
 

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from ddp_repro.data.io import DataError, read_label
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, to_dict
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import to_dict
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 

@@ -21,7 +21,8 @@ from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
 from ddp_repro.networks.kernels import resize as native_resize
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, Precision
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig, Precision
 
 WAITING_BATCHES = 4  # bounds the memory of datasets with many image sizes
 CLASS_CHUNK = 16

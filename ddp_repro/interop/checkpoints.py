@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ddp_repro.interop.weight_files import CheckpointError, StateDict, read_state_dict, save_weights
-from ddp_repro.settings.recipe import to_dict
+from ddp_repro.settings.overrides import to_dict
 
 __all__ = [
     "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
@@ -54,15 +54,11 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
         CheckpointError: the file cannot be read, a tensor is missing, unexpected or of another shape, or the model's
             settings differ from those that the checkpoint was trained with.
     """
-    # here: the models inherit from interop.hub, which imports this file
-    from ddp_repro.papers.ddp import released as official
-    from ddp_repro.papers.ddp.bev import released as official_bev
-
     if isinstance(source, Mapping):
         state_dict, metadata, name = dict(source), {}, "state dict"
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
-    dialect = next((each for each in (official_bev, official) if each.is_official(state_dict)), None)
+    dialect = next((each for each in getattr(model, "dialects", ()) if each.is_official(state_dict)), None)
     origin: Literal["ddp_repro", "official"] = "official" if dialect else "ddp_repro"
     ignored: list[str] = []
     if dialect:

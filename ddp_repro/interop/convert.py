@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from ddp_repro.interop.checkpoints import LoadReport, load_checkpoint, read_state_dict, save_weights, window_size_of
-from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import Recipe, to_dict
+from ddp_repro.settings.overrides import to_dict
+from ddp_repro.settings.recipe import Recipe
 
 
 def convert(source: Path | str, destination: Path | str, recipe: Recipe) -> LoadReport:
@@ -24,7 +24,7 @@ def convert(source: Path | str, destination: Path | str, recipe: Recipe) -> Load
     window_size = window_size_of(state_dict)
     if window_size is not None:
         recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, window_size=window_size))
-    model = build_model(recipe.model)
+    model = recipe.model.build()
     report = load_checkpoint(model, source)
     save_weights(model, destination, {"recipe": json.dumps(to_dict(recipe)), "converted_from": Path(source).name})
     return report

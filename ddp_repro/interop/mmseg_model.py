@@ -25,8 +25,8 @@ from ddp_repro.diffusion import image_generator
 from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.mmseg_runtime import prepare
 from ddp_repro.networks.backbones import load_backbone_weights
-from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ModelConfig, from_dict
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.overrides import from_dict
 
 prepare()  # before mmseg is imported
 
@@ -40,7 +40,7 @@ class DDPSegmentor(BaseSegmentor):
     """A segmentor whose network is :class:`ddp_repro.papers.ddp.model.DDP`, or its baseline.
 
     Args:
-        settings: fields of :class:`ddp_repro.settings.recipe.ModelConfig`.
+        settings: fields of :class:`ddp_repro.papers.ddp.settings.ModelConfig`.
         steps: sampling steps at test time.
         seed: every image's noise follows from it and the file name of the image.
         checkpoint: DDP weights to start from, official or ours.
@@ -64,7 +64,7 @@ class DDPSegmentor(BaseSegmentor):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        network = build_model(from_dict(ModelConfig, dict(settings)))
+        network = from_dict(ModelConfig, dict(settings)).build()
         if backbone_weights is not None:
             load_backbone_weights(network.backbone, backbone_weights)
         if checkpoint is not None:

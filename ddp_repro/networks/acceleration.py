@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.fx.experimental import _config as shape_config
 from torch.utils._pytree import tree_map
 
-from ddp_repro.settings.recipe import CompileMode, ConfigError
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import CompileMode
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 

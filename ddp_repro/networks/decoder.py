@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ddp_repro.networks.attention.deformable import DeformableAttention, Lines, Shape
 from ddp_repro.networks.caching import kept
 from ddp_repro.networks.kernels import decoder as native_decoder
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 
 
 @kept(16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 
 
 def check_positive(**numbers: int | None) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import checked
-from ddp_repro.settings.recipe import BEVDataConfig, DataConfig
+from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.bev.settings import BEVDataConfig
 from ddp_repro.tasks.depth import dataset as depth
 from ddp_repro.tasks.depth.dataset import DEPTH_SPECS, DepthDataset
 from ddp_repro.tasks.segmentation import dataset as segmentation

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ddp_repro.settings.recipe import BEVConfig, ConfigError, ModelConfig
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 
 TRUTHS = {"segmentation": "label", "depth": "depth", "bev": "masks"}  # what a task learns from
 MAX_CLASSES = 255  # label maps are 8 bits wide and 255 means "ignore"

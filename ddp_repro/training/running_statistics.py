@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.training.stream import BatchLayout
 
 

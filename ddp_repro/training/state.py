@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from ddp_repro.interop.checkpoints import CheckpointError
-from ddp_repro.settings.recipe import ConfigError, Recipe, defaults_of, to_dict
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import defaults_of, to_dict
+from ddp_repro.settings.recipe import Recipe
 
 _KEPT = 2  # states left on disk
 # Settings that leave the trained weights as they are, up to rounding. Not data.root: the images are compared by

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from ddp_repro.settings.recipe import ConfigError, TrainConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import TrainConfig
 
 # First word of the spawn key: keeps the three kinds of random numbers apart.
 _ORDER, _AUGMENTATION, _MODEL = 0, 1, 2

@@ -18,8 +18,8 @@ from ddp_repro.data.dataset import PairDataset
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
-from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ConfigError, Recipe, TrainConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.tasks.depth.protocols import protocol_named
 from ddp_repro.tasks.matching import check_dataset
@@ -62,7 +62,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
     if accelerator.is_main_process:
         _check_writable(files.folder)
     torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.model)
+    model = recipe.model.build()
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
     check_dataset(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())

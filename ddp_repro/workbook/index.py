@@ -11,23 +11,10 @@ import string
 from importlib import resources
 from pathlib import Path
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe_names
+from ddp_repro.settings.presets import INFO, check_preset
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs.records import Record, find_records, spread, write_atomically
 from ddp_repro.workbook.tables.table import provenance_frame
-
-CLAIMS = {
-    "mini": "Small models trained for minutes on synthetic scenes. They show that the whole path from data to figure "
-    "works, and trends; none of these numbers is comparable with the paper's.",
-    "camvid": "Small models trained on the real images of CamVid. They show whether the paper's trends hold on other "
-    "real data; none of these numbers is comparable with the paper's.",
-    "sevenscenes": "Small models trained on 175 real frames of one room, scored on another stretch of the same camera "
-    "path. They show that training works on real depth, not that it generalises.",
-    "kitti_lidar": "Small models trained on 52 pictures of one real drive with LiDAR depth, scored on 10 later ones. "
-    "They show that training works on real sparse depth, not that it generalises.",
-    "paper": "The paper's own datasets and settings. A verdict stands beside every printed number that a run covers "
-    "completely.",
-}
 
 
 def write_index(preset: str, output: str | Path = "results") -> Path:
@@ -38,7 +25,7 @@ def write_index(preset: str, output: str | Path = "results") -> Path:
         RecordError: a record is damaged.
         OSError: the page cannot be written.
     """
-    recipe_names(preset)  # refuses an unknown preset
+    check_preset(preset)
     folder = resolve(output) / preset
     records = find_records(preset, output)
     template = resources.files("ddp_repro.workbook").joinpath("index.html").read_text(encoding="utf-8")
@@ -49,7 +36,7 @@ def write_index(preset: str, output: str | Path = "results") -> Path:
         "notebooks": _notebooks(folder / "notebooks"),
     }
     page = string.Template(template).substitute(
-        sections, preset=html.escape(preset), claim=html.escape(CLAIMS[preset]), summary=_summary(records),
+        sections, preset=html.escape(preset), claim=html.escape(INFO[preset].claim), summary=_summary(records),
         environment=_environment(records),
     )  # fmt: skip
     path = folder / "index.html"

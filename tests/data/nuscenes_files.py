@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from data_prep.mini import write_mini
-from ddp_repro.settings.recipe import BEVDataConfig
 from ddp_repro.tasks.bev.dataset import NuScenesBEV
+from ddp_repro.tasks.bev.settings import BEVDataConfig
 
 VERSION = "v1.0-synthetic"
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ddp_repro.data.io import DataError
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.bev.dataset import NuScenesBEV, balanced_order
 from ddp_repro.tasks.bev.nuscenes_geometry import pose_matrix, project_points
 from ddp_repro.tasks.bev.nuscenes_points import load_points

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import DataConfig, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.build import build_dataset
 
 TINY = {"backbone": "resnet10t", "channels": 16, "layers": 1, "heads": 2, "feedforward_channels": 32, "num_classes": 3}

@@ -5,7 +5,8 @@ from ddp_repro.costs.floor import floor_of
 from ddp_repro.costs.macs import count_macs
 from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing, measure
 from ddp_repro.papers.ddp.costs.memory import peak_memory
-from ddp_repro.settings.recipe import ConfigError, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 
 TINY = ModelConfig(
     backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=1, heads=2, feedforward_channels=32, num_classes=5

@@ -8,7 +8,8 @@ from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.papers.ddp import as_published as bench_published
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import DDP
-from ddp_repro.settings.recipe import ModelConfig, override
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.overrides import override
 
 TINY = ModelConfig(
     backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=2, heads=2, feedforward_channels=32, num_classes=5

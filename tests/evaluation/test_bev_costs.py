@@ -14,7 +14,8 @@ from ddp_repro.papers.ddp.bev.costs import made_up_batch, measure_bev_costs
 from ddp_repro.papers.ddp.bev.sparse import SparseConv3d
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.tables.bev_costs import costs_table, find_costs, run_costs
-from ddp_repro.settings.recipe import ConfigError, Recipe
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
 from tests.models.bev.test_model import CONFIGS
 
 

@@ -14,7 +14,9 @@ from torch import multiprocessing
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, override
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev import evaluate as bev_evaluator
 from ddp_repro.tasks.bev.constant import best_constant_map, evaluate_constant_map
 from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures, sensor_batch

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ddp_repro.papers.ddp.bev import MAP_CLASSES
 from ddp_repro.tasks.bev.metrics import THRESHOLDS, ThresholdCounts
+from ddp_repro.tasks.bev.settings import MAP_CLASSES
 from tests.golden_recipe_bev import masks, reference, uniform
 
 SAMPLES = 3

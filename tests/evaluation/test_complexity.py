@@ -9,7 +9,7 @@ from torch import nn
 from ddp_repro.costs.agreement import agree_macs, agree_parameters
 from ddp_repro.costs.macs import Macs, count_macs
 from ddp_repro.papers.ddp.costs.complexity import complexity, explain_macs
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.workbook.catalogue import recipe
 
 ADE, CITY = (512, 512), (1024, 2048)
 

@@ -16,7 +16,8 @@ from ddp_repro.data.transforms import normalize
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.saved import rescore
 from ddp_repro.evaluation.views import to_image_size, view_generator
-from ddp_repro.settings.recipe import ConfigError, EvalConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.depth.constant import evaluate_mean_depth, mean_depth_map
 from ddp_repro.tasks.depth.metrics import METRICS, DepthErrors
 from ddp_repro.tasks.depth.protocols import PROTOCOLS

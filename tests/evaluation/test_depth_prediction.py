@@ -12,7 +12,7 @@ from ddp_repro.evaluation import predict
 from ddp_repro.evaluation.pictures import save_depth
 from ddp_repro.evaluation.predict import DepthPrediction
 from ddp_repro.evaluation.views import to_image_size
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from tests.evaluation.tiny_depth import tiny_depth_model
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.views import to_image_size
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
 from ddp_repro.tasks.depth.uncertainty import FRACTIONS, evaluate_depth_uncertainty, rank_correlation, sparsification
 from ddp_repro.tasks.depth.uncertainty import _areas as areas

@@ -14,7 +14,8 @@ from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.saved import rescore
 from ddp_repro.evaluation.views import Segmenter, to_image_size
 from ddp_repro.papers.ddp.drift import evaluate_drift
-from ddp_repro.settings.recipe import ConfigError, EvalConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_dataset, tiny_model

@@ -12,7 +12,9 @@ from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.views import inference_mode
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.bench import Setting
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig
 from tests.evaluation.conftest import TINY, tiny_model
 
 PLAIN = EvalConfig(steps=(3,), seeds=(0,))

@@ -22,8 +22,8 @@ from ddp_repro.evaluation.views import (
 )
 from ddp_repro.networks.attention.deformable import attention_by
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.workbook.catalogue import recipe
 from tests.evaluation.conftest import tiny_model
 from tests.golden_recipe import fill, tagged
 

@@ -8,7 +8,7 @@ from ddp_repro.data.transforms import normalize
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation import predict
 from ddp_repro.evaluation.views import to_image_size
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from tests.evaluation.conftest import tiny_model
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import torch
 
 from ddp_repro.costs.timing import measure_speed
 from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 
 TINY = ModelConfig(backbone="resnet10t", drop_path_rate=0.0, num_classes=4, channels=32, layers=1, heads=4,
                    feedforward_channels=32)  # fmt: skip

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ddp_repro.diffusion import image_generator
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_model
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddp_repro.papers.ddp.bev import BEVDDP, MAP_CLASSES
+from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import BEVDataConfig
 from ddp_repro.tasks.bev.dataset import NuScenesBEV
+from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 from tests.golden_recipe_bev import calibration, lidar_points, masks, normal
 from tests.models.bev.test_model import CONFIGS, RANGE
 

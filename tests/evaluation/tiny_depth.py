@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import DataConfig, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.tasks.depth.dataset import DepthDataset
 from tests.data.depth_files import write_depth

@@ -11,7 +11,9 @@ from torch import nn
 
 from ddp_repro.interop import hub
 from ddp_repro.interop.checkpoints import CheckpointError
-from ddp_repro.settings.recipe import ConfigError, ModelConfig
+from ddp_repro.papers.ddp import checkpoints
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 
 COMMIT = "0" * 40
 
@@ -76,7 +78,7 @@ def server(tmp_path, monkeypatch):
 def weights(server, monkeypatch):
     content = torch.arange(3000).numpy().tobytes()
     file = hub.OfficialFile("tiny.pth", hashlib.sha256(content).hexdigest(), 1)
-    monkeypatch.setitem(hub.OFFICIAL_FILES, "ade20k_swin_t", file)
+    monkeypatch.setitem(checkpoints.FILES, "ade20k_swin_t", file)
     server.files["tiny.pth"] = content
     return content
 
@@ -86,62 +88,62 @@ def cached_files(server):
 
 
 def test_downloaded_once_then_works_offline(server, weights):
-    assert hub.official_checkpoint("ade20k_swin_t").read_bytes() == weights
+    assert checkpoints.RELEASE.checkpoint("ade20k_swin_t").read_bytes() == weights
     assert any("/yfji/DDP-Weight/resolve/main/tiny.pth" in request for request in server.requests)
     server.shutdown()
     server.server_close()
-    assert hub.official_checkpoint("ade20k_swin_t").read_bytes() == weights
+    assert checkpoints.RELEASE.checkpoint("ade20k_swin_t").read_bytes() == weights
 
 
 def test_bev_checkpoints_are_found_by_name_without_a_hash(server):
     names = [f"ddp-{sensors}-bev256d2-lss-scale001-d5-lr5e-5.pth" for sensors in ("camera", "fusion")]
     server.files.update({name: name.encode() for name in names})
-    assert hub.official_checkpoint("nuscenes_camera").read_bytes() == names[0].encode()
-    assert hub.official_checkpoint("nuscenes_fusion").read_bytes() == names[1].encode()
+    assert checkpoints.RELEASE.checkpoint("nuscenes_camera").read_bytes() == names[0].encode()
+    assert checkpoints.RELEASE.checkpoint("nuscenes_fusion").read_bytes() == names[1].encode()
 
 
 def test_no_network_names_file_and_remedy(server, weights):
     server.shutdown()
     server.server_close()
     with pytest.raises(CheckpointError, match=r"cannot download yfji/DDP-Weight/tiny\.pth.*--checkpoint PATH"):
-        hub.official_checkpoint("ade20k_swin_t")
+        checkpoints.RELEASE.checkpoint("ade20k_swin_t")
     assert cached_files(server) == []
 
 
 def test_missing_on_the_hub(server, weights):
     server.files.clear()
     with pytest.raises(CheckpointError, match=r"cannot download yfji/DDP-Weight/tiny\.pth.*404 Client Error"):
-        hub.official_checkpoint("ade20k_swin_t")
+        checkpoints.RELEASE.checkpoint("ade20k_swin_t")
     assert cached_files(server) == []
 
 
 def test_connection_lost_half_way_leaves_no_file(server, weights):
     server.cut_after = 1000
     with pytest.raises(CheckpointError, match=r"cannot download yfji/DDP-Weight/tiny\.pth"):
-        hub.official_checkpoint("ade20k_swin_t")
+        checkpoints.RELEASE.checkpoint("ade20k_swin_t")
     assert cached_files(server) == []
     server.cut_after = None
-    assert hub.official_checkpoint("ade20k_swin_t").read_bytes() == weights
+    assert checkpoints.RELEASE.checkpoint("ade20k_swin_t").read_bytes() == weights
 
 
 def test_other_content_is_refused_and_not_kept(server, weights):
     server.files["tiny.pth"] = b"<html>Please sign in</html>"
     with pytest.raises(CheckpointError, match=r"tiny\.pth: SHA-256 is .* damaged or replaced"):
-        hub.official_checkpoint("ade20k_swin_t")
+        checkpoints.RELEASE.checkpoint("ade20k_swin_t")
     assert cached_files(server) == []
 
 
 def test_damaged_cache_is_found_and_renewed(server, weights):
-    path = hub.official_checkpoint("ade20k_swin_t")
+    path = checkpoints.RELEASE.checkpoint("ade20k_swin_t")
     path.write_bytes(weights[:-1])
     with pytest.raises(CheckpointError, match="run again to download it"):
-        hub.official_checkpoint("ade20k_swin_t")
-    assert hub.official_checkpoint("ade20k_swin_t").read_bytes() == weights
+        checkpoints.RELEASE.checkpoint("ade20k_swin_t")
+    assert checkpoints.RELEASE.checkpoint("ade20k_swin_t").read_bytes() == weights
 
 
 def test_recipe_without_released_checkpoint():
     with pytest.raises(CheckpointError, match=r"no checkpoint for 'cityscapes_swin_t'; released: ade20k_swin_t"):
-        hub.official_checkpoint("cityscapes_swin_t")
+        checkpoints.RELEASE.checkpoint("cityscapes_swin_t")
 
 
 class Tiny(nn.Module, hub.PretrainedMixin):

@@ -12,7 +12,8 @@ from mmengine.runner import Runner
 from data_prep.mini import write_mini
 from ddp_repro.interop.checkpoints import save_weights
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ConfigError, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 
 SETTINGS = {
     "backbone": "resnet10t", "drop_path_rate": 0.0, "num_classes": 150, "channels": 32, "layers": 1, "heads": 4,

@@ -11,8 +11,9 @@ import torch
 from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from ddp_repro.interop.convert import convert
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
-from ddp_repro.settings.recipe import ModelConfig, Recipe
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.workbook.catalogue import recipe
 
 MANIFESTS = json.loads(
     gzip.decompress((Path(__file__).parents[1] / "golden/manifests/segmentation.json.gz").read_bytes())

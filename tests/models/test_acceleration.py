@@ -13,7 +13,8 @@ from ddp_repro.networks.attention.deformable import BACKENDS, attend_reference, 
 from ddp_repro.networks.kernels import library as native_library
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import DDP
-from ddp_repro.settings.recipe import ConfigError, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 
 TINY = {"channels": 16, "layers": 1, "heads": 2, "feedforward_channels": 32, "num_classes": 3, "drop_path_rate": 0.0}
 SINGLE = [(128, 128), (101, 131), (96, 112), (107, 117)]  # few are multiples of the stride; one is square

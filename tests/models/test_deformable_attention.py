@@ -12,7 +12,7 @@ from ddp_repro.networks.attention.deformable import (
     attention_by,
 )
 from ddp_repro.networks.kernels import library as native_library
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from ddp_repro.diffusion import ddim_step, time_pairs
 from ddp_repro.networks.decoder import position_lines
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import DDP
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
+from ddp_repro.workbook.catalogue import recipe
 from tests.golden_recipe import fill, labels, tagged
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -56,7 +56,7 @@ def model(official_shapes: dict[str, list[int]]) -> DDP:
 
 
 def variant(model: DDP, official_shapes: dict[str, list[int]], **changes: object) -> DDP:
-    from ddp_repro.settings.recipe import override
+    from ddp_repro.settings.overrides import override
 
     other = build_model(override(model.config, changes)).eval()
     fill(other, official_shapes)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.released import rename
-from ddp_repro.settings.recipe import ModelConfig, override
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.overrides import override
 from tests.golden_recipe import depths, fill, tagged
 from tests.models.test_golden import FORWARD, GOLDEN, GRADIENT, assert_close, reference
 

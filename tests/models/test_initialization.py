@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.papers.ddp.released import rename
+from ddp_repro.workbook.catalogue import recipe
 
 STATS = json.loads((Path(__file__).parents[1] / "golden" / "init_stats_segmentation.json").read_text())
 

@@ -13,7 +13,7 @@ from ddp_repro.networks.kernels import resize as native_resize
 from ddp_repro.networks.kernels import swin as native_swin
 from ddp_repro.networks.kernels.library import library
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.tasks.segmentation.loss import segmentation_loss
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")

@@ -9,7 +9,7 @@ import sys
 import pytest
 from workbook.tiny import OVERRIDES, write_data
 
-from ddp_repro.papers.ddp.recipes.segmentation import PRESETS
+from ddp_repro.settings.presets import PRESETS
 from ddp_repro.store.paths import repository_root
 from ddp_repro.workbook.notebooks.notebook import read_notebook
 from ddp_repro.workbook.notebooks.runner import reproduce

@@ -6,7 +6,9 @@ import pytest
 from safetensors import safe_open
 
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, Recipe, TrainConfig, from_dict, override, to_dict
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import from_dict, override, to_dict
+from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.training import train, trainer
 from ddp_repro.training.log import read_log
 from ddp_repro.training.one_cycle import one_cycle_beta1, one_cycle_rate

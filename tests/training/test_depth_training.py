@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ConfigError, Recipe, TrainConfig, override
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.recipe import Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainingInterrupted, train, trainer
 from ddp_repro.training.log import read_log

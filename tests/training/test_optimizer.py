@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.papers.ddp.released import rename
-from ddp_repro.settings.recipe import ModelConfig, TrainConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.training.optimizer import build_optimizer, learning_rate
+from ddp_repro.workbook.catalogue import recipe
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CURVES = json.loads((GOLDEN / "ddp/lr_curves.json").read_text())

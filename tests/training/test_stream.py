@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddp_repro.settings.recipe import ConfigError, TrainConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.training.stream import (  # fmt: skip
     BatchLayout,
     augmentation_generator,

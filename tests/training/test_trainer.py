@@ -13,7 +13,7 @@ from ddp_repro.data.io import DataError
 from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import DDP
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainingDiverged, TrainingInterrupted, step, train, trainer
 from ddp_repro.training.log import read_log

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig, override
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
 
 CLASSES = 3
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 from workbook.fake_analyses import make_analysis
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import mean_depth, provenance, records
 from ddp_repro.workbook.runs.verdicts import compare, overall
 

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import provenance, records
 from ddp_repro.workbook.runs.verdicts import compare, overall
 

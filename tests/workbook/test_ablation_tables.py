@@ -5,8 +5,9 @@ from workbook.fake_analyses import make_speed, make_sweep, write_analyses
 from workbook.fakes import make_record, write_records
 
 from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
-from ddp_repro.papers.ddp.recipes.variants import cells, seeded
+from ddp_repro.papers.ddp.recipes.variants import cells
 from ddp_repro.papers.ddp.tables.ablations import ablation_table, cost_table
+from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, to_html, to_latex, to_markdown
 
 BASE = ablation_base("mini")

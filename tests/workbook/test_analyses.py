@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 from workbook.fakes import make_record
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
-from ddp_repro.settings.recipe import ConfigError
-from ddp_repro.workbook.runs import analyses
+from ddp_repro.papers.ddp import analyses
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs.analyses import Subject, find_analyses, load_analysis
 
 FOUND = {"error_rate": 0.1, "scores": {}, "calibration": {}, "seconds": 1.0}

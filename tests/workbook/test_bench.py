@@ -7,12 +7,14 @@ import pytest
 from workbook.fakes import make_record
 
 from ddp_repro.cli import main
+from ddp_repro.papers.ddp.costs import records as bench_records
 from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing, parse_size
+from ddp_repro.papers.ddp.costs.records import BenchRecord, find_benches, report, run_bench, targets
 from ddp_repro.papers.ddp.figures import speed as bench_figures
-from ddp_repro.settings.recipe import ConfigError, ModelConfig, Recipe
-from ddp_repro.workbook.runs import bench as bench_records
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.bench import BenchRecord, find_benches, report, run_bench, targets
 
 SECONDS = {
     "encoder": 1.0, "neck": 0.5, "fusion": 0.1, "step": 1.2, "upsampling": 0.1, "encoder floor": 0.8,

@@ -12,13 +12,14 @@ from workbook.fakes import write_records
 
 from ddp_repro.papers.ddp.claims import claims_table
 from ddp_repro.papers.ddp.figures.figure7 import PALETTE, colour_map, overlay
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.papers.ddp.samples import bev as bev_samples
 from ddp_repro.papers.ddp.samples.bev import load_bev_samples, save_bev_samples
 from ddp_repro.papers.ddp.tables.robustness import bev_figure, robustness_table
-from ddp_repro.settings.recipe import ConfigError, EvalConfig, Recipe, TrainConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.nuscenes_geometry import project_points
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import constant_map, provenance, records
 from ddp_repro.workbook.runs.records import RecordError
 from ddp_repro.workbook.runs.verdicts import compare, overall

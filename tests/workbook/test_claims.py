@@ -7,8 +7,11 @@ from workbook.fakes import make_record, write_records
 
 from ddp_repro.papers.ddp import claims
 from ddp_repro.papers.ddp.claims import Measured, claims_table, judge_correlation, judge_difference
-from ddp_repro.papers.ddp.recipes.segmentation import PRESETS, ablation_base, recipe
-from ddp_repro.papers.ddp.recipes.variants import cells, seeded
+from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
+from ddp_repro.papers.ddp.recipes.variants import cells
+from ddp_repro.settings.presets import PRESETS
+from ddp_repro.settings.training_seeds import seeded
+from ddp_repro.workbook.catalogue import recipe
 
 MAIN = "cityscapes_mini"
 

@@ -9,14 +9,16 @@ from PIL import Image
 
 from ddp_repro import cli, training
 from ddp_repro.data.io import DataError, read_depth
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
-from ddp_repro.papers.ddp.recipes.variants import seeded
+from ddp_repro.papers.ddp import analyses
 from ddp_repro.papers.ddp.samples import depth as depth_samples
 from ddp_repro.papers.ddp.samples.depth import load_depth_samples
-from ddp_repro.settings.recipe import ConfigError, override, parse_overrides
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override, parse_overrides
+from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.tasks.depth import constant as scoring
 from ddp_repro.tasks.depth.metrics import METRICS
-from ddp_repro.workbook.runs import analyses, provenance
+from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs import run as runs
 from ddp_repro.workbook.runs.mean_depth import load_mean_depth, score_mean_depth
 from ddp_repro.workbook.runs.records import DepthScore, RecordError, load_record
@@ -288,7 +290,7 @@ def test_predict_refuses_what_it_cannot_do(place, capsys):
 
 
 def test_every_preset_is_on_the_command_line():
-    from ddp_repro.papers.ddp.recipes.segmentation import PRESETS
+    from ddp_repro.settings.presets import PRESETS
 
     assert cli.PRESETS == PRESETS
 

@@ -20,9 +20,9 @@ from workbook.fakes import write_records
 from ddp_repro.papers.ddp.figures.depth_views import depth_figures
 from ddp_repro.papers.ddp.figures.figure8_9 import figure_depth, figure_depth_steps
 from ddp_repro.papers.ddp.pages import rerender
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
-from ddp_repro.papers.ddp.recipes.variants import seeded
+from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs.records import RecordError
 from ddp_repro.workbook.runs.verdicts import compare
 from ddp_repro.workbook.tables.rendering import to_markdown

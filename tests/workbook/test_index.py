@@ -8,9 +8,9 @@ import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
 from ddp_repro.papers.ddp.figures import figure3 as figures
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
 from ddp_repro.papers.ddp.samples.segmentation import load_trajectory
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.figures.style import save_figure
 from ddp_repro.workbook.index import write_index
 from ddp_repro.workbook.runs.records import RecordError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.tables import printed as paper
 from ddp_repro.workbook.tables.printed import TABLES, load_table, paper_value
 
@@ -85,15 +85,15 @@ def test_our_rows_name_recipe_and_steps():
 
 
 def test_recipes_of_tables_1_and_2_exist():
-    from ddp_repro.papers.ddp.recipes.segmentation import recipe_names
+    from ddp_repro.workbook.catalogue import recipe_names
 
     named = {r.recipe for n in ("table1", "table2", "figure3") for r in load_table(n).rows if r.recipe}
     assert named <= set(recipe_names("paper"))
 
 
 def test_ablations_change_one_field_each():
-    from ddp_repro.papers.ddp.recipes.segmentation import recipe
-    from ddp_repro.settings.recipe import override
+    from ddp_repro.settings.overrides import override
+    from ddp_repro.workbook.catalogue import recipe
 
     for part in "abcd":
         rows = load_table(f"table5{part}").rows

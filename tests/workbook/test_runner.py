@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.locks import file_lock
 from ddp_repro.workbook.notebooks import fingerprint as fingerprint_module
 from ddp_repro.workbook.notebooks import runner

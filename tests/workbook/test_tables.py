@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from workbook.fakes import make_record, write_records
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs.verdicts import OFFICIAL_SCALES
 from ddp_repro.workbook.tables import counts, rendering
 from ddp_repro.workbook.tables import table as tables

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base, main_model, recipe, recipe_names
-from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, ablation, ablations, cells, seeded, split_seed
-from ddp_repro.settings.recipe import ConfigError, to_dict
+from ddp_repro.papers.ddp.recipes.registry import main_model
+from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base
+from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, ablation, ablations, cells
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import to_dict
+from ddp_repro.settings.training_seeds import seeded, split_seed
+from ddp_repro.workbook.catalogue import recipe, recipe_names
 from ddp_repro.workbook.runs.training import _is_recipe_name
 
 LABELS = {"name", "table", "row"}

@@ -1,7 +1,7 @@
 """The smallest real run: two iterations on a handful of synthetic pictures."""
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe
-from ddp_repro.settings.recipe import override
+from ddp_repro.settings.overrides import override
+from ddp_repro.workbook.catalogue import recipe
 
 DATA = {"cityscapes": (64, 128), "ade20k": (64, 96)}  # height, width
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from ddp_repro.networks.kernels.library import available
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 
 BACKENDS = ("reference", "cpu", "native", "triton", "mmcv")  # what each is: ddp_repro.networks.attention.deformable
 

@@ -7,7 +7,7 @@ import importlib
 import torch
 from torch import Tensor
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 
 
 def attend_mmcv(value: Tensor, locations: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -4,10 +4,11 @@ from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
 from ddp_repro.papers.ddp.bev.model import BEVDDP
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.depth import DepthBaseline, DepthDDP
 from ddp_repro.papers.ddp.model import DDP, Baseline, ImageModel
 from ddp_repro.papers.ddp.segmentation import SegmentationBaseline, SegmentationDDP
-from ddp_repro.settings.recipe import BEVConfig, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 
 __all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
 

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from ddp_repro.papers.ddp.figures.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.papers.ddp.figures.figure4 import curve
-from ddp_repro.papers.ddp.recipes.segmentation import ablation_base, main_model
+from ddp_repro.papers.ddp.recipes.registry import main_model
+from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
 from ddp_repro.papers.ddp.recipes.variants import cells
 from ddp_repro.papers.ddp.tables.ablations import means, trainings
 from ddp_repro.papers.ddp.tables.robustness import MODELS as BEV_MODELS

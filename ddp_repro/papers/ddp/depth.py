@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddp_repro.networks.decoder import DepthDecoder
 from ddp_repro.papers.ddp.model import DDP, Baseline, Batch, ImageModel
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.tasks.depth.loss import silog_loss
 
 

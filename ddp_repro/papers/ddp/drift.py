@@ -17,7 +17,7 @@ from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_
 from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
 from ddp_repro.settings.checks import check_distinct, check_positive
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, ConfusionMatrix

@@ -8,6 +8,7 @@ a clean map again, and the loss (:mod:`ddp_repro.papers.ddp.segmentation`, :mod:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,10 @@ from ddp_repro.networks.decoder import MapDecoder
 from ddp_repro.networks.initialization import initialize_convolution, initialize_decoder, initialize_neck
 from ddp_repro.networks.neck import Neck
 from ddp_repro.networks.time_embedding import TimeEmbedding
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp import released
+from ddp_repro.papers.ddp.bev import released as released_bev
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.protocols.dialect import Dialect
 
 Batch = dict[str, Tensor]
 Generators = torch.Generator | Sequence[torch.Generator]
@@ -33,6 +37,9 @@ class ImageModel(PretrainedMixin, nn.Module):
     Args:
         decoder: reads tokens of width ``config.channels``.
     """
+
+    config_type = ModelConfig
+    dialects: ClassVar[tuple[Dialect, ...]] = (released_bev, released)
 
     def __init__(self, config: ModelConfig, decoder: MapDecoder) -> None:
         super().__init__()
@@ -49,10 +56,8 @@ class ImageModel(PretrainedMixin, nn.Module):
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> ImageModel:
-        """As :func:`ddp_repro.papers.ddp.build.build_model`, so that ``DDP.from_pretrained`` finds the task by itself."""
-        from ddp_repro.papers.ddp.build import build_model  # which imports this file
-
-        return build_model(config)
+        """Build the model that ``config`` describes, so that ``DDP.from_pretrained`` finds the task by itself."""
+        return config.build()
 
     @property
     def mean(self) -> tuple[float, ...]:

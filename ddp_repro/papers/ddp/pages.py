@@ -12,7 +12,7 @@ from ddp_repro.papers.ddp.figures import figure3 as figures
 from ddp_repro.papers.ddp.figures.figure4 import Variant, figure_4
 from ddp_repro.papers.ddp.figures.figure5_6 import figure_trajectories
 from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
-from ddp_repro.papers.ddp.recipes.segmentation import main_model
+from ddp_repro.papers.ddp.recipes.registry import main_model
 from ddp_repro.papers.ddp.samples import bev as bev_samples
 from ddp_repro.papers.ddp.samples import depth as depth_samples
 from ddp_repro.papers.ddp.samples.segmentation import FILE, load_trajectory

@@ -10,9 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from torch import Tensor
-
-from ddp_repro.papers.ddp.model import DDP, Baseline
+from torch import Tensor, nn
 
 # Integer tables that timm's Swin recomputes.
 IGNORED = re.compile(r"backbone\..*\.relative_position_index$")
@@ -83,7 +81,7 @@ def rename(key: str) -> str | None:
     return None
 
 
-def translate(state_dict: dict[str, Tensor], model: DDP | Baseline) -> tuple[dict[str, Tensor], list[str]]:
+def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """Official tensors under our names and in our layouts.
 
     A Swin model whose attention window differs from that of the weights is given theirs (the released ADE20K Swin-B
@@ -119,7 +117,7 @@ def _layout(key: str, value: Tensor) -> Tensor:
     return value
 
 
-def _match_window(state_dict: dict[str, Tensor], model: DDP | Baseline) -> None:
+def _match_window(state_dict: dict[str, Tensor], model: nn.Module) -> None:
     tables = [v for k, v in state_dict.items() if k.endswith("relative_position_bias_table")]
     if not tables or model.backbone.window_size is None:
         return

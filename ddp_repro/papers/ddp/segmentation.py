@@ -12,7 +12,7 @@ from ddp_repro.diffusion import ENCODINGS
 from ddp_repro.networks.decoder import LabelDecoder
 from ddp_repro.networks.initialization import initialize_convolution
 from ddp_repro.papers.ddp.model import DDP, Baseline, Batch, ImageModel
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.tasks.segmentation.loss import IGNORE_INDEX, segmentation_loss
 
 AUXILIARY_WEIGHT = 0.4

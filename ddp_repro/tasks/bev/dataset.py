@@ -18,11 +18,11 @@ from torch.utils.data import Dataset
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import DataError, read_image
-from ddp_repro.papers.ddp.bev.settings import MAP_CLASSES, BEVDataConfig
 from ddp_repro.tasks.bev.nuscenes_geometry import ground_patch
 from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, Sweep, View, read_split, to_json
 from ddp_repro.tasks.bev.nuscenes_map import GroundMap, map_path
 from ddp_repro.tasks.bev.nuscenes_points import in_range, load_points
+from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 from ddp_repro.tasks.bev.transforms import ImageAugmentation, LidarAugmentation
 
 _ORDER_SEED = 0  # of the class-balanced resampling, so that all processes have the same samples

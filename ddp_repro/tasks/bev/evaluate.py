@@ -17,7 +17,8 @@ from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, run_keys
 from ddp_repro.evaluation.views import inference_mode, model_device
-from ddp_repro.settings.recipe import ConfigError, EvalConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.nuscenes_index import CAMERAS
 

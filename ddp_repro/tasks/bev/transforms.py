@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from ddp_repro.papers.ddp.bev.settings import LIDAR_SCALE, LIDAR_TURN, TEST_RESIZE, TRAIN_RESIZE
+from ddp_repro.tasks.bev.settings import LIDAR_SCALE, LIDAR_TURN, TEST_RESIZE, TRAIN_RESIZE
 
 MAX_TURN = 5.4  # degrees
 LIDAR_SHIFT = 0.5  # metres, standard deviation along each axis

@@ -16,7 +16,7 @@ from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.predict import step_depths
 from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
 from ddp_repro.settings.checks import check_positive
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.depth.protocols import Protocol
 from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.tasks.segmentation.uncertainty import sampling_runs

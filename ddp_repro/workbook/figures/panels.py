@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddp_repro.papers.ddp.samples.segmentation import SavedTrajectory
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -42,10 +40,10 @@ def row_label(axes: Axes, text: str) -> None:
     axes.set_ylabel(text, labelpad=3)
 
 
-def colours(labels: np.ndarray, trajectory: SavedTrajectory) -> np.ndarray:
+def colours(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Class indices (h, w) -> the dataset's colours (h, w, 3); ignored pixels light grey."""
     table = np.full((256, 3), _IGNORE_COLOUR, dtype=np.uint8)
-    table[: len(trajectory.palette)] = trajectory.palette
+    table[: len(palette)] = palette
     return table[labels]
 
 

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ddp_repro.papers.ddp.recipes.segmentation import recipe, recipe_names
 from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.catalogue import recipe, recipe_names
 from ddp_repro.workbook.notebooks.notebook import Notebook
 from ddp_repro.workbook.runs.provenance import CODE
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.notebooks.execution import NotebookFailure, execute

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ddp_repro.settings.recipe import ConfigError, Recipe
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.runs.run import run
 

@@ -17,7 +17,8 @@ import torch
 
 import ddp_repro
 from ddp_repro.networks.attention.deformable import attention_backend
-from ddp_repro.settings.recipe import Recipe, to_dict
+from ddp_repro.settings.overrides import to_dict
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import working_root
 
 CODE = (".py", ".cpp", ".h")

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ddp_repro.settings.recipe import Recipe, from_dict
+from ddp_repro.settings.overrides import from_dict
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs.provenance import Code, Environment
 

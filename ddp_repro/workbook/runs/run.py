@@ -20,21 +20,18 @@ from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
-from ddp_repro.interop.hub import OFFICIAL_FILES, official_checkpoint
-from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.recipes.segmentation import recipe as named_recipe
-from ddp_repro.papers.ddp.recipes.segmentation import recipe_names
-from ddp_repro.papers.ddp.recipes.variants import split_seed
-from ddp_repro.papers.ddp.samples import bev as bev_samples
-from ddp_repro.papers.ddp.samples import depth as depth_samples
-from ddp_repro.papers.ddp.samples import segmentation as trajectories
-from ddp_repro.settings.recipe import ConfigError, Recipe, override, parse_overrides
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override, parse_overrides
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve, run_folder
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import paper_of, recipe_names
+from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance, records
 from ddp_repro.workbook.runs.records import Record, load_record, save_record
 from ddp_repro.workbook.runs.training import (
@@ -131,7 +128,7 @@ def run_table(
     while waiting:
         name = decided_by_main(lambda: next((n for n in waiting if not is_taken(n, preset, output)), waiting[0]))
         waiting.remove(name)
-        if checkpoint == "official" and name not in OFFICIAL_FILES:
+        if checkpoint == "official" and name not in paper_of(named_recipe(name, preset)).released:
             say(f"{name}: the authors published no weights; not run")
             continue
         changed = override(named_recipe(name, preset), parse_overrides(list(overrides)))
@@ -164,7 +161,7 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
         raise ConfigError(
             f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
         )
-    model = build_model(record.settings().model)
+    model = record.settings().model.build()
     load_checkpoint(model, path)
     return model.to(_device()).eval()
 
@@ -182,7 +179,7 @@ def _run(
     with workplace(recipe, output) as folder:
         prepare_data(recipe)
         weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
-        model = build_model(recipe.model)
+        model = recipe.model.build()
         dataset = evaluation_dataset(recipe, model)
         path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
         finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
@@ -213,8 +210,8 @@ def _evaluate(
     )
     record = _record(recipe, dataset, result, checkpoint, trained)
     if rank_and_world()[0] == 0:
-        save, file = _SAMPLES[recipe.model.task]
-        save(model, dataset, recipe, path.with_name(file))
+        if samples := paper_of(recipe).samples(recipe):
+            samples.save(model, dataset, recipe, path.with_name(samples.file))
         save_record(record, path)
     return record
 
@@ -298,12 +295,6 @@ def _depth_score(steps: int, seed: int | None, errors: DepthErrors) -> records.D
 _SCORES = {
     ConfusionMatrix: _segmentation_score, DepthErrors: _depth_score, ThresholdCounts: records.bev_score
 }  # fmt: skip
-# What figures need of a few images, by task: who writes it, into which file beside the record.
-_SAMPLES = {
-    "segmentation": (trajectories.save_trajectory, trajectories.FILE),
-    "depth": (depth_samples.save_depth_samples, depth_samples.FILE),
-    "bev": (bev_samples.save_bev_samples, bev_samples.FILE),
-}
 
 
 def _training(folder: Path, result: TrainResult | None) -> records.Training | None:
@@ -321,7 +312,7 @@ def _given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | 
     if checkpoint is None:
         lender = recipe.weights_of
         return run_folder(output, recipe.preset, lender) / "model.safetensors" if lender else None
-    return official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
+    return paper_of(recipe).official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
 
 
 def _is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:

@@ -18,12 +18,14 @@ import torch.distributed as dist
 from ddp_repro import training
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
-from ddp_repro.papers.ddp.recipes.segmentation import recipe as named_recipe
-from ddp_repro.settings.recipe import ConfigError, Recipe, defaults_of
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import defaults_of
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import run_folder, working_root
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import write_atomically
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ddp_repro.settings.recipe import ModelConfig, Recipe
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.tables.peer_costs import peer_count
 from ddp_repro.workbook.tables.printed import PaperRow
-
-if TYPE_CHECKING:
-    from ddp_repro.papers.ddp.costs.complexity import Complexity
 
 NOT_COUNTED = "–"
 
@@ -28,24 +24,6 @@ class Count:
     values: dict[str, float]
     agreement: str = NOT_COUNTED
     remark: str = ""
-
-
-def count_ours(model: ModelConfig, image_size: tuple[int, int], steps: int, printed: float | None = None) -> Count:
-    """Count one of our models at (height, width); ``printed`` is the paper's FLOPs in giga, if it prints them."""
-    from ddp_repro.papers.ddp.costs.complexity import explain_macs
-
-    counted = _complexity(model, image_size, steps)
-    values = {
-        "parameters": counted.parameters / 1e6,
-        "decoder_parameters": counted.map_decoder_parameters / 1e6,
-        "flops": counted.macs / 1e9,
-        "modules": counted.by_kind.modules / 1e9,
-    }
-    if printed is None:
-        return Count(values)
-    verdict = explain_macs(printed, model, image_size, steps)
-    short, _, why = verdict.partition(";")
-    return Count(values, short, why and f"FLOPs: {verdict}")
 
 
 def count_peer(table: str, row: PaperRow) -> Count | None:
@@ -74,9 +52,3 @@ def evaluation_size(settings: Recipe) -> tuple[int, int]:
         return settings.data.crop_size
     long, short = settings.data.image_scale
     return short, long
-
-
-def _complexity(model: ModelConfig, image_size: tuple[int, int], steps: int) -> Complexity:
-    from ddp_repro.papers.ddp.costs.complexity import complexity
-
-    return complexity(model, image_size, steps)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.paths import repository_root
 
 TABLES = (*(f"table{n}" for n in "1234"), *(f"table5{part}" for part in "abcde"), "table6", "table7")

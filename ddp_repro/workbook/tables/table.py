@@ -13,16 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ddp_repro.papers.ddp.recipes.bev import MODALITIES
-from ddp_repro.papers.ddp.recipes.segmentation import recipe, recipe_names
-from ddp_repro.papers.ddp.recipes.variants import ablation
+from ddp_repro.settings.presets import INFO
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.tasks.bev.metrics import THRESHOLDS
-from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.workbook.catalogue import paper_named, paper_of, recipe, recipe_names
 from ddp_repro.workbook.runs.constant_map import ConstantMap, load_constant_map
 from ddp_repro.workbook.runs.mean_depth import MeanDepth, load_mean_depth
 from ddp_repro.workbook.runs.records import Record, find_records, spread
-from ddp_repro.workbook.tables.counts import Count, count_ours, count_peer, evaluation_size
+from ddp_repro.workbook.tables.counts import Count, count_peer, evaluation_size
 from ddp_repro.workbook.tables.measures import MEASURES
 from ddp_repro.workbook.tables.printed import PaperColumn, PaperRow, PaperTable, load_table
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table
@@ -32,9 +29,8 @@ AGREEMENT = "agreement of our count"
 LIVE_MODULES = "counted live, modules"  # the other convention of evaluation.complexity; the paper uses both
 
 DATA_LABELS = {
-    "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "camvid": "CamVid test", "kitti": "KITTI Eigen test",
-    "nyu": "NYU-Depth V2 test", "sunrgbd": "SUN RGB-D test", "sevenscenes": "7-Scenes, one room",
-    "kitti_lidar": "one KITTI drive, LiDAR", "nuscenes": "nuScenes val",
+    "ade20k": "ADE20K validation", "cityscapes": "Cityscapes val", "kitti": "KITTI Eigen test",
+    "nyu": "NYU-Depth V2 test", "sunrgbd": "SUN RGB-D test", "nuscenes": "nuScenes val",
 }  # fmt: skip
 
 
@@ -92,8 +88,7 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
         *printed.notes,
         *_counting_notes(printed),
         *_remarks(rows),
-        *_protocol_notes(rows),
-        *_bev_notes(rows),
+        *_recipe_notes(rows),
         *_general_notes(used, preset),
     )
     return Table(name, f"{printed.title}. {printed.caption}", table_frame(columns), provenance_frame(used), notes)
@@ -127,7 +122,7 @@ def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
     labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
     ours = recipe(row.recipe, "paper") if row.recipe in known else None
     for field, value in row.overrides.items() if ours else ():
-        ours = ablation(ours, field, value)
+        ours = paper_of(ours).variant(ours, field, value)
     return _Row(labels, row, ours, row.steps or (1 if ours else None))
 
 
@@ -135,15 +130,12 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
     """The rows of a recipe that the paper does not print; the default steps say ``not run`` until it has a record."""
     rows = []
     for steps in record.steps if record else own.evaluation.steps:
-        method = f"DDP (step {steps})" if own.model.diffusion else "Non-diffusion Baseline"
+        method = paper_of(own).row_label(own, steps)
         where = "not in the paper" if own.preset == "paper" else own.preset
         varied = own.row.partition(", ")[2]  # what an ablation changes
         label = ", ".join(filter(None, (method, where, varied)))
         labels = dict.fromkeys(printed.headers, NOTHING) | {"method": label}
-        if "modality" in labels:
-            labels["modality"] = MODALITIES[own.model.sensors]
-        if "backbone" in labels:
-            labels["backbone"] = own.model.backbone.partition(".")[0]
+        labels |= {name: text for name, text in paper_of(own).identifying(own).items() if name in labels}
         rows.append(_Row(labels, None, own, steps))
     return rows
 
@@ -198,7 +190,7 @@ def _count(row: _Row, printed: PaperTable) -> Count | None:
         return count_peer(printed.name, row.paper) if row.paper else None
     size = printed.image_size if row.paper else evaluation_size(row.recipe)
     flops = row.paper.values.get("flops") if row.paper else None
-    return count_ours(row.recipe.model, size, row.steps or 1, flops)
+    return paper_of(row.recipe).count(row.recipe, size, row.steps or 1, flops)
 
 
 def _remarks(rows: list[_Row]) -> tuple[str, ...]:
@@ -232,11 +224,11 @@ def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
     title = measured_title(record.preset, record.recipe["data"]["dataset"], [record])
     cells = {
         ("", "Run"): record.run,
-        ("", "Method"): "DDP" if settings.model.diffusion else "Non-diffusion Baseline",
+        ("", "Method"): paper_of(settings).row_label(settings, None),
         ("", "Steps"): str(steps) if settings.model.diffusion else NOTHING,
     }
-    if settings.model.task != "bev":  # whose cost is not of one picture
-        counted = count_ours(settings.model, evaluation_size(settings), steps).values
+    if count := paper_of(settings).count(settings, evaluation_size(settings), steps):
+        counted = count.values
         cells["#Param (M)", LIVE] = short_number(counted["parameters"])
         cells["MACs (G)", LIVE] = short_number(counted["flops"])
     for metric in record.metrics:
@@ -262,7 +254,7 @@ def _run_names(rows: list[_Row]) -> list[str]:
 
 
 def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
-    label = "synthetic" if preset == "mini" else DATA_LABELS.get(dataset if preset == "paper" else preset, dataset)
+    label = INFO[preset].label or DATA_LABELS.get(dataset, dataset)
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""
     return f"measured ({preset}: {label}{images})"
@@ -279,28 +271,12 @@ def _counting_notes(printed: PaperTable) -> tuple[str, ...]:
     )
 
 
-def _protocol_notes(rows: list[_Row]) -> tuple[str, ...]:
-    """How depth is measured, of every recipe in the table."""
-    evaluations = dict.fromkeys((r.recipe.evaluation.protocol, r.recipe.evaluation.flip) for r in rows if r.recipe)
-    test = {True: "mean of the picture's and its mirror image's depth", False: "one view"}
-    return tuple(f"Protocol {name}: {PROTOCOLS[name].describe()}; {test[flip]}." for name, flip in evaluations if name)
-
-
-def _bev_notes(rows: list[_Row]) -> tuple[str, ...]:
-    """How BEV maps are predicted and measured, of every model in the table."""
-    models = {row.recipe.name: row.recipe.model for row in rows if row.recipe and row.recipe.model.task == "bev"}
-    if not models:
-        return ()
-    words = {True: "all steps", False: "the last step"}
-    sampling = "; ".join(
-        f"{name}: {model.noise_samples} start noises, {words[model.average_steps]}" for name, model in models.items()
-    )
-    return (
-        f"IoU of a class is at the best of {len(THRESHOLDS)} thresholds ({THRESHOLDS[0]:.2f} to {THRESHOLDS[-1]:.2f}), "
-        "chosen on the evaluated data itself, as published; at 0.5 nothing is chosen. Cells of all samples are counted "
-        "together.",
-        f"Probabilities are averaged over start noises and steps, which the paper does not mention ({sampling}).",
-        "LiDAR sweeps are the nearest ones; the released test draws them at random.",
+def _recipe_notes(rows: list[_Row]) -> tuple[str, ...]:
+    """How the numbers of the table's recipes come about, by paper."""
+    recipes = [row.recipe for row in rows if row.recipe]
+    papers = dict.fromkeys(recipe.model.paper for recipe in recipes)
+    return tuple(
+        note for name in papers for note in paper_named(name).table_notes([r for r in recipes if r.model.paper == name])
     )
 
 

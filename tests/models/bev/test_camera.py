@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from ddp_repro.papers.ddp.bev import BEVDDP, NUSCENES_CAMERA
 from ddp_repro.papers.ddp.bev.camera import CameraNeck
 from ddp_repro.papers.ddp.bev.encoder import CameraBEVEncoder
+from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
+from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA
 from ddp_repro.papers.ddp.bev.view_transform import Calibration, ViewTransform
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import override
+from ddp_repro.settings.overrides import override
 from tests.golden_recipe_bev import calibration, fill, normal, reference, weight
 from tests.models.bev.test_head import assert_close
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from ddp_repro.diffusion import SCHEDULES, MultiLabelEmbedding, corrupt, time_pairs
 from ddp_repro.networks.decoder import position_lines
-from ddp_repro.papers.ddp.bev import BEVDDP, NUSCENES_CAMERA, paper_plain
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
+from ddp_repro.papers.ddp.bev.model import BEVDDP
+from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, paper_plain
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import shape_of, tokens_of
-from ddp_repro.settings.recipe import override
+from ddp_repro.settings.overrides import override
 from ddp_repro.tasks.bev.loss import focal_loss
 from tests.golden_recipe_bev import fill, masks, normal, reference, weight
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.papers.ddp.bev import NUSCENES_FUSION
 from ddp_repro.papers.ddp.bev.lidar import LidarEncoder, SparseEncoder, sorted_sites
+from ddp_repro.papers.ddp.bev.settings import NUSCENES_FUSION
 from ddp_repro.papers.ddp.bev.sparse import Sites, SparseConv3d, strided_rulebook, submanifold_rulebook
 from ddp_repro.papers.ddp.bev.voxels import voxelize
-from ddp_repro.settings.recipe import override
+from ddp_repro.settings.overrides import override
 from tests.golden_recipe_bev import lidar_points, reference, weight
 from tests.models.bev.test_head import assert_close
 

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from ddp_repro.interop import CheckpointError, load_checkpoint, save_weights
-from ddp_repro.papers.ddp.bev import BEVDDP, MAP_CLASSES, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
+from ddp_repro.papers.ddp.bev.model import BEVDDP
+from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ConfigError, override, to_dict
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override, to_dict
+from ddp_repro.tasks.bev.settings import MAP_CLASSES
 from tests.golden_recipe_bev import calibration, lidar_points, masks, normal
 
 TINY = {

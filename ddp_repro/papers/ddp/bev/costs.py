@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.networks.attention.deformable import attention_backend
-from ddp_repro.papers.ddp.bev import BEVDDP
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
+from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration

@@ -18,7 +18,7 @@ from ddp_repro.papers.ddp.bev.sparse import (
     submanifold_rulebook,
 )
 from ddp_repro.papers.ddp.bev.voxels import POINT_FEATURES, voxelize
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 
 BLOCKS = 2  # residual blocks per resolution
 # kernel, stride and padding of the three downsampling convolutions and of the last one, which joins heights only

@@ -11,12 +11,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddp_repro.interop.weight_files import CheckpointError
 from ddp_repro.papers.ddp import released as official
-from ddp_repro.papers.ddp.bev import BEVDDP, NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
-from ddp_repro.papers.ddp.model import DDP, Baseline
+from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
 
 _SHARED = {"encoders.camera.backbone.": "backbone.", "heads.map.": "decode_head."}
 _SHARED_AS_IS = ("embedding_table.", "transform.conv.", "time_mlp.")
@@ -64,7 +63,7 @@ def config_of(keys: Iterable[str]) -> BEVConfig:
     return dataclasses.replace(published, time_conditioned=_has_time_layers(keys))
 
 
-def translate(state_dict: Mapping[str, Tensor], model: DDP | Baseline) -> tuple[dict[str, Tensor], list[str]]:
+def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """Official tensors under our names and in our layouts.
 
     The model's decoder layers are given a time modulation, or lose it, as the checkpoint has one or not.  The constants
@@ -77,7 +76,7 @@ def translate(state_dict: Mapping[str, Tensor], model: DDP | Baseline) -> tuple[
     Raises:
         CheckpointError: the model is not a BEV model, or the view transform was built for another geometry.
     """
-    if not isinstance(model, BEVDDP):
+    if not isinstance(getattr(model, "config", None), BEVConfig):
         raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
     model.set_time_conditioned(_has_time_layers(state_dict))
     constants = [key for key in state_dict if _CONSTANT.match(key)]
@@ -128,7 +127,7 @@ def _first_layout(weight: Tensor) -> Tensor:
     return weight.permute(1, 2, 3, 4, 0)
 
 
-def _check_constants(constants: Mapping[str, Tensor], model: BEVDDP) -> None:
+def _check_constants(constants: Mapping[str, Tensor], model: nn.Module) -> None:
     view = model.camera.view_transform
     cells = torch.tensor([view.size, view.size, 1])
     ours = {"dx": view.cell, "bx": view.first_centre, "nx": cells, "frustum": view.frustum}

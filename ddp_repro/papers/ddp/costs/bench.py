@@ -26,7 +26,9 @@ from ddp_repro.networks.attention.deformable import attention_backend, attention
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
-from ddp_repro.settings.recipe import CompileMode, ConfigError, ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import CompileMode
 
 STAGES = ("encoder", "neck", "fusion", "step", "upsampling")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

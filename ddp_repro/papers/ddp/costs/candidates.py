@@ -8,7 +8,7 @@ import torch
 
 from ddp_repro.costs.timing import Segmenter, labels_of
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 
 
 def ddp_candidates(config: ModelConfig, steps: Sequence[int], device: torch.device | str) -> dict[str, Segmenter]:

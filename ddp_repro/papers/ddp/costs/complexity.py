@@ -14,7 +14,8 @@ from ddp_repro.costs.macs import Macs, count_macs, count_parameters
 from ddp_repro.papers.ddp import as_published as bench_published
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.model import shape_of, tokens_of
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.workbook.tables.counts import Count
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,22 @@ def explain_macs(
         return verdict
     other = complexity(dataclasses.replace(config, window_size=7), image_size, steps).by_kind
     return f"{verdict}; with windows of 7 instead of {config.window_size}, {agree_macs(printed, other, decimals)}"
+
+
+def count_ours(model: ModelConfig, image_size: tuple[int, int], steps: int, printed: float | None = None) -> Count:
+    """Count one of our models at (height, width); ``printed`` is the paper's FLOPs in giga, if it prints them."""
+    counted = complexity(model, image_size, steps)
+    values = {
+        "parameters": counted.parameters / 1e6,
+        "decoder_parameters": counted.map_decoder_parameters / 1e6,
+        "flops": counted.macs / 1e9,
+        "modules": counted.by_kind.modules / 1e9,
+    }
+    if printed is None:
+        return Count(values)
+    verdict = explain_macs(printed, model, image_size, steps)
+    short, _, why = verdict.partition(";")
+    return Count(values, short, why and f"FLOPs: {verdict}")
 
 
 def _map_decoder_parameters(model: nn.Module) -> int:

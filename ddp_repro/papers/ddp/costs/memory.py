@@ -13,7 +13,7 @@ import torch
 from ddp_repro.networks.attention.deformable import attention_by
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.costs.bench import Setting, initial_model, random_batch, to_labels, training_step
-from ddp_repro.settings.recipe import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
 
 STATUS = Path("/proc/self/status")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddp_repro.papers.ddp.figures.figure8_9 import figure_depth, figure_depth_steps
-from ddp_repro.papers.ddp.recipes.variants import split_seed
 from ddp_repro.papers.ddp.samples.depth import FILE, load_depth_samples
+from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.figures.style import Figure
 from ddp_repro.workbook.runs.analyses import load_analysis

@@ -71,10 +71,13 @@ def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
         size = (TEXT_WIDTH, 2 * panel * height / width + 0.75)
         drawing, axes = plt.subplots(2, columns, figsize=size, layout="constrained", squeeze=False)
         show(axes[0, 0], trajectory.image, "image")
-        show(axes[1, 0], colours(trajectory.label, trajectory), "ground truth", below=True)
+        show(axes[1, 0], colours(trajectory.label, trajectory.palette), "ground truth", below=True)
         for column, step in enumerate(steps, start=1):
             show(axes[0, column], enlarged(trajectory.maps[step - 1], (height, width)), f"step {step}")
-            show(axes[1, column], enlarged(colours(trajectory.predictions[step - 1], trajectory), (height, width)))
+            show(
+                axes[1, column],
+                enlarged(colours(trajectory.predictions[step - 1], trajectory.palette), (height, width)),
+            )
         row_label(axes[0, 1], "noisy map")
         row_label(axes[1, 1], "prediction")
         seen = np.concatenate([trajectory.label.ravel(), trajectory.predictions[-1].ravel()])
@@ -101,7 +104,7 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
         size = (TEXT_WIDTH, (TEXT_WIDTH - 0.6) / 4 * height / width + 0.42)
         drawing, axes = plt.subplots(1, 4, figsize=size, layout="constrained")
         show(axes[0], trajectory.image, "image")
-        show(axes[1], colours(last, trajectory), "prediction")
+        show(axes[1], colours(last, trajectory.palette), "prediction")
         show(axes[2], errors, "errors", cmap=ListedColormap(["#F4F4F4", BLACK]), vmin=0, vmax=1)
         shown = show(axes[3], uncertainty, "uncertainty", cmap=SEQUENTIAL, vmin=0, vmax=max(uncertainty.max(), 1e-6))
         axes[2].set_facecolor("#BDBDBD")  # ignored pixels

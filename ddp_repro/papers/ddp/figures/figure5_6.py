@@ -61,9 +61,9 @@ def _draw_row(row: Sequence[Axes], trajectory: SavedTrajectory, steps: Sequence[
     predictions = [enlarged(trajectory.predictions[s - 1], size) for s in (*steps, len(trajectory.predictions))]
     errors = np.where(trajectory.label == IGNORE, np.nan, predictions[-1] != trajectory.label)
     show(row[0], trajectory.image)
-    show(row[1], colours(trajectory.label, trajectory))
+    show(row[1], colours(trajectory.label, trajectory.palette))
     for axes, prediction in zip(row[2:], predictions[:-1], strict=False):
-        show(axes, colours(prediction, trajectory))
+        show(axes, colours(prediction, trajectory.palette))
     show(row[-2], enlarged(trajectory.uncertainty, size), cmap=SEQUENTIAL, vmin=0, vmax=brightest)
     show(row[-1], errors, cmap=ListedColormap(["#F4F4F4", BLACK]), vmin=0, vmax=1)
     row[-1].set_facecolor("#BDBDBD")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddp_repro.papers.ddp.costs.bench import STAGES
+from ddp_repro.papers.ddp.costs.records import BenchRecord, bench_folder, find_benches, growth
 from ddp_repro.workbook.figures.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -17,7 +18,6 @@ from ddp_repro.workbook.figures.style import (
     paper_style,
     save_figure,
 )
-from ddp_repro.workbook.runs.bench import BenchRecord, bench_folder, find_benches, growth
 from ddp_repro.workbook.runs.records import Record, spread
 from ddp_repro.workbook.tables.measures import MEASURES
 

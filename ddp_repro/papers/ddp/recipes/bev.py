@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION
-from ddp_repro.settings.recipe import BEVConfig, BEVDataConfig, EvalConfig, Recipe, TrainConfig
+from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
+from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
+from ddp_repro.tasks.bev.settings import BEVDataConfig
 
 Sensors = Literal["camera", "fusion"]
 SWIN_T = "swin_tiny_patch4_window7_224.ms_in1k"  # the README's command starts from nuImages weights instead

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
 
 # timm's names of the ImageNet weights that the official configurations start from.
 KITTI_SWIN = {

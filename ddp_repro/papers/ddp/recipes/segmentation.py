@@ -1,4 +1,4 @@
-"""Named recipes: one function per family of rows; :func:`recipe` finds them by name and preset.
+"""Recipes of segmentation: one function per family of rows.
 
 ``paper`` recipes are the official configurations (facts: the released configuration files); ``camvid`` and ``mini``
 are the same models made small enough for real images on a modest machine, and for a laptop without data.
@@ -7,16 +7,13 @@ are the same models made small enough for real images on a modest machine, and f
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import functools
-from collections.abc import Callable
 
-from ddp_repro.papers.ddp.recipes import bev as bev_recipes
-from ddp_repro.papers.ddp.recipes import depth as depth_recipes
 from ddp_repro.papers.ddp.recipes import variants
-from ddp_repro.settings.recipe import ConfigError, DataConfig, EvalConfig, ModelConfig, Recipe, TrainConfig
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.presets import check_preset
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
 
-PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")
 ABLATED = ("mini", "camvid", "paper")  # those with Table 5
 
 # timm's names of the ImageNet weights that the official configurations start from.
@@ -144,8 +141,7 @@ def ablation_base(preset: str) -> Recipe:
     Raises:
         ConfigError: there is no such preset, or it has no ablations.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
+    check_preset(preset)
     if preset not in ABLATED:
         raise ConfigError(f"the preset {preset} has no ablations; {', '.join(ABLATED)} have them")
     return {"mini": mini_small, "camvid": camvid_small, "paper": lambda: ade20k("swin_t")}[preset]()
@@ -172,90 +168,3 @@ def camvid_small() -> Recipe:
         train=dataclasses.replace(plain.train, iterations=300, warmup_iterations=30),
         evaluation=dataclasses.replace(plain.evaluation, steps=(1, 3)),
     )  # fmt: skip
-
-
-def _paper() -> dict[str, Recipe]:
-    plain = [*map(ade20k, SWIN), *map(cityscapes, [*SWIN, *CONVNEXT])]
-    convnext = cityscapes("convnext_t")
-    second = [aligned(convnext), aligned(cityscapes("convnext_l")), aligned(convnext, "fresh_noise")]
-    segmentation = [*plain, baseline(ade20k("swin_t")), *second, *variants.ablations(ablation_base("paper"))]
-    kitti, nyu = map(depth_recipes.kitti, depth_recipes.KITTI_SWIN), [*map(depth_recipes.nyu, depth_recipes.NYU_SWIN)]
-    bev = map(bev_recipes.nuscenes, bev_recipes.MODALITIES)
-    return _by_name([*segmentation, *kitti, *nyu, *map(depth_recipes.sunrgbd, nyu), *bev])
-
-
-def _mini() -> dict[str, Recipe]:
-    plain, base = [mini("ade20k"), mini("cityscapes")], ablation_base("mini")
-    kitti, nyu = map(depth_recipes.mini, ("kitti", "nyu"))
-    depth = [kitti, nyu, depth_recipes.sunrgbd(nyu), baseline(kitti), baseline(nyu)]
-    segmentation = [*plain, *map(baseline, plain), *small_aligned(plain[1]), base, *variants.ablations(base)]
-    return _by_name([*segmentation, *depth, *map(bev_recipes.mini, bev_recipes.MODALITIES)])
-
-
-def _camvid() -> dict[str, Recipe]:
-    large, small = camvid(), camvid_small()
-    plain = [each for base in (large, small) for each in (base, baseline(base), *small_aligned(base))]
-    return _by_name([*plain, *variants.ablations(small)])
-
-
-def _small_real(dataset: str) -> dict[str, Recipe]:
-    plain = depth_recipes.real(dataset)
-    return _by_name([plain, baseline(plain)])
-
-
-def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
-    return {each.name: each for each in recipes}
-
-
-def main_model(preset: str) -> str | None:
-    """The recipe that Figures 3 to 5 and the claims about sampling are shown with; None for a preset of depth alone.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    _registry(preset)
-    return {"mini": "cityscapes_mini", "camvid": "camvid_lite0", "paper": "cityscapes_convnext_t"}.get(preset)
-
-
-_REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {
-    "mini": _mini,
-    "camvid": _camvid,
-    "sevenscenes": functools.partial(_small_real, "sevenscenes"),
-    "kitti_lidar": functools.partial(_small_real, "kitti_lidar"),
-    "paper": _paper,
-}
-
-
-def recipe_names(preset: str) -> list[str]:
-    """Names of the recipes of one preset.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    return list(_registry(preset))
-
-
-def recipe(name: str, preset: str | None = None) -> Recipe:
-    """The recipe called ``name``; without a preset, every preset is searched (names are unique).
-
-    ``<name>-seed<n>`` is the recipe trained from seed n.
-
-    Raises:
-        ConfigError: there is no such recipe; close names are suggested.
-    """
-    found: dict[str, Recipe] = {}
-    for each in [preset] if preset else PRESETS:
-        found |= _registry(each)
-    name, seed = variants.split_seed(name)
-    if name not in found:
-        close = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
-        raise ConfigError(
-            f"no recipe {name!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?"
-        )
-    return found[name] if seed is None else variants.seeded(found[name], seed)
-
-
-def _registry(preset: str) -> dict[str, Recipe]:
-    if preset not in _REGISTRIES:
-        raise ConfigError(f"no preset {preset!r}; presets are {', '.join(PRESETS)}")
-    return _REGISTRIES[preset]()

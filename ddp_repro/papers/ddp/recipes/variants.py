@@ -1,11 +1,13 @@
-"""Recipes made from another recipe: one cell of Table 5a-d, the self-aligned stage, another training seed."""
+"""Recipes made from another recipe: one cell of Table 5a-d, or the self-aligned stage."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from ddp_repro.settings.recipe import ConfigError, Recipe, override
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.recipe import Recipe
 
 # Part of Table 5 -> the one setting that its cells vary, and its values in the paper's order.
 ABLATIONS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -15,7 +17,6 @@ ABLATIONS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "table5d": ("model.layers", (1, 2, 4, 6, 12)),
 }
 SMALL_LAYERS = (1, 2, 3, 6)  # around the three layers of the small models
-SEED_MARK = "-seed"
 
 
 def ablation(plain: Recipe, field: str, value: Any) -> Recipe:
@@ -61,24 +62,3 @@ def aligned(
     return dataclasses.replace(
         plain, name=f"{plain.name}_aligned{suffix}", table="figure4", row=f"{plain.row} aligned, {variant}", train=train
     )
-
-
-def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The same training from another seed, as a run of its own: ``<name>-seed1``.
-
-    A second stage starts from the plain weights of the same seed, and weights that are only evaluated are those of that
-    seed too.  The recipe's own seed gives the recipe itself.
-    """
-    if seed == recipe.train.seed:
-        return recipe
-    name, start, lender = (
-        each and f"{each}{SEED_MARK}{seed}" for each in (recipe.name, recipe.train.initialize_from, recipe.weights_of)
-    )
-    train = dataclasses.replace(recipe.train, seed=seed, initialize_from=start)
-    return dataclasses.replace(recipe, name=name, weights_of=lender, train=train)
-
-
-def split_seed(name: str) -> tuple[str, int | None]:
-    """A run's name without its training seed, and the seed (None: the recipe's own)."""
-    base, mark, seed = name.rpartition(SEED_MARK)
-    return (base, int(seed)) if mark and seed.isdecimal() else (name, None)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
-from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, cells, split_seed
-from ddp_repro.settings.recipe import ModelConfig, Recipe
+from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, cells
+from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.workbook.runs.analyses import Analysis, load_analysis
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.printed import PaperRow, PaperTable, load_table

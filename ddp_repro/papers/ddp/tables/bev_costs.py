@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 
 from ddp_repro.papers.ddp.bev.costs import STEPS, BEVCosts, measure_bev_costs
-from ddp_repro.settings.recipe import ConfigError, Recipe
+from ddp_repro.papers.ddp.costs.records import bench_folder
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.bench import bench_folder
 from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
 from ddp_repro.workbook.tables.rendering import NOTHING, Table
 from ddp_repro.workbook.tables.table import table_frame

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ddp_repro.papers.ddp.figures.figure7 import figure_bev
 from ddp_repro.papers.ddp.samples.bev import FILE, load_bev_samples
-from ddp_repro.settings.recipe import ConfigError
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.figures.style import Figure
 from ddp_repro.workbook.runs.analyses import Analysis

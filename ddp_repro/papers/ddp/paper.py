@@ -1,0 +1,125 @@
+"""DDP as a paper of the workbook: what :class:`ddp_repro.protocols.paper.Paper` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ddp_repro.papers.ddp.recipes import registry, variants
+from ddp_repro.papers.ddp.recipes.bev import MODALITIES
+from ddp_repro.protocols.paper import Paper, Samples
+from ddp_repro.settings.recipe import Recipe
+
+# By column.  mIoU points: the sampling noise of a published single run is of this order.  Depth: one or two units of
+# the last printed digit but one.
+TOLERANCES = {"delta1": 0.003, "rel": 0.002, "rmse": 0.03, "rmse_log": 0.003, "log10": 0.002}
+POINTS = 0.3  # of everything in percent
+OFFICIAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+DEPTH_COLUMNS = ("delta1", "rel", "rmse", "rmse_log", "log10")
+BEV_COLUMNS = ("miou", "drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")
+# Data settings that decide whether a run is the paper's, by task.
+PAPERS_DATA = {
+    "bev": ("dataset", "version", "eval_split", "image_size", "test_resize", "sweeps", "map_range", "map_cell"),
+    "segmentation": ("dataset", "eval_split", "image_scale"),
+    "depth": ("dataset", "eval_split", "image_scale"),
+}
+
+
+class DDPPaper:
+    """DDP: its recipes, tables and rules.  Heavy parts are imported when they are used."""
+
+    name = "ddp"
+    title = "DDP: Diffusion Model for Dense Visual Prediction"
+    citation = "Ji et al., ICCV 2023, arXiv:2303.17559"
+    printed = Path(__file__).with_name("printed")
+
+    @property
+    def released(self) -> tuple[str, ...]:
+        from ddp_repro.papers.ddp.checkpoints import RELEASE
+
+        return tuple(RELEASE.files)
+
+    @property
+    def tables(self) -> Mapping[str, Callable[..., Any]]:
+        from ddp_repro.papers.ddp.claims import claims_table
+        from ddp_repro.papers.ddp.tables.ablations import MAKERS
+
+        return {**MAKERS, "claims": claims_table}
+
+    def recipes(self, preset: str) -> dict[str, Recipe]:
+        return registry.recipes(preset)
+
+    def main_model(self, preset: str) -> str | None:
+        return registry.main_model(preset)
+
+    def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
+        return variants.ablation(recipe, field, value)
+
+    def row_label(self, recipe: Recipe, steps: int | None) -> str:
+        if not recipe.model.diffusion:
+            return "Non-diffusion Baseline"
+        return "DDP" if steps is None else f"DDP (step {steps})"
+
+    def identifying(self, recipe: Recipe) -> dict[str, str]:
+        """Return what identifies a recipe's row in the printed tables, by their column."""
+        if recipe.model.task == "bev":
+            return {"modality": MODALITIES[recipe.model.sensors]}
+        return {"backbone": recipe.model.backbone.partition(".")[0]}
+
+    def samples(self, recipe: Recipe) -> Samples | None:
+        from ddp_repro.papers.ddp.samples import bev, depth, segmentation
+
+        return {
+            "segmentation": Samples(segmentation.save_trajectory, segmentation.FILE),
+            "depth": Samples(depth.save_depth_samples, depth.FILE),
+            "bev": Samples(bev.save_bev_samples, bev.FILE),
+        }[recipe.model.task]
+
+    def count(self, recipe: Recipe, size: tuple[int, int], steps: int, printed: float | None = None) -> Any | None:
+        if recipe.model.task == "bev":  # whose cost is not of one picture
+            return None
+        from ddp_repro.papers.ddp.costs.complexity import count_ours
+
+        return count_ours(recipe.model, size, steps, printed)
+
+    def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
+        evaluation = recipe.evaluation
+        if recipe.model.task == "bev":
+            return [(name, name) for name in BEV_COLUMNS]
+        if recipe.model.task == "depth":
+            official = registry.recipes("paper")[recipe.name].evaluation
+            same = all(getattr(evaluation, f) == getattr(official, f) for f in ("protocol", "flip", "scales"))
+            return [(name, name) for name in DEPTH_COLUMNS] if same else []
+        if evaluation.scales == (1.0,) and not evaluation.flip:
+            return [("miou", "miou")]
+        return [("miou_ms", "miou")] if evaluation.scales == OFFICIAL_SCALES and evaluation.flip else []
+
+    def is_papers_setting(self, recipe: Recipe) -> bool:
+        official = registry.recipes("paper").get(recipe.name)
+        if official is None or recipe.model != official.model:  # a variant of the user's own
+            return False
+        names = PAPERS_DATA[recipe.model.task]
+        return all(getattr(recipe.data, name) == getattr(official.data, name) for name in names)
+
+    def tolerance(self, column: str) -> float:
+        return TOLERANCES.get(column, POINTS)
+
+    def official_checkpoint(self, name: str) -> Path:
+        from ddp_repro.papers.ddp.checkpoints import RELEASE
+
+        return RELEASE.checkpoint(name)
+
+    def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
+        """Return how the numbers of these recipes come about, where a reader of a table must know."""
+        from ddp_repro.papers.ddp.tables.notes import notes
+
+        return notes(recipes)
+
+    def render(self, preset: str, output: str | Path) -> list[Path]:
+        from ddp_repro.papers.ddp.pages import rerender
+
+        return rerender(preset, output)
+
+
+PAPER: Paper = DDPPaper()

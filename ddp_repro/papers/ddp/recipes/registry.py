@@ -1,0 +1,76 @@
+"""DDP's recipes by preset."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from ddp_repro.papers.ddp.recipes import bev, depth, segmentation, variants
+from ddp_repro.settings.presets import check_preset
+from ddp_repro.settings.recipe import Recipe
+
+
+def recipes(preset: str) -> dict[str, Recipe]:
+    """Return the recipes of one preset by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    check_preset(preset)
+    return REGISTRIES[preset]() if preset in REGISTRIES else {}
+
+
+def main_model(preset: str) -> str | None:
+    """Return the recipe that Figures 3 to 5 and the claims about sampling are shown with; None for a preset of depth alone.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    check_preset(preset)
+    return {"mini": "cityscapes_mini", "camvid": "camvid_lite0", "paper": "cityscapes_convnext_t"}.get(preset)
+
+
+def _paper() -> dict[str, Recipe]:
+    plain = [*map(segmentation.ade20k, segmentation.SWIN)]
+    plain += map(segmentation.cityscapes, [*segmentation.SWIN, *segmentation.CONVNEXT])
+    tiny, large = segmentation.cityscapes("convnext_t"), segmentation.cityscapes("convnext_l")
+    second = [segmentation.aligned(tiny), segmentation.aligned(large), segmentation.aligned(tiny, "fresh_noise")]
+    baseline = segmentation.baseline(segmentation.ade20k("swin_t"))
+    cells = variants.ablations(segmentation.ablation_base("paper"))
+    kitti, nyu = map(depth.kitti, depth.KITTI_SWIN), [*map(depth.nyu, depth.NYU_SWIN)]
+    cameras = map(bev.nuscenes, bev.MODALITIES)
+    return _by_name([*plain, baseline, *second, *cells, *kitti, *nyu, *map(depth.sunrgbd, nyu), *cameras])
+
+
+def _mini() -> dict[str, Recipe]:
+    plain, base = [segmentation.mini("ade20k"), segmentation.mini("cityscapes")], segmentation.ablation_base("mini")
+    second, cells = segmentation.small_aligned(plain[1]), variants.ablations(base)
+    kitti, nyu = map(depth.mini, ("kitti", "nyu"))
+    depths = [kitti, nyu, depth.sunrgbd(nyu), segmentation.baseline(kitti), segmentation.baseline(nyu)]
+    cameras = map(bev.mini, bev.MODALITIES)
+    return _by_name([*plain, *map(segmentation.baseline, plain), *second, base, *cells, *depths, *cameras])
+
+
+def _camvid() -> dict[str, Recipe]:
+    recipes = []
+    for base in (segmentation.camvid(), segmentation.camvid_small()):
+        recipes += [base, segmentation.baseline(base), *segmentation.small_aligned(base)]
+    return _by_name([*recipes, *variants.ablations(segmentation.camvid_small())])
+
+
+def _small_real(dataset: str) -> dict[str, Recipe]:
+    plain = depth.real(dataset)
+    return _by_name([plain, segmentation.baseline(plain)])
+
+
+def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
+    return {recipe.name: recipe for recipe in recipes}
+
+
+REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {
+    "mini": _mini,
+    "camvid": _camvid,
+    "sevenscenes": functools.partial(_small_real, "sevenscenes"),
+    "kitti_lidar": functools.partial(_small_real, "kitti_lidar"),
+    "paper": _paper,
+}

@@ -1,0 +1,94 @@
+"""What a paper must bring; :mod:`ddp_repro.papers.ddp.paper` is an example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from ddp_repro.settings.recipe import Recipe
+
+
+class Samples(NamedTuple):
+    """What figures need of a few images: who writes it, into which file beside the record."""
+
+    save: Callable[[nn.Module, Any, Recipe, Path], None]
+    file: str
+
+
+class Paper(Protocol):
+    """A paper: its recipes, what it prints, and how what is measured here is shown beside it.
+
+    Attributes:
+        name: of its folder, and of its models' settings (``ModelSettings.paper``).
+        printed: folder of the printed numbers, ``<table>.json``.
+        tables: tables beyond the printed ones, by name: made of (preset, output).
+        released: names of the recipes whose weights its authors published.
+    """
+
+    name: str
+    title: str
+    citation: str
+    printed: Path
+    released: Sequence[str]
+
+    @property
+    def tables(self) -> Mapping[str, Callable[..., Any]]: ...
+
+    def recipes(self, preset: str) -> dict[str, Recipe]:
+        """Return the recipes of a preset by name; empty where there are none."""
+        ...
+
+    def main_model(self, preset: str) -> str | None:
+        """Return the recipe that figures of one model show; None where there is none."""
+        ...
+
+    def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
+        """Return the recipe of a printed row that varies one setting of another."""
+        ...
+
+    def row_label(self, recipe: Recipe, steps: int | None) -> str:
+        """Return how a run of a recipe is called in a table, e.g. ``DDP (step 3)``; without ``steps``, the method."""
+        ...
+
+    def identifying(self, recipe: Recipe) -> dict[str, str]:
+        """Return what identifies a recipe's row in the printed tables, by their column."""
+        ...
+
+    def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
+        """Return how the numbers of these recipes come about, where a reader of a table must know."""
+        ...
+
+    def samples(self, recipe: Recipe) -> Samples | None:
+        """Return what is kept of a few images beside a recipe's record; None: nothing."""
+        ...
+
+    def count(self, recipe: Recipe, size: tuple[int, int], steps: int, printed: float | None = None) -> Any | None:
+        """Count parameters and MACs of a recipe's model at (height, width); None: not counted by the picture."""
+        ...
+
+    def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
+        """Return the printed columns that a recipe's settings may be held against, with our measures' names."""
+        ...
+
+    def is_papers_setting(self, recipe: Recipe) -> bool:
+        """Return whether model and data settings are those of the paper's own configuration."""
+        ...
+
+    def tolerance(self, column: str) -> float:
+        """Return the least difference from a printed number of a column that counts."""
+        ...
+
+    def official_checkpoint(self, name: str) -> Path:
+        """Return the authors' weights of a recipe, downloaded once.
+
+        Raises:
+            CheckpointError: there are none, or they cannot be had.
+        """
+        ...
+
+    def render(self, preset: str, output: str | Path) -> list[Path]:
+        """Draw all tables and figures that records and analyses allow; returns their paths."""
+        ...

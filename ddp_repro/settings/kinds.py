@@ -1,0 +1,78 @@
+"""Settings of which there are several kinds, one a family of models or of data; stored ones say their ``kind``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, ClassVar, Self
+
+from ddp_repro.settings.errors import ConfigError
+
+# Kinds that were stored before a kind was: told apart by their fields.
+UNNAMED = {"model": ("papers.ddp", "papers.ddp.bev"), "data": ("pictures", "tasks.bev")}
+
+
+class KindSettings:
+    """Base of frozen settings that stand in one field with others of their role.
+
+    Attributes:
+        kind: the place of the module ``settings`` that holds them, below ``ddp_repro``; or any name of one's own.
+    """
+
+    kind: ClassVar[str]
+    _known: ClassVar[dict[str, type]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            cls._known[cls.kind] = cls
+
+    @classmethod
+    def named(cls, kind: str) -> type[Self]:
+        """Return the settings class of a kind, imported where that has not been done.
+
+        Raises:
+            ConfigError: there is none; names those that are known.
+        """
+        if kind not in cls._known and all(part.isidentifier() for part in kind.split(".")):
+            try:
+                importlib.import_module(f"ddp_repro.{kind}.settings")
+            except ModuleNotFoundError as error:
+                if not (error.name or "").startswith("ddp_repro"):
+                    raise
+        if kind not in cls._known:
+            raise ConfigError(f"unknown kind of settings {kind!r}; known: {', '.join(sorted(cls._known))}")
+        return cls._known[kind]
+
+
+class ModelSettings(KindSettings):
+    """Base of the settings that describe a model; a paper has one for each family of its models.
+
+    Attributes:
+        paper: name of the paper that the model belongs to.
+        builder: ``module:function`` that makes the model of these settings; imported when it is asked for.
+        task: name of the task that the model is for.
+    """
+
+    _known: ClassVar[dict[str, type]] = {}
+    paper: ClassVar[str]
+    builder: ClassVar[str]
+    task: Any
+
+    def build(self) -> Any:
+        """Build the model, with initial weights (its backbone from scratch).
+
+        Raises:
+            ConfigError: an impossible combination of settings.
+        """
+        module, _, function = self.builder.partition(":")
+        return getattr(importlib.import_module(module), function)(self)
+
+
+class DataSettings(KindSettings):
+    """Base of the settings that say where samples come from and how they are shaped."""
+
+    _known: ClassVar[dict[str, type]] = {}
+    dataset: Any
+    root: str
+    train_split: str
+    eval_split: str
