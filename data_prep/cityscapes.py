@@ -7,7 +7,7 @@ from pathlib import Path
 from data_prep.archives import extract
 from data_prep.files import place
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.segmentation.cityscapes import IMAGE_SUFFIX, LABEL_SUFFIX
+from ddp_repro.tasks.segmentation.datasets.cityscapes import IMAGE_SUFFIX, LABEL_SUFFIX
 
 COUNTS = {"train": 2_975, "val": 500}
 ARCHIVES = ("leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_prep import splits as split_lists
 from data_prep.files import folder_holding, place_all
-from ddp_repro.tasks.depth.kitti import KITTI, LISTS
+from ddp_repro.tasks.depth.datasets.kitti import KITTI, LISTS
 
 COUNTS = {"train": 23_158, "test": 697}  # 652 of the 697 have depth
 URL = SHA1 = None

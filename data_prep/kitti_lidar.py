@@ -11,7 +11,7 @@ from PIL import Image
 from data_prep.files import folder_holding, place
 from data_prep.lidar import camera_matrix, project, read_calibration, read_scan
 from ddp_repro.data.io import read_image
-from ddp_repro.tasks.depth.kitti_lidar import KITTI_LIDAR
+from ddp_repro.tasks.depth.datasets.kitti_lidar import KITTI_LIDAR
 
 FRAMES = {"train": range(52), "val": range(54, 64)}
 COUNTS = {split: len(frames) for split, frames in FRAMES.items()}

@@ -9,7 +9,7 @@ from data_prep.files import folder_holding, place_all
 from data_prep.nyu_mat import extract_pictures
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample
-from ddp_repro.tasks.depth.nyu import LISTS, NYU
+from ddp_repro.tasks.depth.datasets.nyu import LISTS, NYU
 
 COUNTS = {"train": 24_231, "test": 654}
 URL = SHA1 = None

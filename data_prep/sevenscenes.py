@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_prep.files import folder_holding, place
 from ddp_repro.data.io import DataError, read_depth, read_image
-from ddp_repro.tasks.depth.sevenscenes import DEPTH_SUFFIX, IMAGE_SUFFIX
+from ddp_repro.tasks.depth.datasets.sevenscenes import DEPTH_SUFFIX, IMAGE_SUFFIX
 
 # Every fourth frame; the 40 frames between keep the splits from showing the same view.
 FRAMES = {"train": range(0, 700, 4), "test": range(740, 1000, 4)}

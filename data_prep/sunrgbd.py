@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_prep import splits as split_lists
 from data_prep.files import folder_holding, place_all
-from ddp_repro.tasks.depth.sunrgbd import LISTS, SUNRGBD
+from ddp_repro.tasks.depth.datasets.sunrgbd import LISTS, SUNRGBD
 
 COUNTS = {"test": 5_050}
 URL = SHA1 = None

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, override, parse_overrides
 from ddp_repro.settings.presets import PRESETS
@@ -73,50 +73,16 @@ def render(preset: str, output: str) -> None:
     print(_short(write_index(preset, output)))
 
 
-def bench(
-    recipe: str, size: str, steps: str, batch: int, dtype: str, backend: str | None, repetitions: int,
-    threads: int | None, stages_only: bool, compile: str, channels_last: bool, checkpointing: bool, output: str,
-) -> None:  # fmt: skip
-    """Time a recipe's model at every size, print the reports, draw stages and growth.
-
-    Fast paths have no published counterpart.
-    """
+def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None:
+    """Time the stages of a recipe's model beside their floors, print the reports, draw stages and growth."""
     chosen = named_recipe(recipe)
-    if chosen.model.task == "bev":
-        if (size, steps, batch, dtype, backend, stages_only) != ("512", "1,3", 1, "float32", None, False):
-            raise ConfigError(f"{recipe} is measured at its own size; only --repetitions, --threads and --output apply")
-        return _bench_bev(chosen, repetitions, threads, output)
+    paper_of(chosen).check_bench(chosen, options)
     import torch  # heavy: after the quick checks
 
-    from ddp_repro.papers.ddp.costs.bench import Setting, parse_size
-    from ddp_repro.papers.ddp.costs.records import report, run_bench
-    from ddp_repro.papers.ddp.figures.speed import draw_benches
-
     if threads is not None:
         torch.set_num_threads(threads)
-    counts = override(chosen, {"evaluation.steps": steps}).evaluation.steps
-    for each in size.split(","):
-        setting = Setting(
-            size=parse_size(each), steps=counts, batch=batch, dtype=dtype, backend=backend, device=_device(),
-            repetitions=repetitions, published=not (stages_only or compile != "off" or channels_last or checkpointing),
-            training=not stages_only, compile=compile, channels_last=channels_last, checkpointing=checkpointing,
-        )  # fmt: skip
-        record = run_bench(chosen, setting, output)
-        print(report(record))
-    for path in draw_benches(record, output):
-        print(f"wrote {path}")
-
-
-def _bench_bev(recipe: Recipe, repetitions: int, threads: int | None, output: str) -> None:
-    """Count and time the stages of a BEV model."""
-    import torch
-
-    from ddp_repro.papers.ddp.tables.bev_costs import costs_table, run_costs
-    from ddp_repro.workbook.tables.rendering import to_markdown
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    print(to_markdown(costs_table(run_costs(recipe, repetitions, output))))
+    for line in paper_of(chosen).bench(chosen, options, _device(), output):
+        print(line)
 
 
 def list_all(preset: str | None) -> None:
@@ -165,8 +131,8 @@ def evaluate(
 def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
     """Score saved label maps against the recipe's evaluation images."""
     chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
-    from ddp_repro.evaluation.saved import rescore as rescore_folder
     from ddp_repro.tasks.build import build_dataset
+    from ddp_repro.tasks.segmentation.rescore import rescore as rescore_folder
 
     data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
@@ -184,7 +150,7 @@ def predict(
     """Write label map, overlay and uncertainty, or depth, its preview and uncertainty, as PNG for every picture."""
     from tqdm import tqdm
 
-    from ddp_repro.evaluation import predict as predict_one
+    from ddp_repro.evaluation.predict import predict as predict_one
     from ddp_repro.interop import load_checkpoint
 
     if recipe is None and checkpoint is None and task is not None:
@@ -192,14 +158,14 @@ def predict(
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
     if task not in (None, chosen.model.task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
-    if chosen.model.task == "bev":
-        raise ConfigError(
-            f"{chosen.name} sees six cameras at once, not single pictures; `ddp-repro evaluate` scores it"
-        )
+    if task_named(chosen.model.task).predict is None:
+        reason = task_named(chosen.model.task).not_from_a_picture
+        raise ConfigError(f"{chosen.name}: {reason}; `ddp-repro evaluate` scores it")
     clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
     if clash:
         raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
-    save = _prediction_writer(chosen, Path(output))
+    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
+    save = task_named(chosen.model.task).writer(chosen.model, data, Path(output))
     model = chosen.model.build()
     _say(
         str(
@@ -230,25 +196,10 @@ def doctor(as_json: bool) -> int:
     return examination.main(as_json=as_json)
 
 
-def _prediction_writer(recipe: Recipe, folder: Path) -> Callable[[Any, Path], list[Path]]:
-    """What writes the files of one (prediction, picture) of the recipe's task, and returns their paths."""
-    from ddp_repro.evaluation.pictures import save_depth, save_prediction
-
-    if recipe.model.task == "depth":
-        return lambda prediction, image: save_depth(prediction, image, recipe.model.max_depth, folder)
-    from ddp_repro.tasks.segmentation.dataset import dataset_spec
-
-    palette = dataset_spec(recipe.data.dataset, resolve(recipe.data.root)).palette
-    return lambda prediction, image: save_prediction(prediction, image, palette, folder)
-
-
 def _trained_for(task: str) -> str:
     """The recipe of a finished training for ``task``: of real images rather than synthetic ones."""
-    from ddp_repro.settings.presets import PRESETS
-    from ddp_repro.workbook.catalogue import recipe_names
-
     recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
-    suitable = [r for r in recipes if r.model.task == task and r.model.diffusion and r.weights_of is None]
+    suitable = [r for r in recipes if task == r.model.task and r.model.diffusion and r.weights_of is None]
     for recipe in suitable:
         if (run_folder("results", recipe.preset, recipe.name) / "model.safetensors").is_file():
             _say(f"with {recipe.name}, trained on {recipe.data.dataset} ({recipe.preset})")
@@ -287,16 +238,16 @@ def _recipe_inside(checkpoint: Path) -> Recipe:
 
 def _show_scores(record: Record) -> None:
     from ddp_repro.workbook.runs.records import spread
-    from ddp_repro.workbook.tables.measures import MEASURES
+    from ddp_repro.workbook.tables.measures import measures
 
     missing = f"; {record.dataset.unannotated} more have no ground truth" if record.dataset.unannotated else ""
     _say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images{missing}")
-    headings = "  ".join(f"{MEASURES[metric].heading:>15}" for metric in record.metrics)
+    headings = "  ".join(f"{measures()[metric].heading:>15}" for metric in record.metrics)
     _say(f"steps  {headings}   (± over {len(record.seeds)} seeds)")
     for steps in record.steps:
         cells = []
         for metric in record.metrics:
-            decimals, (mean, std) = MEASURES[metric].decimals, spread(record.values(steps, metric))
+            decimals, (mean, std) = measures()[metric].decimals, spread(record.values(steps, metric))
             cells.append(f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}")
         _say(f"{steps:>5}  " + "  ".join(f"{cell:>15}" for cell in cells))
     _say(f"verdict: {record.verdict}")

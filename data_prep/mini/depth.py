@@ -9,9 +9,9 @@ import numpy as np
 from data_prep.mini.layout import Item, Layout, save
 from data_prep.scenes import Camera, Rendering, random_room, random_street, render, render_room
 from data_prep.scenes.sensors import KINECT_RANGE, measure_with_kinect, scan_with_lidar
-from ddp_repro.tasks.depth.kitti import LISTS as KITTI_LISTS
-from ddp_repro.tasks.depth.nyu import LISTS as NYU_LISTS
-from ddp_repro.tasks.depth.sunrgbd import LISTS as SUNRGBD_LISTS
+from ddp_repro.tasks.depth.datasets.kitti import LISTS as KITTI_LISTS
+from ddp_repro.tasks.depth.datasets.nyu import LISTS as NYU_LISTS
+from ddp_repro.tasks.depth.datasets.sunrgbd import LISTS as SUNRGBD_LISTS
 
 _FRAMES = 12  # of one drive of KITTI; each shows another street
 _FIRST_DRIVE = {"train": 9001, "test": 9501}  # above the real ones

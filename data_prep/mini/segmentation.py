@@ -9,8 +9,8 @@ import numpy as np
 
 from data_prep.mini.layout import Item, Layout, save
 from data_prep.scenes import CLASSES, random_street, render
-from ddp_repro.tasks.segmentation.cityscapes import IMAGE_SUFFIX, LABEL_SUFFIX
 from ddp_repro.tasks.segmentation.dataset import SPECS
+from ddp_repro.tasks.segmentation.datasets.cityscapes import IMAGE_SUFFIX, LABEL_SUFFIX
 
 # class of the scenes -> class of the dataset
 _ADE20K_NAMES = {

@@ -12,10 +12,9 @@ from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
-from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally, class_names, run_keys
-from ddp_repro.evaluation.saved import PredictionFolder, description, score
+from ddp_repro.evaluation.result import EvaluationResult, RunKey, class_names, run_keys
+from ddp_repro.evaluation.saved_predictions import PredictionFolder, description, score
 from ddp_repro.evaluation.views import (
-    PREDICTORS,
     View,
     ViewedImage,
     bucketed,
@@ -25,15 +24,11 @@ from ddp_repro.evaluation.views import (
     views_of,
 )
 from ddp_repro.networks.acceleration import accelerate
-from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
-from ddp_repro.tasks.bev.evaluate import evaluate_bev
-from ddp_repro.tasks.depth.metrics import DepthErrors
-from ddp_repro.tasks.depth.protocols import protocol_named
-from ddp_repro.tasks.matching import check_dataset
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 
 def evaluate_model(
@@ -64,8 +59,9 @@ def evaluate_model(
     """
     _check(model, dataset, evaluation, save_to)
     accelerate(model, compile=evaluation.compile, channels_last=evaluation.channels_last)
-    if model.config.task == "bev":
-        return evaluate_bev(model, dataset, evaluation, progress=progress)
+    task = task_named(model.config.task)
+    if task.evaluate is not None:
+        return task.evaluate(model, dataset, evaluation, progress=progress)
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
     keys = run_keys(evaluation, model.config.diffusion)
@@ -96,9 +92,10 @@ class _Run:
 
     def __init__(self, model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, keys: list[RunKey]) -> None:
         self.model, self.dataset, self.evaluation = model, dataset, evaluation
+        self.task = task_named(model.config.task)
         self.views: list[View] = views_of(evaluation)
         self.device = model_device(model)
-        self.tallies: dict[RunKey, Tally] = {key: new_tally(model.config, evaluation) for key in keys}
+        self.tallies: dict[RunKey, Tally] = {key: self.task.tally(model.config, evaluation) for key in keys}
         self.saved: PredictionFolder | None = None
 
     def open_folder(self, folder: Path, images: int, *, create: bool) -> None:
@@ -117,7 +114,7 @@ class _Run:
             bar.update(len(batch))
 
     def _predict(self, batch: list[ViewedImage]) -> None:
-        predictor = PREDICTORS[self.model.config.task](self.model, batch, self.views, self.evaluation.view_average)
+        predictor = self.task.predictor(self.model, batch, self.views, self.evaluation.view_average)
         truths = [image.truth.to(self.device) for image in batch]
         for key, tally in self.tallies.items():
             for image, truth, prediction in zip(batch, truths, predictor.predictions(*key), strict=True):
@@ -147,18 +144,11 @@ class _Run:
         return self.tallies
 
 
-def new_tally(model: ModelConfig, evaluation: EvalConfig) -> Tally:
-    """What a model's predictions are counted in."""
-    if model.task == "segmentation":
-        return ConfusionMatrix(model.num_classes)
-    return DepthErrors(protocol_named(evaluation.protocol))
-
-
 def _check(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
-    check_dataset(model.config, dataset)
-    if dataset.truth == "depth":
-        protocol_named(evaluation.protocol)
-    if dataset.truth != "label" and save_to is not None:
+    task = task_named(model.config.task)
+    task.check(model.config, dataset)
+    task.check_evaluation(evaluation)
+    if save_to is not None and not task.saves_predictions:
         raise ConfigError("predictions are saved for segmentation only; `predict` writes depth maps")
     fields = {f"evaluation.{name}": value for name, value in vars(evaluation).items()}
     check_distinct(**{name: fields[name] for name in ("evaluation.steps", "evaluation.seeds", "evaluation.scales")})

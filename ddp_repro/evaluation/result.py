@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.recipe import EvalConfig
-from ddp_repro.tasks.bev.metrics import ThresholdCounts
-from ddp_repro.tasks.depth.metrics import DepthErrors
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 RunKey = tuple[int, int | None]  # (steps, seed); the baseline has no noise, its only run is (1, None)
-Tally = ConfusionMatrix | DepthErrors | ThresholdCounts
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def run_keys(evaluation: EvalConfig, diffusion: bool) -> list[RunKey]:
 
 def class_names(dataset: PairDataset) -> tuple[str, ...]:
     """A depth dataset has none."""
-    return tuple(dataset.class_names) if dataset.truth == "label" else ()
+    return tuple(getattr(dataset, "class_names", ()))
 
 
 def or_none(value: float) -> float | None:

@@ -139,6 +139,11 @@ def average_views(
     return total / len(views)
 
 
+def resized(score: Tensor, input_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Return a map (h, w), resized to the picture's size (H, W), as numpy array."""
+    return to_image_size(score[None, None], input_size, size)[0, 0].cpu().numpy()
+
+
 class Predictor:
     """Predicts images of equal input sizes for any number of (steps, seed), encoding each view once.
 
@@ -161,13 +166,13 @@ class Predictor:
     def predictions(self, steps: int, seed: int | None) -> list[Tensor]:
         """One map (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
         outputs = [self._sample(view, steps, seed) for view in range(len(self.views))]
-        return [self._finish(outputs, index) for index in range(len(self.images))]
+        return [self.finish(outputs, index) for index in range(len(self.images))]
 
-    def _finish(self, outputs: list[Tensor], index: int) -> Tensor:
+    def finish(self, outputs: list[Tensor], index: int) -> Tensor:
         """The prediction of one image from each view's output (B, C, h, w)."""
         raise NotImplementedError
 
-    def _at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
+    def at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
         """Each view's output of one image, (1, C, H, W); one at a time, since a batch of them may not fit in memory."""
         size = tuple(self.images[index].truth.shape)
         for output, input_size in zip(outputs, self.input_sizes, strict=True):
@@ -183,30 +188,6 @@ class Predictor:
             names = ", ".join(image.id for image in self.images)
             raise RuntimeError(f"the model's output is not finite for image {names}; check its weights")
         return output
-
-
-class Segmenter(Predictor):
-    """Predicts classes, int64."""
-
-    def _finish(self, outputs: list[Tensor], index: int) -> Tensor:
-        if len(self.views) == 1:
-            size = tuple(self.images[index].truth.shape)
-            return best_class(outputs[0][index], self.input_sizes[0], size)[1]  # a softmax would not change the argmax
-        scores, probabilities = self._at_original_size(outputs, index), gives_probabilities(self.model)
-        mean = average_views(scores, self.views, are_probabilities=probabilities, view_average=self.view_average)
-        return mean[0].argmax(0)
-
-
-class DepthEstimator(Predictor):
-    """Predicts depth in metres, float32: the mean over the views."""
-
-    def _finish(self, outputs: list[Tensor], index: int) -> Tensor:
-        depths = zip(self._at_original_size(outputs, index), self.views, strict=True)
-        return torch.stack([(depth.flip(-1) if view.flip else depth)[0, 0] for depth, view in depths]).mean(0)
-
-
-PREDICTORS: dict[str, type[Predictor]] = {"segmentation": Segmenter, "depth": DepthEstimator}
-"""By the model's task."""
 
 
 def _moved(batch: Tensor, device: torch.device) -> Tensor:

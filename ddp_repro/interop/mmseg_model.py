@@ -25,7 +25,7 @@ from ddp_repro.diffusion import image_generator
 from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.mmseg_runtime import prepare
 from ddp_repro.networks.backbones import load_backbone_weights
-from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.overrides import from_dict
 
 prepare()  # before mmseg is imported
@@ -64,7 +64,7 @@ class DDPSegmentor(BaseSegmentor):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        network = from_dict(ModelConfig, dict(settings)).build()
+        network = from_dict(ModelSettings.named("papers.ddp"), dict(settings)).build()
         if backbone_weights is not None:
             load_backbone_weights(network.backbone, backbone_weights)
         if checkpoint is not None:

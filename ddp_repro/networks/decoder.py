@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from torch.utils.checkpoint import checkpoint
 from ddp_repro.networks.attention.deformable import DeformableAttention, Lines, Shape
 from ddp_repro.networks.caching import kept
 from ddp_repro.networks.kernels import decoder as native_decoder
-from ddp_repro.papers.ddp.settings import ModelConfig
 
 
 @kept(16)
@@ -94,7 +93,7 @@ class MapDecoder(nn.Module):
         return self.read_out(tokens, shape)
 
     @classmethod
-    def of(cls, config: ModelConfig, time_channels: int | None = None) -> Self:
+    def of(cls, config: Any, time_channels: int | None = None) -> Self:
         """The decoder that ``config`` describes; ``time_channels`` = 0 leaves the time out."""
         if time_channels is None:
             time_channels = 4 * config.channels if config.time_conditioned else 0
@@ -102,7 +101,7 @@ class MapDecoder(nn.Module):
         return cls._build(config, *trunk, time_channels)
 
     @classmethod
-    def _build(cls, config: ModelConfig, *trunk: int) -> Self:
+    def _build(cls, config: Any, *trunk: int) -> Self:
         raise NotImplementedError
 
 
@@ -117,7 +116,7 @@ class LabelDecoder(MapDecoder):
         return self.classifier(tokens).transpose(1, 2).unflatten(-1, shape)
 
     @classmethod
-    def _build(cls, config: ModelConfig, *trunk: int) -> Self:
+    def _build(cls, config: Any, *trunk: int) -> Self:
         return cls(config.num_classes, *trunk)
 
 
@@ -135,5 +134,5 @@ class DepthDecoder(MapDecoder):
             return self.depth_convolution(maps).relu() + self.min_depth
 
     @classmethod
-    def _build(cls, config: ModelConfig, *trunk: int) -> Self:
+    def _build(cls, config: Any, *trunk: int) -> Self:
         return cls(config.min_depth, *trunk)

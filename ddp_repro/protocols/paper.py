@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -55,6 +55,18 @@ class Paper(Protocol):
 
     def identifying(self, recipe: Recipe) -> dict[str, str]:
         """Return what identifies a recipe's row in the printed tables, by their column."""
+        ...
+
+    def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
+        """Refuse options of ``bench`` that do not apply to a recipe.
+
+        Raises:
+            ConfigError: names those that do.
+        """
+        ...
+
+    def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
+        """Time a recipe's model, write the record, and yield what is printed."""
         ...
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,31 +17,17 @@ BETAS = (0.9, 0.999)
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Split the trainable parameters into decayed (``config.weight_decay``) and undecayed (0) ones.
 
-    The official rule for segmentation is "no decay where the name contains 'norm'", but it is overruled wherever the
-    name contains 'head', and in the official names many normalisations contain neither word.  What is left without
-    decay are the layer norms of the *backbone*, where named "norm" (not ConvNeXt's stem and downsampling norms).
-    Everything else is decayed: norms of decoder, neck and auxiliary head, biases, layer scale, relative positions,
-    label embedding.  For depth nothing overrules it, and relative positions are left without decay too.  For BEV it is
-    positions alone: norms and biases are decayed.
+    A model says which are which (``model.undecayed(name)``).
     """
-    is_undecayed = UNDECAYED[model.config.task]
     decayed, undecayed = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (undecayed if is_undecayed(name) else decayed).append(parameter)
+            (undecayed if model.undecayed(name) else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-UNDECAYED: dict[str, Callable[[str], bool]] = {
-    "segmentation": lambda name: name.startswith("backbone.") and "norm" in name,
-    "depth": lambda name: "norm" in name or "relative_position_bias_table" in name,
-    "bev": lambda name: "relative_position_bias_table" in name or "absolute_pos_embed" in name,
-}
-"""By task: whether a parameter of this name has weight decay 0; see :func:`parameter_groups`."""
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -18,11 +18,10 @@ from ddp_repro.data.dataset import PairDataset
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset
-from ddp_repro.tasks.depth.protocols import protocol_named
-from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
@@ -64,7 +63,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
     torch.manual_seed(recipe.train.seed)
     model = recipe.model.build()
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
-    check_dataset(recipe.model, dataset)
+    task_named(recipe.model.task).check(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())
     if resume and (result := finished_result(files, origin, recipe)):
         return result
@@ -260,8 +259,10 @@ def _check(recipe: Recipe) -> None:
             raise ConfigError(f"train.{name} must be greater than 0; got {value}")
     if config.curve == "one_cycle" and config.warmup_iterations:
         raise ConfigError("train.curve=one_cycle has its own rise; set train.warmup_iterations=0")
-    if config.validate_every and recipe.model.task == "depth":
-        protocol_named(recipe.evaluation.protocol)  # now rather than at the first validation, hours from here
+    if config.validate_every:
+        task_named(recipe.model.task).check_evaluation(
+            recipe.evaluation
+        )  # now rather than at the first validation, hours from here
     if config.self_aligned != "off" and not recipe.model.diffusion:
         raise ConfigError(f"train.self_aligned={config.self_aligned} needs model.diffusion=true")
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddp_repro.data.io import DataError
 from ddp_repro.settings.recipe import DataConfig
-from ddp_repro.tasks.build import DATASETS, build_dataset
+from ddp_repro.tasks.build import build_dataset, dataset_names
 from ddp_repro.tasks.segmentation.dataset import SPECS, SegmentationDataset
 
 from .conftest import write_folder_dataset
@@ -66,7 +66,8 @@ def test_specs_are_consistent(name: str, classes: int):
 def test_dataset_names():
     segmentation = {"ade20k", "cityscapes", "camvid", "folder"}
     depth = {"kitti", "nyu", "sunrgbd", "sevenscenes", "kitti_lidar", "depth_folder"}
-    assert set(DATASETS) == segmentation | depth and len(DATASETS) == 10
+    names = dataset_names()
+    assert set(names) == segmentation | depth | {"nuscenes"} and len(names) == 11
 
 
 @pytest.mark.parametrize(

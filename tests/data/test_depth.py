@@ -11,8 +11,8 @@ from PIL import Image
 
 from ddp_repro.data.io import DataError, read_depth
 from ddp_repro.tasks.depth.dataset import DEPTH_SPECS
-from ddp_repro.tasks.depth.spec import read_split_list
-from ddp_repro.tasks.depth.sunrgbd import rotate_bits
+from ddp_repro.tasks.depth.datasets.spec import read_split_list
+from ddp_repro.tasks.depth.datasets.sunrgbd import rotate_bits
 
 from .depth_files import (
     MEAN,

@@ -14,6 +14,7 @@ from torch import multiprocessing
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import EvalConfig
@@ -21,7 +22,6 @@ from ddp_repro.tasks.bev import evaluate as bev_evaluator
 from ddp_repro.tasks.bev.constant import best_constant_map, evaluate_constant_map
 from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures, sensor_batch
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
-from ddp_repro.tasks.matching import check_dataset
 from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 
 SETTINGS = EvalConfig(steps=(1, 2), seeds=(0, 1), batch_size=2)
@@ -102,10 +102,10 @@ def test_what_cannot_work_is_refused(fusion):
     with pytest.raises(ConfigError, match="segmentation only"):
         evaluate_model(model, dataset, SETTINGS, save_to="folder")
     with pytest.raises(ConfigError, match="map_cell"):
-        check_dataset(override(model.config, {"map_cell": 1.0}), dataset)
+        task_named("bev").check(override(model.config, {"map_cell": 1.0}), dataset)
     dataset.data = dataclasses.replace(dataset.data, lidar=False)
     with pytest.raises(ConfigError, match=r"data\.lidar"):
-        check_dataset(model.config, dataset)
+        task_named("bev").check(model.config, dataset)
 
 
 def test_constant_map_is_the_best_of_all():

@@ -14,7 +14,7 @@ from torch import distributed
 from ddp_repro.data.io import DataError
 from ddp_repro.data.transforms import normalize
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.evaluation.saved import rescore
+from ddp_repro.evaluation.saved_predictions import rescore
 from ddp_repro.evaluation.views import to_image_size, view_generator
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig

@@ -9,14 +9,15 @@ from torch import distributed
 
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import evaluate as evaluator
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.evaluation.saved import rescore
-from ddp_repro.evaluation.views import Segmenter, to_image_size
+from ddp_repro.evaluation.saved_predictions import rescore
+from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.predict import Segmenter
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 
@@ -97,7 +98,7 @@ def test_saved_predictions_are_rescored_and_reused(model, dataset, reference, tm
         segmented.extend(images)
         return Segmenter(model, images, *rest)
 
-    monkeypatch.setitem(evaluator.PREDICTORS, "segmentation", recording)
+    monkeypatch.setattr(type(task_named("segmentation")), "predictor", lambda self, *given: recording(*given))
     again = evaluate_model(model, dataset, TWO, progress=False, save_to=folder)
     assert counts(again) == counts(reference)
     assert [image.id for image in segmented] == ["bild ü1", "bild ü4"]  # nothing else was computed again

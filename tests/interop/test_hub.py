@@ -147,6 +147,8 @@ def test_recipe_without_released_checkpoint():
 
 
 class Tiny(nn.Module, hub.PretrainedMixin):
+    config_type = ModelConfig
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config

@@ -7,6 +7,7 @@ import numpy as np
 from workbook.fake_analyses import make_analysis
 
 from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import mean_depth, provenance, records
 from ddp_repro.workbook.runs.verdicts import compare, overall
@@ -22,7 +23,7 @@ def make_depth_record(name="nyu_mini", rel=None, *, images=8, settings=None, **m
     settings = settings or recipe(name)
     rel = rel or {s: [0.2 + k / 100 - s / 1000 for k in (0, 1)] for s in settings.evaluation.steps}
     scores = [
-        records.DepthScore(steps=s, seed=k if settings.model.diffusion else None, rel=v, **MEASURES | measures)
+        DepthScore(steps=s, seed=k if settings.model.diffusion else None, rel=v, **MEASURES | measures)
         for s, values in rel.items()
         for k, v in enumerate(values)
     ]
@@ -82,7 +83,7 @@ def make_mean_depth(rel=0.5, protocol="nyu"):
     return mean_depth.MeanDepth(
         training="t" * 64, dataset="d" * 64, images=8, protocol=protocol,
         code=provenance.Code(commit="a" * 40, dirty=False, fingerprint="f" * 64),
-        score=records.DepthScore(steps=0, seed=None, rel=rel, **MEASURES),
+        score=DepthScore(steps=0, seed=None, rel=rel, **MEASURES),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.tasks.segmentation.score import SegmentationScore
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import provenance, records
 from ddp_repro.workbook.runs.verdicts import compare, overall
@@ -21,7 +22,7 @@ def make_record(name="ade20k_mini", *, miou=None, images=40, recipe_changes=None
         miou = {s: [20.0 + s + k for k in range(len(settings.evaluation.seeds))] for s in settings.evaluation.steps}
     classes = settings.model.num_classes
     scores = [
-        records.Score(
+        SegmentationScore(
             steps=s,
             seed=k if settings.model.diffusion else None,
             miou=v,

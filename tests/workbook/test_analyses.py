@@ -10,6 +10,7 @@ from workbook.fakes import make_record
 from ddp_repro.papers.ddp import analyses
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.runs import analyses as store
 from ddp_repro.workbook.runs.analyses import Subject, find_analyses, load_analysis
 
 FOUND = {"error_rate": 0.1, "scores": {}, "calibration": {}, "seconds": 1.0}
@@ -25,8 +26,8 @@ def calls(monkeypatch):
         return SimpleNamespace(to_dict=lambda: FOUND)
 
     monkeypatch.setattr(analyses, "evaluate_uncertainty", evaluate)
-    monkeypatch.setattr(analyses, "trained_model", lambda *_: nn.Linear(1, 1))
-    monkeypatch.setattr(analyses, "evaluation_dataset", lambda *_: range(24))
+    monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: range(24))
     return made
 
 
@@ -89,8 +90,8 @@ def swept(monkeypatch):
     nothing = SimpleNamespace(total=1)
     monkeypatch.setattr(analyses, "evaluate_model", evaluate)
     monkeypatch.setattr(analyses, "complexity", lambda *_: SimpleNamespace(encoder=nothing, step=nothing))
-    monkeypatch.setattr(analyses, "trained_model", lambda *_: nn.Linear(1, 1))
-    monkeypatch.setattr(analyses, "evaluation_dataset", lambda *_: range(24))
+    monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: range(24))
     return made
 
 

@@ -19,6 +19,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.nuscenes_geometry import project_points
+from ddp_repro.tasks.bev.score import BEV_CLASSES, BEVScore, bev_score
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import constant_map, provenance, records
 from ddp_repro.workbook.runs.records import RecordError
@@ -32,9 +33,7 @@ PRINTED = {"drivable": 83.6, "ped_crossing": 58.3, "walkway": 61.8, "stop_line":
 
 
 def score(steps=3, seed=0, miou=59.4, **classes):
-    return records.BEVScore(
-        steps=steps, seed=seed, miou=miou, miou_at_half=50.0, iou=[[1.0] * 7] * 6, **PRINTED | classes
-    )
+    return BEVScore(steps=steps, seed=seed, miou=miou, miou_at_half=50.0, iou=[[1.0] * 7] * 6, **PRINTED | classes)
 
 
 def make_record(name, scores, images=6019):
@@ -65,8 +64,8 @@ def test_score_is_the_counts_in_percent():
     generator = torch.Generator().manual_seed(0)
     probability = torch.rand(2, 6, 8, 8, generator=generator)
     counts = ThresholdCounts(6).update(probability, torch.rand(2, 6, 8, 8, generator=generator) > 0.5)
-    made = records.bev_score(3, 1, counts)
-    best = [getattr(made, name) for name in records.BEV_CLASSES]
+    made = bev_score(3, 1, counts)
+    best = [getattr(made, name) for name in BEV_CLASSES]
     assert best == [max(row) for row in made.iou] and made.miou == pytest.approx(np.mean(best))
     assert made.miou_at_half == pytest.approx(np.mean([row[3] for row in made.iou]))
 
@@ -76,7 +75,7 @@ def test_record_survives_the_disk(tmp_path):
     records.save_record(record, tmp_path / "record.json")
     loaded = records.load_record(tmp_path / "record.json")
     assert loaded == record and loaded.settings() == recipe("nuscenes_camera")
-    assert loaded.metrics == ["miou", *records.BEV_CLASSES, "miou_at_half"]
+    assert loaded.metrics == ["miou", *BEV_CLASSES, "miou_at_half"]
     assert loaded.values(3, "divider") == [49.2, 48.0]
 
 

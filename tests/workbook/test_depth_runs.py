@@ -17,14 +17,15 @@ from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.tasks.depth import constant as scoring
 from ddp_repro.tasks.depth.metrics import METRICS
+from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs import run as runs
 from ddp_repro.workbook.runs.mean_depth import load_mean_depth, score_mean_depth
-from ddp_repro.workbook.runs.records import DepthScore, RecordError, load_record
+from ddp_repro.workbook.runs.records import RecordError, load_record
 from ddp_repro.workbook.runs.run import evaluate, run, run_table, trained_model
 from ddp_repro.workbook.runs.training import train
-from ddp_repro.workbook.tables.measures import MEASURES
+from ddp_repro.workbook.tables.measures import measures
 
 SIZES = {"kitti": (48, 160), "nyu": (48, 64), "sunrgbd": (60, 80)}
 OVERRIDES = [
@@ -91,7 +92,7 @@ def test_record_of_a_run(folder):
     assert [(s.steps, s.seed) for s in record.scores] == [(1, 0), (1, 1), (3, 0), (3, 1)]
     assert all(isinstance(score, DepthScore) for score in record.scores)
     assert all(0 <= s.delta1 <= s.delta2 <= s.delta3 <= 1 and s.rel > 0 for s in record.scores)
-    assert record.metrics == list(METRICS) and set(METRICS) <= MEASURES.keys()
+    assert record.metrics == list(METRICS) and set(METRICS) <= measures().keys()
     assert (record.dataset.images, record.dataset.split_images, record.dataset.unannotated) == (2, 2, 2)
     assert record.dataset.classes == [] and record.training.iterations == 2
     assert record.recipe["evaluation"]["protocol"] == "kitti_garg" and record.recipe["evaluation"]["flip"]
@@ -229,7 +230,7 @@ def test_depth_uncertainty_is_analysed_once(place, folder, monkeypatch):
     made = analyses.depth_uncertainty(subject, steps=2, noise_samples=2, limit=1)
     assert (made.run, made.images) == ("kitti_mini", 1)
     assert made.result.keys() == {"fractions", "correlation", "sparsification", "ause"}
-    monkeypatch.setattr(analyses, "trained_model", lambda *_: pytest.fail("analysed before"))
+    monkeypatch.setattr("ddp_repro.workbook.runs.analyses.trained_model", lambda *_: pytest.fail("analysed before"))
     assert analyses.depth_uncertainty(subject, steps=2, noise_samples=2, limit=1) == made
 
 
@@ -242,7 +243,7 @@ def test_evaluate_prints_nine_measures(place, capsys):
     assert head == "kitti_mini on kitti test, 2 images; 2 more have no ground truth"
     record = load_record(place / "results/mini/runs/kitti_mini/record.json")
     assert measures.split() == [
-        "steps", *" ".join(MEASURES[name].heading for name in record.metrics).split(), *["(±", "over", "2", "seeds)"]
+        "steps", *" ".join(measures()[name].heading for name in record.metrics).split(), *["(±", "over", "2", "seeds)"]
     ]  # fmt: skip
     assert f"{np.mean(record.values(1)):.3f} ± " in one and len(one.split("±")) == len(three.split("±")) == 10
 

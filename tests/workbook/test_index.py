@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
+from ddp_repro.papers.ddp.costs import complexity as complexity_module
 from ddp_repro.papers.ddp.figures import figure3 as figures
 from ddp_repro.papers.ddp.samples.segmentation import load_trajectory
 from ddp_repro.settings.errors import ConfigError
@@ -38,7 +39,7 @@ class Links(HTMLParser):
 def results(tmp_path, monkeypatch):
     kinds = SimpleNamespace(modules=10**9)
     counted = SimpleNamespace(parameters=10**6, map_decoder_parameters=10**6, macs=10**9, by_kind=kinds)
-    monkeypatch.setattr(counts, "_complexity", lambda *a: counted)
+    monkeypatch.setattr(complexity_module, "complexity", lambda *a: counted)
     monkeypatch.setattr(counts, "peer_count", lambda *row: None)
     monkeypatch.setattr("ddp_repro.papers.ddp.costs.complexity.explain_macs", lambda *row: "equal")
     record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0], 3: [41.0, 43.0]})

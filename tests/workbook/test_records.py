@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workbook.fakes import make_record
 
+from ddp_repro.papers.ddp.paper import OFFICIAL_SCALES
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import provenance, records
 from ddp_repro.workbook.runs.records import RecordError, load_record, save_record, spread
-from ddp_repro.workbook.runs.verdicts import OFFICIAL_SCALES
 
 
 def test_record_survives_the_disk(tmp_path):

@@ -205,7 +205,7 @@ def test_a_run_that_is_killed_counts_for_nothing_and_its_successor_puts_things_r
     workbook.add(WRITE, "import time\nif rate > 1: time.sleep(200)")
     workbook.run()
     script = (
-        "from pathlib import Path; from ddp_repro.workbook import runner; runner.reproduce('mini', [], "
+        "from pathlib import Path; from ddp_repro.workbook.notebooks import runner; runner.reproduce('mini', [], "
         "notebooks=Path('notebooks'), "
         "parameters={'rate': '2.0'}, overwrite=True)"
     )

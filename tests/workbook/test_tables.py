@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 from workbook.fakes import make_record, write_records
 
+from ddp_repro.papers.ddp.costs import complexity as complexity_module
+from ddp_repro.papers.ddp.paper import OFFICIAL_SCALES
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.runs.verdicts import OFFICIAL_SCALES
 from ddp_repro.workbook.tables import counts, rendering
 from ddp_repro.workbook.tables import table as tables
 from ddp_repro.workbook.tables.peer_costs import PeerCount
@@ -28,7 +29,7 @@ def counted(monkeypatch):
         kinds = SimpleNamespace(modules=steps * 9 * 10**9)
         return SimpleNamespace(**parameters, macs=steps * 10**10, by_kind=kinds)
 
-    monkeypatch.setattr(counts, "_complexity", complexity)
+    monkeypatch.setattr(complexity_module, "complexity", complexity)
     monkeypatch.setattr(counts, "peer_count", lambda *row: None)
     monkeypatch.setattr("ddp_repro.papers.ddp.costs.complexity.explain_macs", lambda *row: "equal")
 

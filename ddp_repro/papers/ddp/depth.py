@@ -17,6 +17,10 @@ from ddp_repro.tasks.depth.loss import silog_loss
 class Depth(ImageModel):
     """What a depth model has with and without diffusion."""
 
+    def undecayed(self, name: str) -> bool:
+        """Return whether a parameter has no weight decay: norms anywhere, and relative positions."""
+        return "norm" in name or "relative_position_bias_table" in name
+
     def losses(self, prediction: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Scale-invariant log loss of depth (B, 1, h, w) in metres ("decode").
 

@@ -16,9 +16,9 @@ from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, ConfusionMatrix
 
@@ -85,7 +85,7 @@ def evaluate_drift(
         ConfigError: an impossible setting, the non-diffusion baseline, or a model of another number of classes.
         DataError: a damaged image or label.
     """
-    check_dataset(model.config, dataset)
+    task_named(model.config.task).check(model.config, dataset)
     check_positive(steps=steps, limit=limit)
     check_distinct(seeds=tuple(seeds))
     if not model.config.diffusion:

@@ -87,6 +87,17 @@ class ImageModel(PretrainedMixin, nn.Module):
         """F, channels of the feature that the map is fused with."""
         return self.config.channels
 
+    def undecayed(self, name: str) -> bool:
+        """Return whether the parameter of this name is left without weight decay, as in the released configurations.
+
+        Of segmentation, the rule there is "no decay where the name contains 'norm'", but it is overruled wherever the
+        name contains 'head', and in the official names many normalisations contain neither word.  What is left without
+        decay are the layer norms of the *backbone*, where named "norm" (not ConvNeXt's stem and downsampling norms).
+        Everything else is decayed: norms of decoder, neck and auxiliary head, biases, layer scale, relative positions,
+        label embedding.
+        """
+        return name.startswith("backbone.") and "norm" in name
+
     # -- the task ------------------------------------------------------------------------------------------------------
 
     def losses(self, prediction: Tensor, features: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ddp_repro.papers.ddp.recipes import registry, variants
 from ddp_repro.papers.ddp.recipes.bev import MODALITIES
 from ddp_repro.protocols.paper import Paper, Samples
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 
 # By column.  mIoU points: the sampling noise of a published single run is of this order.  Depth: one or two units of
@@ -16,6 +17,7 @@ from ddp_repro.settings.recipe import Recipe
 TOLERANCES = {"delta1": 0.003, "rel": 0.002, "rmse": 0.03, "rmse_log": 0.003, "log10": 0.002}
 POINTS = 0.3  # of everything in percent
 OFFICIAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+BEV_BENCH = {"size": "512", "steps": "1,3", "batch": 1, "dtype": "float32", "backend": None, "stages_only": False}
 DEPTH_COLUMNS = ("delta1", "rel", "rmse", "rmse_log", "log10")
 BEV_COLUMNS = ("miou", "drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")
 # Data settings that decide whether a run is the paper's, by task.
@@ -109,6 +111,20 @@ class DDPPaper:
         from ddp_repro.papers.ddp.checkpoints import RELEASE
 
         return RELEASE.checkpoint(name)
+
+    def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
+        changed = [name for name, value in BEV_BENCH.items() if options[name] != value]
+        if recipe.model.task == "bev" and changed:
+            raise ConfigError(
+                f"{recipe.name} is measured at its own size; only --repetitions, --threads and --output apply"
+            )
+
+    def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
+        from ddp_repro.papers.ddp.costs.command import bench_bev, bench_pictures
+
+        if recipe.model.task == "bev":
+            return bench_bev(recipe, options, output)
+        return bench_pictures(recipe, options, device, output)
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         """Return how the numbers of these recipes come about, where a reader of a table must know."""

@@ -7,7 +7,7 @@ import torch
 
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.evaluation.saved import score
+from ddp_repro.evaluation.saved_predictions import score
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named

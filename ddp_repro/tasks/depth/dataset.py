@@ -12,13 +12,13 @@ from ddp_repro.data.dataset import PairDataset, require_equal_sizes
 from ddp_repro.data.io import DataError, read_depth, read_image
 from ddp_repro.data.spec import Sample, missing_files, unique, without_label
 from ddp_repro.settings.recipe import DataConfig
-from ddp_repro.tasks.depth.folder import depth_folder_spec
-from ddp_repro.tasks.depth.kitti import KITTI
-from ddp_repro.tasks.depth.kitti_lidar import KITTI_LIDAR
-from ddp_repro.tasks.depth.nyu import NYU
-from ddp_repro.tasks.depth.sevenscenes import SEVENSCENES
-from ddp_repro.tasks.depth.spec import DepthSpec
-from ddp_repro.tasks.depth.sunrgbd import SUNRGBD
+from ddp_repro.tasks.depth.datasets.folder import depth_folder_spec
+from ddp_repro.tasks.depth.datasets.kitti import KITTI
+from ddp_repro.tasks.depth.datasets.kitti_lidar import KITTI_LIDAR
+from ddp_repro.tasks.depth.datasets.nyu import NYU
+from ddp_repro.tasks.depth.datasets.sevenscenes import SEVENSCENES
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec
+from ddp_repro.tasks.depth.datasets.sunrgbd import SUNRGBD
 from ddp_repro.tasks.depth.transforms import random_color, random_crop, random_rotation
 
 DEPTH_SPECS: dict[str, DepthSpec] = {spec.name: spec for spec in (KITTI, NYU, SUNRGBD, SEVENSCENES, KITTI_LIDAR)}

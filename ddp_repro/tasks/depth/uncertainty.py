@@ -13,13 +13,13 @@ from tqdm import tqdm
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion.uncertainty import depth_spread
-from ddp_repro.evaluation.predict import step_depths
+from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.tasks.depth.predict import step_depths
 from ddp_repro.tasks.depth.protocols import Protocol
-from ddp_repro.tasks.matching import check_dataset
-from ddp_repro.tasks.segmentation.uncertainty import sampling_runs
 
 FRACTIONS = 50  # of the pixels, left out one after another
 
@@ -73,7 +73,7 @@ def evaluate_depth_uncertainty(
         ConfigError: an impossible setting, a model without diffusion, or one of another task.
         DataError: a damaged image, or one without a depth that counts.
     """
-    check_dataset(model.config, dataset)
+    task_named(model.config.task).check(model.config, dataset)
     check_positive(limit=limit)
     if not model.config.diffusion or min(steps, noise_samples) < 2:
         raise ConfigError("depth has a spread with diffusion, 2 or more steps and 2 or more noise samples")

@@ -13,10 +13,10 @@ from ddp_repro.data.dataset import PairDataset, require_equal_sizes
 from ddp_repro.data.io import DataError, read_image, read_label
 from ddp_repro.data.spec import IGNORE, DatasetSpec, Sample, id_table, to_train_ids
 from ddp_repro.settings.recipe import DataConfig
-from ddp_repro.tasks.segmentation.ade20k import ADE20K
-from ddp_repro.tasks.segmentation.camvid import CAMVID
-from ddp_repro.tasks.segmentation.cityscapes import CITYSCAPES
-from ddp_repro.tasks.segmentation.folder import folder_spec
+from ddp_repro.tasks.segmentation.datasets.ade20k import ADE20K
+from ddp_repro.tasks.segmentation.datasets.camvid import CAMVID
+from ddp_repro.tasks.segmentation.datasets.cityscapes import CITYSCAPES
+from ddp_repro.tasks.segmentation.datasets.folder import folder_spec
 
 SPECS: dict[str, DatasetSpec] = {spec.name: spec for spec in (ADE20K, CITYSCAPES, CAMVID)}
 """The public datasets, whose classes are known without looking at files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ddp_repro.diffusion import image_generator
-from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy, sample_variance
 from ddp_repro.evaluation.calibration import CalibrationHistogram
 from ddp_repro.evaluation.error_detection import DetectionScores, ErrorHistogram
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.result import or_none
+from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import (
     View,
     ViewedImage,
@@ -28,8 +27,8 @@ from ddp_repro.evaluation.views import (
     to_image_size,
     view_image,
 )
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
-from ddp_repro.tasks.matching import check_dataset
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX
 
@@ -132,7 +131,7 @@ def evaluate_uncertainty(
         ConfigError: an impossible setting, or a model of another number of classes.
         DataError: a damaged image or label.
     """
-    check_dataset(model.config, dataset)
+    task_named(model.config.task).check(model.config, dataset)
     check_positive(steps=steps, noise_samples=noise_samples, limit=limit)
     started = time.perf_counter()
     diffusion = model.config.diffusion
@@ -157,23 +156,6 @@ def evaluate_uncertainty(
         calibration=tally.calibration,
         seconds=time.perf_counter() - started,
     )
-
-
-def sampling_runs(
-    model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int
-) -> Iterator[Trajectory]:
-    """Runs from different start noise on an image's first view, encoded once; the baseline has one run of one step.
-
-    Noise sample j has the noise of seed ``seed + j``.
-    """
-    features = model.encode_image(image.views[0][None].to(model_device(model)))
-    if not model.config.diffusion:
-        logits = model.sample(features=features)
-        yield Trajectory(output=logits, decoded=logits[None], maps=logits.new_empty(0))
-        return
-    for sample in range(noise_samples):
-        generator = [image_generator(seed + sample, image.id)]
-        yield model.sample(features=features, steps=steps, generator=generator, return_trajectory=True)
 
 
 def uncertainty_maps(

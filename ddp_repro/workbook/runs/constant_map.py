@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.tasks.bev.score import BEVScore, bev_score
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import BEVScore, bev_score, read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
 
 FILE = "constant_map.json"
 SCHEMA = 1

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import DepthScore, read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
 
 FILE = "mean_depth.json"
 SCHEMA = 1

@@ -11,86 +11,27 @@ import math
 import os
 import statistics
 import tempfile
-import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+from ddp_repro.evaluation.score import Score
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs.provenance import Code, Environment
 
-if TYPE_CHECKING:
-    from ddp_repro.tasks.bev.metrics import ThresholdCounts
-
 SCHEMA = 1
-BEV_CLASSES = ("drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")  # as Table 3 heads them
 T = TypeVar("T")
 Verdict = Literal["reproduced", "differs", "trend only", "not run"]
 
 
 class RecordError(ValueError):
     """A record file that is not a record of this version of the workbook."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Scores over the whole dataset, of one sampling seed, in percent.
-
-    Attributes:
-        seed: None for the non-diffusion baseline, which draws no noise.
-        iou: per class; None for one that is neither in the labels nor predicted.
-    """
-
-    steps: int
-    seed: int | None
-    miou: float
-    macc: float
-    aacc: float
-    iou: list[float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthScore:
-    """Measures of :mod:`ddp_repro.tasks.depth.metrics`, each the mean over images, of one sampling seed."""
-
-    steps: int
-    seed: int | None
-    rel: float
-    sq_rel: float
-    rmse: float
-    rmse_log: float
-    log10: float
-    silog: float
-    delta1: float
-    delta2: float
-    delta3: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class BEVScore:
-    """IoU over the whole dataset, of one sampling seed, in percent; each class at its best threshold, as published.
-
-    Attributes:
-        miou: mean of the six classes that follow.
-        miou_at_half: mean of their IoU at the threshold 0.5.
-        iou: of every class at every threshold of :mod:`ddp_repro.tasks.bev.metrics`.
-    """
-
-    steps: int
-    seed: int | None
-    miou: float
-    drivable: float
-    ped_crossing: float
-    walkway: float
-    stop_line: float
-    carpark: float
-    divider: float
-    miou_at_half: float
-    iou: list[list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +88,7 @@ class Record:
     """One finished run."""
 
     recipe: dict[str, Any]
-    scores: list[Score] | list[DepthScore] | list[BEVScore]
+    scores: list[Score]
     dataset: Dataset
     checkpoint: Checkpoint
     training: Training | None
@@ -184,7 +125,7 @@ class Record:
     @property
     def metrics(self) -> list[str]:
         """The measures that every score has, the most important first."""
-        return [f.name for f in dataclasses.fields(self.scores[0]) if f.type == "float"]
+        return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
         """A measure (by default the first) of each seed at ``steps`` (empty: not run)."""
@@ -195,11 +136,9 @@ class Record:
         return from_dict(Recipe, self.recipe)
 
 
-def bev_score(steps: int, seed: int | None, counts: ThresholdCounts) -> BEVScore:
-    """Fractions to percent."""
-    best = dict(zip(BEV_CLASSES, (100 * counts.best_iou()).tolist(), strict=True))
-    means = {metric: 100 * counts.value(metric) for metric in counts.metrics}
-    return BEVScore(steps=steps, seed=seed, **means, **best, iou=(100 * counts.iou()).tolist())
+def task_of(recipe: dict[str, Any]) -> str:
+    """Return the name of the task of a stored recipe."""
+    return recipe["model"].get("task", "segmentation")
 
 
 def run_name(recipe: dict[str, Any]) -> str:
@@ -208,7 +147,7 @@ def run_name(recipe: dict[str, Any]) -> str:
     For depth the flip test is the usual one.
     """
     evaluation = recipe["evaluation"]
-    flip = evaluation["flip"] and recipe["model"].get("task") != "depth"
+    flip = evaluation["flip"] and not task_named(task_of(recipe)).flips_by_default
     multi_scale = flip or evaluation["scales"] != [1.0]
     return recipe["name"] + ("-ms" if multi_scale else "")
 
@@ -238,10 +177,12 @@ def load_record(path: Path) -> Record:
         RecordError: not JSON, another schema, or a missing, unknown or mistyped field; names the file and the field.
         FileNotFoundError: there is no such file.
     """
-    return read_dataclass(Record, path, SCHEMA)
+    return read_dataclass(Record, path, SCHEMA, _score_type)
 
 
-def read_dataclass(kind: type[T], path: Path, schema: int) -> T:
+def read_dataclass(
+    kind: type[T], path: Path, schema: int, types: Callable[[dict[str, Any]], dict[type, type]] = lambda _: {}
+) -> T:
     """Read a JSON file into a dataclass, checking every field; a derived ``summary`` in it is left out.
 
     Raises:
@@ -256,9 +197,17 @@ def read_dataclass(kind: type[T], path: Path, schema: int) -> T:
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
     try:
-        return _build(kind, values, "")
+        return _build(kind, values, "", types(values))
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from None
+
+
+def _score_type(values: dict[str, Any]) -> dict[type, type]:
+    """What the scores of a stored record are: those of its recipe's task."""
+    try:
+        return {Score: task_named(task_of(values["recipe"])).score_type}
+    except (KeyError, TypeError, AttributeError, ConfigError):
+        raise RecordError("field 'recipe' does not say which task the scores are of") from None
 
 
 def find_records(preset: str, output: str | Path = "results") -> list[Record]:
@@ -295,16 +244,16 @@ def _summary(record: Record) -> list[dict[str, Any]]:
     return rows
 
 
-def _build(hint: Any, value: Any, where: str) -> Any:
+def _build(hint: Any, value: Any, where: str, types: dict[type, type]) -> Any:
     """``value`` as the declared type ``hint``, or an error that names the field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return _build_union([a for a in arguments if a is not type(None)], value, where)
+        return _build_union([a for a in arguments if a is not type(None)], value, where, types)
     if dataclasses.is_dataclass(hint):
-        return _build_fields(hint, value, where)
+        return _build_fields(types.get(hint, hint), value, where, types)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)
-        return origin(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return origin(_build(arguments[0], item, f"{where}[{i}]", types) for i, item in enumerate(value))
     if origin is Literal:
         if value not in arguments:
             raise RecordError(f"field {where!r} must be one of {', '.join(arguments)}; got {value!r}")
@@ -313,9 +262,11 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _build_union(kinds: list[Any], value: Any, where: str) -> Any:
+def _build_union(kinds: list[Any], value: Any, where: str, types: dict[type, type]) -> Any:
     """``value`` as the one of several types whose fields it shares most of."""
-    return None if value is None else _build(max(kinds, key=lambda kind: _shared_fields(kind, value)), value, where)
+    return (
+        None if value is None else _build(max(kinds, key=lambda kind: _shared_fields(kind, value)), value, where, types)
+    )
 
 
 def _shared_fields(kind: Any, value: Any) -> int:
@@ -326,7 +277,7 @@ def _shared_fields(kind: Any, value: Any) -> int:
     return len(names & value.keys()) if isinstance(value, dict) else 0
 
 
-def _build_fields(kind: type, value: Any, where: str) -> Any:
+def _build_fields(kind: type, value: Any, where: str, types: dict[type, type]) -> Any:
     _expect(value, dict, where or "the record")
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
@@ -336,7 +287,7 @@ def _build_fields(kind: type, value: Any, where: str) -> Any:
     for name in value:
         if name not in hints:
             raise RecordError(f"field {prefix + name!r} is unknown")
-    return kind(**{name: _build(hints[name], value[name], prefix + name) for name in value})
+    return kind(**{name: _build(hints[name], value[name], prefix + name, types) for name in value})
 
 
 def _expect(value: Any, kind: type, where: str) -> None:

@@ -20,15 +20,13 @@ from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve, run_folder
-from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.build import build_dataset
-from ddp_repro.tasks.depth.metrics import DepthErrors
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
@@ -266,35 +264,14 @@ def _record(
         fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
         unannotated=getattr(dataset, "unannotated", 0),
     )  # fmt: skip
-    scores = _scores(result)
+    score = task_named(recipe.model.task).score
+    scores = [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
     comparisons = compare(recipe, scored, scores)
     return Record(
         recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
         code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
         comparisons=comparisons, verdict=overall(comparisons),
     )  # fmt: skip
-
-
-def _scores(
-    result: EvaluationResult,
-) -> list[records.Score] | list[records.DepthScore] | list[records.BEVScore]:
-    return [_SCORES[type(tally)](steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
-
-
-def _segmentation_score(steps: int, seed: int | None, matrix: ConfusionMatrix) -> records.Score:
-    """Fractions to percent; a class that does not occur has no IoU."""
-    iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
-    means = {metric: 100 * matrix.value(metric) for metric in matrix.metrics}
-    return records.Score(steps=steps, seed=seed, iou=iou, **means)
-
-
-def _depth_score(steps: int, seed: int | None, errors: DepthErrors) -> records.DepthScore:
-    return records.DepthScore(steps=steps, seed=seed, **errors.to_dict())
-
-
-_SCORES = {
-    ConfusionMatrix: _segmentation_score, DepthErrors: _depth_score, ThresholdCounts: records.bev_score
-}  # fmt: skip
 
 
 def _training(folder: Path, result: TrainResult | None) -> records.Training | None:

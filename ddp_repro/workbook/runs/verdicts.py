@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from ddp_repro.evaluation.score import Score
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import paper_of
-from ddp_repro.workbook.runs.records import BEVScore, Comparison, Dataset, DepthScore, Score, Verdict, spread
+from ddp_repro.workbook.runs.records import Comparison, Dataset, Verdict, spread
 from ddp_repro.workbook.tables.printed import EVALUATION_IMAGES, paper_value
 
 
-def compare(
-    recipe: Recipe, dataset: Dataset, scores: Sequence[Score] | Sequence[DepthScore] | Sequence[BEVScore]
-) -> list[Comparison]:
+def compare(recipe: Recipe, dataset: Dataset, scores: Sequence[Score]) -> list[Comparison]:
     """Each printed number that this run may be held against; ``|mean - paper| <= max(tolerance, 2 std)``.
 
     Empty unless the recipe is a ``paper`` recipe with its own model and data settings, scored on every image of the

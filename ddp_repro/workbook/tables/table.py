@@ -20,7 +20,7 @@ from ddp_repro.workbook.runs.constant_map import ConstantMap, load_constant_map
 from ddp_repro.workbook.runs.mean_depth import MeanDepth, load_mean_depth
 from ddp_repro.workbook.runs.records import Record, find_records, spread
 from ddp_repro.workbook.tables.counts import Count, count_peer, evaluation_size
-from ddp_repro.workbook.tables.measures import MEASURES
+from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.printed import PaperColumn, PaperRow, PaperTable, load_table
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table
 
@@ -81,7 +81,7 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
     for column in printed.columns:
         columns |= _quantity(column, rows, records, title, printed.image_size)
     for metric in BESIDE_PRINT.get(name, ()) if used else ():
-        measure = MEASURES[metric]
+        measure = measures()[metric]
         unprinted = PaperColumn(metric, measure.label, measure.direction, measure.unit, measure.decimals)
         columns[measure.heading, title] = [_measured_cell(row, unprinted, records) for row in rows]
     notes = (
@@ -165,7 +165,7 @@ def _quantity(
         if column.key == "flops":
             columns[heading, LIVE_MODULES] = [_count_cell(row, "modules") for row in rows]
             columns[heading, AGREEMENT] = [_agreement_cell(row) for row in rows]
-    elif column.key in MEASURES or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
+    elif column.key in measures() or (column.key == "miou_ms" and _has_multi_scale(rows, records)):
         columns[heading, title] = [_measured_cell(row, column, records) for row in rows]
     return columns
 
@@ -232,7 +232,7 @@ def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
         cells["#Param (M)", LIVE] = short_number(counted["parameters"])
         cells["MACs (G)", LIVE] = short_number(counted["flops"])
     for metric in record.metrics:
-        cells[MEASURES[metric].heading, title] = _mean_std(record.values(steps, metric), MEASURES[metric].decimals)
+        cells[measures()[metric].heading, title] = _mean_std(record.values(steps, metric), measures()[metric].decimals)
     return cells
 
 

@@ -80,6 +80,10 @@ class BEVDDP(DDP):
         """The model that ``config`` describes, with initial weights."""
         return cls(config)
 
+    def undecayed(self, name: str) -> bool:
+        """Return whether a parameter has no weight decay: positions alone; norms and biases are decayed."""
+        return "relative_position_bias_table" in name or "absolute_pos_embed" in name
+
     # -- the encoder ---------------------------------------------------------------------------------------------------
 
     def build_encoder(self) -> None:

@@ -27,7 +27,7 @@ from ddp_repro.workbook.figures.style import (
 from ddp_repro.workbook.runs.analyses import Analysis
 from ddp_repro.workbook.runs.mean_depth import MeanDepth
 from ddp_repro.workbook.runs.records import Record, spread
-from ddp_repro.workbook.tables.measures import MEASURES
+from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import measured_title
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _draw_steps(axes: Axes, records: list[Record], baselines: list[Record], cons
             axes.axhline(constant.score.rel, color=GREY, linestyle=":", label="mean depth map")
         else:  # it would flatten the curve
             axes.plot([], [], color=GREY, linestyle=":", label=f"mean depth map: {constant.score.rel:.3f}")
-    axes.set(xticks=steps, xlabel="sampling steps", ylabel=MEASURES["rel"].heading)
+    axes.set(xticks=steps, xlabel="sampling steps", ylabel=measures()["rel"].heading)
 
 
 def _per_training(record: Record, steps: int, trainings: int) -> list[float]:

@@ -19,7 +19,7 @@ from ddp_repro.workbook.figures.style import (
     save_figure,
 )
 from ddp_repro.workbook.runs.records import Record, spread
-from ddp_repro.workbook.tables.measures import MEASURES
+from ddp_repro.workbook.tables.measures import measures
 
 GROWING = {"encoder": (BLUE, "o"), "neck": (SKY, "s"), "step": (ORANGE, "^")}
 
@@ -100,7 +100,7 @@ def figure_accuracy_over_time(record: Record, bench: BenchRecord) -> Figure:
     if not both:
         raise ValueError(f"{record.run} was scored with {record.steps} steps and timed with {bench.setting.steps}")
     seconds = [bench.measurement[f"{n} steps"].median / bench.setting.batch for n in both]
-    measure = MEASURES[record.metrics[0]]
+    measure = measures()[record.metrics[0]]
     scores = [spread(record.values(n)) for n in both]
     with paper_style():
         drawing, axes = plt.subplots(figsize=(COLUMN_WIDTH, 2.3), layout="constrained")

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ddp_repro.data.transforms import resize_image
 from ddp_repro.diffusion.uncertainty import depth_spread
-from ddp_repro.evaluation.predict import step_depths
+from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, view_image
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.tasks.depth.dataset import DepthDataset
-from ddp_repro.tasks.segmentation.uncertainty import sampling_runs
+from ddp_repro.tasks.depth.predict import step_depths
 from ddp_repro.workbook.runs.records import RecordError, write_atomically
 
 FILE = "depth_samples.npz"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddp_repro.data.spec import Sample, list_files, pair_by_stem
-from ddp_repro.tasks.depth.spec import DepthSpec
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec
 from ddp_repro.tasks.depth.transforms import kb_window
 
 

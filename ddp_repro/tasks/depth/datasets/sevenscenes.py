@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddp_repro.data.spec import Sample, list_files
-from ddp_repro.tasks.depth.nyu import INDOOR_JITTER
-from ddp_repro.tasks.depth.spec import DepthSpec
+from ddp_repro.tasks.depth.datasets.nyu import INDOOR_JITTER
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec
 
 IMAGE_SUFFIX, DEPTH_SUFFIX = ".color.jpg", ".depth.png"
 

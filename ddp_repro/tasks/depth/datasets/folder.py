@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ddp_repro.data.io import DataError, read_settings
 from ddp_repro.data.spec import Sample, list_files, pair_by_stem
-from ddp_repro.tasks.depth.spec import DepthSpec
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 

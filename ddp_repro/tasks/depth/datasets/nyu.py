@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddp_repro.data.spec import Sample
-from ddp_repro.tasks.depth.spec import DepthSpec, listed_samples
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec, listed_samples
 from ddp_repro.tasks.depth.transforms import ColorJitter, nyu_window
 
 LISTS = {"train": "nyu_train.txt", "test": "nyu_test.txt"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddp_repro.data.spec import Sample
-from ddp_repro.tasks.depth.spec import DepthSpec, listed_samples
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec, listed_samples
 from ddp_repro.tasks.depth.transforms import kb_window
 
 LISTS = {"train": "kitti_eigen_train.txt", "test": "kitti_eigen_test.txt"}

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,13 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError, read_label
-from ddp_repro.evaluation.result import EvaluationResult, RunKey, Tally
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.evaluation.result import RunKey
+from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
-from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 MANIFEST = "predictions.json"
 _RUN_FOLDER = re.compile(r"steps_(\d+)_seed_(-?\d+|none)")
@@ -81,7 +79,7 @@ class PredictionFolder:
             temporary.unlink(missing_ok=True)
 
 
-def description(model: nn.Module, dataset: SegmentationDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
+def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
     """What a prediction depends on; batch size, steps and seeds are left out (the last two name the subfolders)."""
     views = {"scales": list(evaluation.scales), "flip": evaluation.flip, "view_average": evaluation.view_average}
     settings = dataset.data
@@ -105,45 +103,6 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
-    """Score saved predictions against ``dataset`` without the model.
-
-    Raises:
-        DataError: the folder is not one of predictions, a prediction is missing, damaged or of the wrong size, or the
-            dataset has other classes or fewer images.
-        ConfigError: a depth dataset.
-    """
-    if dataset.truth != "label":
-        raise ConfigError(f"predictions are saved for segmentation only; {dataset.name} has {dataset.truth} maps")
-    started = time.perf_counter()
-    manifest = read_manifest(folder)
-    classes, count = tuple(manifest["class_names"]), manifest["images"]
-    if classes != dataset.class_names:
-        raise DataError(
-            f"{folder}: predictions are of {len(classes)} classes of {manifest['dataset']}, not of {dataset.name}"
-        )
-    if len(dataset) < count:
-        raise DataError(f"{folder}: holds predictions of {count} images, but the dataset has only {len(dataset)}")
-    matrices = {key: ConfusionMatrix(len(classes)) for key in saved_runs(folder)}
-    for index in range(count):
-        label = torch.from_numpy(dataset.load(index)[1])
-        for key, matrix in matrices.items():
-            score(
-                matrix, read_prediction(folder, key, dataset.ids[index], tuple(label.shape)), label, dataset.ids[index]
-            )
-    return EvaluationResult(
-        dataset=dataset.name,
-        dataset_fingerprint=dataset.fingerprint(),
-        class_names=dataset.class_names,
-        images=count,
-        tallies=matrices,
-        scales=tuple(manifest["scales"]),
-        flip=manifest["flip"],
-        view_average=manifest["view_average"],
-        seconds=time.perf_counter() - started,
-    )
 
 
 def score(tally: Tally, prediction: Tensor, truth: Tensor, image_id: str) -> None:

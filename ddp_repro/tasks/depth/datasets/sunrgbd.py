@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ddp_repro.data.spec import Sample
-from ddp_repro.tasks.depth.nyu import INDOOR_JITTER
-from ddp_repro.tasks.depth.spec import DepthSpec, listed_samples
+from ddp_repro.tasks.depth.datasets.nyu import INDOOR_JITTER
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec, listed_samples
 
 LISTS = {"test": "SUNRGBD_val_splits.txt"}
 FOLDERS = (".", ".")  # the list's paths begin with SUNRGBD/

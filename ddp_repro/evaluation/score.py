@@ -1,0 +1,24 @@
+"""The scores of one run over a dataset: what the scores of every task have."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Base of a task's scores, of one sampling seed; its ``float`` fields are measures, the most important first.
+
+    Attributes:
+        steps: sampling steps.
+        seed: None for a model that draws no noise.
+    """
+
+    steps: int
+    seed: int | None
+
+    @classmethod
+    def measures(cls) -> tuple[str, ...]:
+        """Return the names of the measures."""
+        return tuple(field.name for field in dataclasses.fields(cls) if field.type in ("float", "float | None"))

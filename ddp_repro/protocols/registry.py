@@ -1,0 +1,53 @@
+"""Tasks by name: the built-in ones are imported when they are asked for, a user's own are registered."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+
+from ddp_repro.protocols.task import Task
+from ddp_repro.settings.errors import ConfigError
+
+BUILT_IN = ("segmentation", "depth", "bev")  # folders of ddp_repro.tasks
+_REGISTERED: dict[str, Task] = {}
+
+
+def register_task(task: Task) -> None:
+    """Add a task of one's own; training, evaluation, tables and ``predict`` then know it.
+
+    Raises:
+        ConfigError: it lacks a part, which is named.
+    """
+    parts = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
+    missing = [name for name in parts if not hasattr(task, name)]
+    if missing:
+        raise ConfigError(f"task {getattr(task, 'name', task)!r} lacks {', '.join(missing)}")
+    _REGISTERED[task.name] = task
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all tasks."""
+    return (*BUILT_IN, *_REGISTERED)
+
+
+def task_named(name: str) -> Task:
+    """Return a task by name.
+
+    Raises:
+        ConfigError: there is no such task; names those that there are.
+    """
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name not in BUILT_IN:
+        raise ConfigError(f"no task {name!r}; tasks are {', '.join(task_names())}")
+    return _built_in(name)
+
+
+def tasks() -> tuple[Task, ...]:
+    """Return all tasks."""
+    return tuple(map(task_named, task_names()))
+
+
+@cache
+def _built_in(name: str) -> Task:
+    return importlib.import_module(f"ddp_repro.tasks.{name}.task").TASK

@@ -1,0 +1,118 @@
+"""What a task must bring; ``ddp_repro/tasks/<task>/task.py`` holds the built-in ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ddp_repro.settings.kinds import DataSettings, ModelSettings
+
+
+class Tally(Protocol):
+    """What predictions are counted in; those of disjoint images add up.
+
+    Attributes:
+        metrics: names of the measures, the most important first.
+        higher_is_better: of the first.
+    """
+
+    metrics: tuple[str, ...]
+    higher_is_better: bool
+
+    def update(self, prediction: Tensor, truth: Tensor) -> Any:
+        """Count one image.
+
+        Raises:
+            ValueError: the two do not belong together.
+        """
+        ...
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the sums, e.g. by those over all processes."""
+        ...
+
+    def value(self, metric: str) -> float:
+        """Return a measure over all images; NaN where it is undefined."""
+        ...
+
+
+class TaskDataset(Protocol):
+    """One split of a dataset: samples by index for evaluation, drawn at random for training."""
+
+    name: str
+    truth: str
+
+    def __len__(self) -> int: ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of names and contents."""
+        ...
+
+
+class Task(Protocol):
+    """What is predicted, and how it is read, compared and shown.
+
+    Attributes:
+        name: of its folder, and of ``ModelSettings.task``.
+        truth: the ground truth's key in samples.
+        datasets: names that ``DataSettings.dataset`` may have.
+        score_type: dataclass of a run's scores, a subclass of :class:`ddp_repro.evaluation.score.Score`.
+        measures: how each of its measures is headed and printed.
+        saves_predictions: whether an evaluation can keep its predictions, for scoring without the model.
+        flips_by_default: whether a test with mirror images is the usual one.
+        predict: (model, picture, steps, noise samples, seed) -> prediction; None: not made from one picture.
+        not_from_a_picture: why, where ``predict`` is None.
+        evaluate: replaces the evaluation of whole pictures, for samples that are no pictures; None otherwise.
+    """
+
+    name: str
+    truth: str
+    datasets: Sequence[str]
+    score_type: type
+    measures: Mapping[str, Any]
+    saves_predictions: bool
+    flips_by_default: bool
+    predict: Callable[..., Any] | None
+    not_from_a_picture: str
+    evaluate: Callable[..., Any] | None
+
+    def open(
+        self, data: Any, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float], limit: int | None
+    ) -> TaskDataset:
+        """Open one split; see :func:`ddp_repro.tasks.build.build_dataset`."""
+        ...
+
+    def check(self, model: Any, dataset: Any) -> None:
+        """Refuse a model and a dataset that cannot work together, before the first image is read.
+
+        Raises:
+            ConfigError: says which setting has to change.
+        """
+        ...
+
+    def check_evaluation(self, evaluation: Any) -> None:
+        """Refuse settings of the evaluation that the task cannot follow.
+
+        Raises:
+            ConfigError: says which.
+        """
+        ...
+
+    def tally(self, model: ModelSettings, evaluation: Any) -> Tally:
+        """Return an empty tally for a model's predictions."""
+        ...
+
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        """Return the scores of a run."""
+        ...
+
+    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+        """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
+        ...
+
+    def writer(self, model: ModelSettings, data: DataSettings, folder: Path) -> Callable[[Any, Path], list[Path]]:
+        """Return what writes the files of a (prediction, picture) into ``folder`` and returns their paths."""
+        ...

@@ -1,0 +1,50 @@
+"""Scores of BEV segmentation, in percent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.score import Score
+from ddp_repro.tasks.bev.metrics import ThresholdCounts
+
+BEV_CLASSES = ("drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")  # as Table 3 heads them
+
+MEASURES = {
+    "miou": Measure("mIoU", "higher", 2, "%"),
+    "drivable": Measure("drivable", "higher", 1, "%"),
+    "ped_crossing": Measure("crossing", "higher", 1, "%"),
+    "walkway": Measure("walkway", "higher", 1, "%"),
+    "stop_line": Measure("stop line", "higher", 1, "%"),
+    "carpark": Measure("carpark", "higher", 1, "%"),
+    "divider": Measure("divider", "higher", 1, "%"),
+    "miou_at_half": Measure("mIoU at 0.5", "higher", 1, "%"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEVScore(Score):
+    """IoU over the whole dataset, of one sampling seed, in percent; each class at its best threshold, as published.
+
+    Attributes:
+        miou: mean of the six classes that follow.
+        miou_at_half: mean of their IoU at the threshold 0.5.
+        iou: of every class at every threshold of :mod:`ddp_repro.tasks.bev.metrics`.
+    """
+
+    miou: float
+    drivable: float
+    ped_crossing: float
+    walkway: float
+    stop_line: float
+    carpark: float
+    divider: float
+    miou_at_half: float
+    iou: list[list[float]]
+
+
+def bev_score(steps: int, seed: int | None, counts: ThresholdCounts) -> BEVScore:
+    """Return the scores of a run in percent."""
+    best = dict(zip(BEV_CLASSES, (100 * counts.best_iou()).tolist(), strict=True))
+    means = {metric: 100 * counts.value(metric) for metric in counts.metrics}
+    return BEVScore(steps=steps, seed=seed, **means, **best, iou=(100 * counts.iou()).tolist())

@@ -1,0 +1,1 @@
+"""Datasets of the task, a file each."""

@@ -1,0 +1,68 @@
+"""Predicting depth: at evaluation, and of a picture of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ddp_repro.diffusion.trajectory import Trajectory
+from ddp_repro.diffusion.uncertainty import depth_spread
+from ddp_repro.evaluation.sampling import sampling_runs
+from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthPrediction:
+    """What :func:`predict` returns of a depth model, as numpy arrays of the picture's size.
+
+    Attributes:
+        depth: float32 (H, W), metres.
+        uncertainty: float32 (H, W), metres: ``sample_spread`` if there are several noise samples, else
+            ``step_spread``; None where there is neither (a single step, the non-diffusion baseline).
+        uncertainty_score: which of the two it is.
+        step_spread: standard deviation over the steps, mean over the noise samples; None for a single step.
+        sample_spread: standard deviation over the noise samples; None for a single one.
+    """
+
+    depth: np.ndarray
+    uncertainty: np.ndarray | None
+    uncertainty_score: str | None
+    step_spread: np.ndarray | None
+    sample_spread: np.ndarray | None
+
+
+class DepthEstimator(Predictor):
+    """Predicts depth in metres, float32: the mean over the views."""
+
+    def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        depths = zip(self.at_original_size(outputs, index), self.views, strict=True)
+        return torch.stack([(depth.flip(-1) if view.flip else depth)[0, 0] for depth, view in depths]).mean(0)
+
+
+def estimate_depth(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> DepthPrediction:
+    """Return the depth of a prepared picture and its uncertainty."""
+    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+    runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
+    outputs = torch.stack([run.output for run in runs])
+    spreads: dict[str, np.ndarray] = {}
+    if steps > 1 and model.config.diffusion:
+        of_steps = torch.stack([depth_spread(step_depths(model, run)) for run in runs]).mean(0)
+        spreads["step_spread"] = resized(of_steps[0], input_size, size)
+    if len(runs) > 1:
+        spreads["sample_spread"] = resized(depth_spread(outputs)[0], input_size, size)
+    shown = next(reversed(spreads), None)
+    return DepthPrediction(
+        depth=resized(outputs.mean(0)[0, 0], input_size, size),
+        uncertainty=spreads.get(shown),
+        uncertainty_score=shown,
+        step_spread=spreads.get("step_spread"),
+        sample_spread=spreads.get("sample_spread"),
+    )
+
+
+def step_depths(model: nn.Module, run: Trajectory) -> Tensor:
+    """The depth that each step would have returned, (S, B, 1, h, w) in metres."""
+    return torch.stack([model.finish([each], average_steps=False) for each in run.decoded])

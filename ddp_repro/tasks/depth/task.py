@@ -1,0 +1,66 @@
+"""Depth as a task of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ddp_repro.data.roots import checked_root
+from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.task import Task
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.tasks.depth import dataset as datasets
+from ddp_repro.tasks.depth import predict, score
+from ddp_repro.tasks.depth.metrics import DepthErrors
+from ddp_repro.tasks.depth.protocols import protocol_named
+
+
+class Depth:
+    """Metres for every pixel."""
+
+    name = "depth"
+    truth = "depth"
+    datasets = datasets.NAMES
+    score_type = score.DepthScore
+    measures = score.MEASURES
+    saves_predictions = False
+    flips_by_default = True
+    not_from_a_picture = ""
+    evaluate = None
+    predict = staticmethod(predict.estimate_depth)
+    score = staticmethod(score.score)
+
+    def open(
+        self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
+        limit: int | None,
+    ) -> datasets.DepthDataset:  # fmt: skip
+        root = checked_root(data, limit, public=data.dataset in datasets.DEPTH_SPECS)
+        spec = datasets.depth_spec(data.dataset, root)
+        return datasets.open_split(spec, root, data, split, limit, train=train, mean=mean, std=std)
+
+    def check(self, model: Any, dataset: Any) -> None:
+        if dataset.truth != self.truth:
+            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
+
+    def check_evaluation(self, evaluation: EvalConfig) -> None:
+        protocol_named(evaluation.protocol)
+
+    def tally(self, model: Any, evaluation: EvalConfig) -> DepthErrors:
+        return DepthErrors(protocol_named(evaluation.protocol))
+
+    def predictor(
+        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+    ) -> predict.DepthEstimator:
+        return predict.DepthEstimator(model, images, views, view_average)
+
+    def writer(self, model: Any, data: DataConfig, folder: Path) -> Callable[[Any, Path], list[Path]]:
+        from ddp_repro.tasks.depth.pictures import save_depth
+
+        return lambda prediction, image: save_depth(prediction, image, model.max_depth, folder)
+
+
+TASK: Task = Depth()

@@ -1,0 +1,37 @@
+"""Scores of semantic segmentation, in percent as the papers print them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.score import Score
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+
+MEASURES = {
+    "miou": Measure("mIoU", "higher", 2, "%"),
+    "macc": Measure("mAcc", "higher", 2, "%"),
+    "aacc": Measure("aAcc", "higher", 2, "%"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationScore(Score):
+    """Scores over the whole dataset, of one sampling seed, in percent.
+
+    Attributes:
+        seed: None for the non-diffusion baseline, which draws no noise.
+        iou: per class; None for one that is neither in the labels nor predicted.
+    """
+
+    miou: float
+    macc: float
+    aacc: float
+    iou: list[float | None]
+
+
+def score(steps: int, seed: int | None, matrix: ConfusionMatrix) -> SegmentationScore:
+    """Return the scores of a run in percent; a class that does not occur has no IoU."""
+    iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
+    means = {metric: 100 * matrix.value(metric) for metric in matrix.metrics}
+    return SegmentationScore(steps=steps, seed=seed, iou=iou, **means)

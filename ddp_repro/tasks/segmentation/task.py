@@ -1,0 +1,74 @@
+"""Semantic segmentation as a task of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ddp_repro.data.roots import checked_root
+from ddp_repro.data.spec import IGNORE, checked
+from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.task import Task
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.tasks.segmentation import dataset as datasets
+from ddp_repro.tasks.segmentation import predict, score
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+
+
+class Segmentation:
+    """A class for every pixel."""
+
+    name = "segmentation"
+    truth = "label"
+    datasets = datasets.NAMES
+    score_type = score.SegmentationScore
+    measures = score.MEASURES
+    saves_predictions = True
+    flips_by_default = False
+    not_from_a_picture = ""
+    evaluate = None
+    predict = staticmethod(predict.segment)
+    score = staticmethod(score.score)
+
+    def open(
+        self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
+        limit: int | None,
+    ) -> datasets.SegmentationDataset:  # fmt: skip
+        root = checked_root(data, limit, public=data.dataset in datasets.SPECS)
+        spec = datasets.dataset_spec(data.dataset, root)
+        samples = checked(spec.list_samples(root, split), root, split, spec.layout)
+        return datasets.SegmentationDataset(spec, samples[:limit], data, train=train, mean=mean, std=std)
+
+    def check(self, model: Any, dataset: Any) -> None:
+        if dataset.truth != self.truth:
+            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
+        if model.num_classes != len(dataset.class_names):
+            raise ConfigError(
+                f"model.num_classes is {model.num_classes}, but {dataset.name} has {len(dataset.class_names)} classes"
+            )
+        if model.num_classes > IGNORE:  # label maps are 8 bits wide
+            raise ConfigError(f"at most {IGNORE} classes are possible ({IGNORE} is the ignore label)")
+
+    def check_evaluation(self, evaluation: EvalConfig) -> None:
+        """Accept all settings."""
+
+    def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
+        return ConfusionMatrix(model.num_classes)
+
+    def predictor(
+        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+    ) -> predict.Segmenter:
+        return predict.Segmenter(model, images, views, view_average)
+
+    def writer(self, model: Any, data: DataConfig, folder: Path) -> Callable[[Any, Path], list[Path]]:
+        from ddp_repro.tasks.segmentation.pictures import save_prediction
+
+        palette = datasets.dataset_spec(data.dataset, Path(data.root)).palette
+        return lambda prediction, image: save_prediction(prediction, image, palette, folder)
+
+
+TASK: Task = Segmentation()
