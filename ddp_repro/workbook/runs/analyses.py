@@ -21,6 +21,7 @@ from ddp_repro.costs.timing import ddp_candidates, knet_candidate, measure_speed
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.papers.ddp.map_use import evaluate_map_use
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
 from ddp_repro.settings.recipe import ConfigError, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve, run_folder
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from ddp_repro.tasks.bev.dataset import NuScenesBEV
 
 SCHEMA = 1
-Kind = Literal["sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "trajectories", "robustness"]
+Kind = Literal["sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "trajectories", "robustness", "map_use"]
 Work = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
@@ -213,6 +214,26 @@ def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int
         return {"scores": scores}
 
     return _analyse("robustness", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
+
+
+def map_use(
+    subject: Subject, *, steps: int = 3, seeds: Sequence[int] = (0, 1, 2), limit: int | None = None
+) -> Analysis:
+    """Does the model read its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`)?
+
+    mIoU and its effects in percent, REL as it is.  ``effect`` is that of the last step, on which claims rest.
+    """
+    recipe = subject.recipe
+    protocol = protocol_named(recipe.evaluation.protocol) if recipe.model.task == "depth" else None
+
+    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+        found = evaluate_map_use(
+            model, dataset, steps=steps, seeds=tuple(seeds), protocol=protocol, limit=limit, progress=subject.progress
+        )
+        rows = found.to_dict(per_image=False, factor=1.0 if found.measure == "rel" else 100.0)
+        return {name: rows[name] for name in ("measure", "steps", "effect")}
+
+    return _analyse("map_use", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
 
 
 def load_analysis(kind: Kind, run: str, preset: str, output: str | Path = "results") -> Analysis | None:
