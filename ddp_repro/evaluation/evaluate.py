@@ -14,15 +14,7 @@ from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description, score
-from ddp_repro.evaluation.views import (
-    View,
-    ViewedImage,
-    bucketed,
-    inference_mode,
-    model_device,
-    view_image,
-    views_of,
-)
+from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import Tally

@@ -40,7 +40,8 @@ def predict(
         image_scale: bounds (long, short) of the size at which the network sees the picture, best those that it was
             trained with (``recipe.data.image_scale``); None: the picture's own size.
         seed: of the noise; the same seed gives the same map.
-        precision: of the network.  Compiled or channels-last models: see :func:`ddp_repro.networks.acceleration.accelerate`.
+        precision: of the network. Compiled or channels-last models: see
+            :func:`ddp_repro.networks.acceleration.accelerate`.
 
     Raises:
         ConfigError: a BEV model, which sees six cameras at once; or fp16 on a CPU.

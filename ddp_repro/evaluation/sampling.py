@@ -14,7 +14,8 @@ from ddp_repro.evaluation.views import ViewedImage, model_device
 def sampling_runs(
     model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int
 ) -> Iterator[Trajectory]:
-    """Yield runs from different start noise on an image's first view, encoded once; the baseline has one run of one step.
+    """Yield runs from different start noise on an image's first view, encoded once; the baseline has one run of one
+    step.
 
     Noise sample j has the noise of seed ``seed + j``.
     """

@@ -53,7 +53,8 @@ def to_dict(config: Any) -> Any:
 
 
 def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the default settings, as plain values, of a recipe of the same kinds as ``recipe`` (:func:`to_dict`'s form).
+    """Return the default settings, as plain values, of a recipe of the same kinds as ``recipe`` (:func:`to_dict`'s
+    form).
 
     They are what a setting had before it existed: a stored recipe may be older than a field.
     """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import TrainConfig
-from ddp_repro.training.stream import (  # fmt: skip
+from ddp_repro.training.stream import (
     BatchLayout,
     augmentation_generator,
     build_loader,

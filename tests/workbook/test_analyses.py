@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from torch import nn
+from workbook.fake_depth import make_depth_record
 from workbook.fakes import make_record
 
 from ddp_repro.papers.ddp import analyses
+from ddp_repro.papers.ddp import analyses as store
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.runs import analyses as store
 from ddp_repro.workbook.runs.analyses import Subject, find_analyses, load_analysis
 
 FOUND = {"error_rate": 0.1, "scores": {}, "calibration": {}, "seconds": 1.0}
@@ -130,3 +131,32 @@ def test_a_sweep_of_other_weights_is_not_reused(subject, swept):
     other = dataclasses.replace(subject, record=dataclasses.replace(subject.record, checkpoint=checkpoint))
     assert analyses.sweep(other, steps=(1, 2), seeds=(0,)).checkpoint == "e" * 64
     assert swept == [(1, 2, 3), (1, 2)]
+
+
+def test_map_use_in_percent_with_the_protocol_of_depth(subject, monkeypatch):
+    asked = []
+
+    class Found:
+        measure = "miou"
+
+        def to_dict(self, *, per_image, factor):
+            assert not per_image
+            return {"measure": self.measure, "steps": [], "effect": {"low": factor}, "seconds": 1.0}
+
+    def evaluate(model, dataset, **settings):
+        asked.append(settings)
+        return Found()
+
+    monkeypatch.setattr(analyses, "evaluate_map_use", evaluate)
+    monkeypatch.setattr(analyses, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(analyses, "evaluation_dataset", lambda *_: range(24))
+    made = analyses.map_use(subject, seeds=(0, 1), limit=4)
+    assert made.result == {"measure": "miou", "steps": [], "effect": {"low": 100.0}}
+    assert made.settings == {"steps": 3, "seeds": [0, 1], "limit": 4}
+    assert load_analysis("map_use", "cityscapes_mini", "mini", subject.output) == made
+    Found.measure = "rel"
+    depth = Subject(
+        recipe=recipe("nyu_mini"), record=make_depth_record(), output=subject.output, progress=False
+    )  # fmt: skip
+    assert analyses.map_use(depth).result["effect"] == {"low": 1.0}
+    assert [settings["protocol"] and settings["protocol"].name for settings in asked] == [None, "nyu"]

@@ -7,7 +7,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from workbook.fake_analyses import make_analysis
+from workbook.fake_analyses import make_analysis, write_analyses
+from workbook.fake_map_use import make_map_use
 from workbook.fakes import write_records
 
 from ddp_repro.papers.ddp.claims import claims_table
@@ -222,6 +223,7 @@ def test_claims_of_bev(tmp_path, fusion, verdict):
     for sensors, (one, three) in scores.items():
         several = [score(steps, seed, miou) for steps, miou in ((1, one), (3, three)) for seed in (0, 1)]
         write_records(tmp_path, make_record(f"nuscenes_mini_{sensors}", several))
+        write_analyses(tmp_path, make_map_use(f"nuscenes_mini_{sensors}"))
     table = claims_table("mini", tmp_path)
     rows = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
     found = {name: value for name, value in rows.items() if name.startswith("BEV")}

@@ -1,8 +1,11 @@
 """Claims: every verdict is reachable, by the stated rule, and nothing is claimed without runs."""
 
+import dataclasses
+
 import pytest
 from workbook.fake_analyses import make_sweep, make_uncertainty, write_analyses
 from workbook.fake_depth import make_depth_record
+from workbook.fake_map_use import make_map_use
 from workbook.fakes import make_record, write_records
 
 from ddp_repro.papers.ddp import claims
@@ -12,6 +15,7 @@ from ddp_repro.papers.ddp.recipes.variants import cells
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.runs import rules
 
 MAIN = "cityscapes_mini"
 
@@ -151,7 +155,7 @@ def test_nothing_measured_claims_nothing(tmp_path, preset):
 
 
 def test_table_names_runs_and_rules(tmp_path):
-    write_analyses(tmp_path, make_sweep())
+    write_analyses(tmp_path, make_sweep(), make_map_use(MAIN))
     write_records(tmp_path, make_record(MAIN))
     table = claims_table("mini", tmp_path)
     assert list(table.provenance["Run"]) == [MAIN]
@@ -170,6 +174,9 @@ def judged_on(table, statement):
     return next((model, verdict) for claim, model, verdict in rows if claim == statement)
 
 
+SMALL = "ade20k_mini_small"
+
+
 def scored(name, *means):
     """Trainings of a recipe, of which each gains a point from 1 to 3 steps."""
     recipes = [seeded(recipe(name), seed) for seed in range(len(means))]
@@ -180,23 +187,104 @@ def scored(name, *means):
     ("main", "small", "model", "verdict"),
     [
         ([40.0], [], MAIN, "supported"),
-        ([], [30.0], "ade20k_mini_small", "supported"),  # a result rather than none
+        ([], [30.0], SMALL, "supported"),  # a result rather than none
         ([40.0], [30.0], MAIN, "supported"),
-        ([40.0], [30.0, 31.0], "ade20k_mini_small", "supported"),  # more trainings
+        ([40.0], [30.0, 31.0], SMALL, "supported"),  # more trainings
         ([40.0, 41.0], [30.0, 31.0], MAIN, "supported"),
         ([], [], MAIN, "not run"),
     ],
 )
 def test_sampling_is_judged_on_the_model_with_more_to_say(tmp_path, main, small, model, verdict):
-    write_records(tmp_path, *scored(MAIN, *main), *scored("ade20k_mini_small", *small))
+    write_records(tmp_path, *scored(MAIN, *main), *scored(SMALL, *small))
+    write_analyses(tmp_path, make_map_use(MAIN), make_map_use(SMALL))
     assert judged_on(claims_table("mini", tmp_path), MORE_STEPS) == (model, verdict)
 
 
 def test_a_model_that_was_not_run_is_not_chosen_for_its_trainings(tmp_path):
     """Two trainings of the small model, but without three steps."""
-    few = [make_record(settings=seeded(recipe("ade20k_mini_small"), seed), miou={1: [30.0]}) for seed in (0, 1)]
+    few = [make_record(settings=seeded(recipe(SMALL), seed), miou={1: [30.0]}) for seed in (0, 1)]
     write_records(tmp_path, *scored(MAIN, 40.0), *few)
+    write_analyses(tmp_path, make_map_use(MAIN))
     assert judged_on(claims_table("mini", tmp_path), MORE_STEPS) == (MAIN, "supported")
+
+
+# -- does the model read its map? --------------------------------------------------------------------------------------
+
+IGNORED = "not testable: this model ignores its map"
+UNCHECKED = "not testable: whether this model reads its map was not checked"
+
+
+@pytest.mark.parametrize(
+    ("measure", "effect", "verdict"),
+    [
+        ("miou", (20.0, 19.0, 21.0), None), ("miou", (1.5, 1.01, 2.0), None),
+        ("miou", (1.5, 0.99, 2.0), IGNORED), ("miou", (0.02, 0.01, 0.03), IGNORED),
+        ("miou", (9.0, None, None), IGNORED), ("rel", (0.02, 0.011, 0.03), None), ("rel", (0.02, 0.009, 0.03), IGNORED),
+    ],
+)  # fmt: skip
+def test_rule_of_the_map(measure, effect, verdict):
+    found = make_map_use(MAIN, measure=measure, effect=effect)
+    assert rules.judge_map_use(found) == verdict
+    assert ("unknown" in rules.describe_map_use(found)) == (effect[1] is None)
+
+
+@pytest.mark.parametrize(
+    ("analyses", "verdict", "words"),
+    [
+        ([], UNCHECKED, "effect of the map unknown"),
+        (
+            [make_map_use(MAIN, effect=(0.02, 0.0, 0.04))],
+            IGNORED,
+            "true map minus another image's: +0.02 (95 % interval",
+        ),
+        ([make_map_use(MAIN)], "supported", "d = +1.00"),
+    ],
+)
+def test_claims_about_diffusion_need_a_model_that_reads_its_map(tmp_path, analyses, verdict, words):
+    """Claims on uncertainty are not about the map, and nothing is said of what was not run."""
+    sweeps = [make_sweep(MAIN + end, {1: [38] * 2, 3: [41] * 2, 10: [38 + 3 * (end != "")] * 2}, zero={3: [40] * 2})
+              for end in ("", "_aligned")]  # fmt: skip
+    write_analyses(tmp_path, *sweeps, make_uncertainty(correlation=0.9, std=0.01), *analyses)
+    write_records(tmp_path, *scored(MAIN, 40.0), make_record(f"{MAIN}_baseline", miou={1: [30.0]}))
+    table = claims_table("mini", tmp_path)
+    evidence = dict(zip(table.frame["", "Claim"], table.frame["Numbers"].iloc[:, 1], strict=True))
+    for statement in (
+        "diffusion beats the same network without it", MORE_STEPS, "plain training drifts: 10 steps fall behind 3",
+        "self-alignment removes the drift (same noise, as released)", "asymmetric time intervals help: td = 1 beats 0",
+    ):  # fmt: skip
+        assert judged_on(table, statement) == (MAIN, verdict), statement
+    assert words in evidence[MORE_STEPS]
+    assert judged_on(table, "label changes are highly positively correlated with errors") == (MAIN, "supported")
+    assert judged_on(table, "self-alignment removes the drift (fresh noise, as printed)") == (MAIN, "not run")
+    assert set(rules.RULES) < set(table.notes)
+
+
+def test_trainings_are_judged_by_the_map_of_the_model_they_vary(tmp_path):
+    """Encodings, scales and schedules are about the map; the number of layers is not."""
+    base = ablation_base("mini")
+    tables = {
+        "table5a": "class embedding is the best encoding", "table5b": "scale 0.01 is best",
+        "table5c": "the cosine schedule beats the linear one", "table5d": "six decoder layers are best",
+    }  # fmt: skip
+    settings = {cell.name: cell for name in tables for cell in cells(base, name).values()}
+    write_records(tmp_path, *(make_record(settings=cell, miou={1: [30.0], 3: [30.0]}) for cell in settings.values()))
+    for effect, verdict in (((0.0, 0.0, 0.0), IGNORED), ((5.0, 4.0, 6.0), "inconclusive")):
+        write_analyses(tmp_path, make_map_use(base.name, effect=effect))
+        table = claims_table("mini", tmp_path)
+        found = [judged_on(table, statement)[1] for statement in tables.values()]
+        assert found == [verdict] * 3 + ["inconclusive"]
+
+
+def test_an_analysis_of_other_weights_does_not_count(tmp_path):
+    write_records(tmp_path, *scored(MAIN, 40.0))
+    write_analyses(tmp_path, dataclasses.replace(make_map_use(MAIN), checkpoint="e" * 64))
+    assert judged_on(claims_table("mini", tmp_path), MORE_STEPS) == (MAIN, UNCHECKED)
+
+
+def test_a_model_that_reads_its_map_is_preferred(tmp_path):
+    write_records(tmp_path, *scored(MAIN, 40.0, 41.0), *scored(SMALL, 30.0))
+    write_analyses(tmp_path, make_map_use(MAIN, effect=(0.0, 0.0, 0.0)), make_map_use(SMALL))
+    assert judged_on(claims_table("mini", tmp_path), MORE_STEPS) == (SMALL, "supported")
 
 
 # -- depth -------------------------------------------------------------------------------------------------------------
@@ -240,6 +328,7 @@ def test_depth_against_the_baseline(tmp_path, ours, baseline, verdict, source):
 def test_presets_of_depth_alone_have_claims_of_depth_alone(tmp_path, preset):
     name = f"{preset}_lite0"
     write_records(tmp_path, make_depth_record(name, {1: [0.2, 0.2], 3: [0.1, 0.1]}))
+    write_analyses(tmp_path, make_map_use(name, preset, measure="rel", effect=(0.05, 0.04, 0.06)))
     table = claims_table(preset, tmp_path)
     assert list(table.frame["", "Model"]) == [name, name]
     assert list(table.frame["Verdict", "at this scale"]) == ["not run", "supported"]

@@ -1,4 +1,5 @@
-"""The decoder's layers on a CPU: the computation of :class:`ddp_repro.networks.decoder.DecoderLayer`, by blocks of rows.
+"""The decoder's layers on a CPU: the computation of :class:`ddp_repro.networks.decoder.DecoderLayer`, by blocks of
+rows.
 
 Only the value of the attention is made for the whole map, so that a layer may overwrite its input as it goes.
 """

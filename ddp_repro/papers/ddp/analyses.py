@@ -13,6 +13,7 @@ from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.papers.ddp.map_use import evaluate_map_use
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.store.paths import run_folder
@@ -125,7 +126,8 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
 def sampled_images(subject: Subject, *, images: int) -> Analysis:
     """Sampling trajectories of the ``images`` pictures with the most classes, for Figures 5 and 6.
 
-    The result's ``files`` lie beside the record; :func:`ddp_repro.papers.ddp.samples.segmentation.load_trajectory` reads them.
+    The result's ``files`` lie beside the record; :func:`ddp_repro.papers.ddp.samples.segmentation.load_trajectory`
+    reads them.
     """
     record = subject.record
     folder = run_folder(subject.output, record.preset, record.run)
@@ -156,6 +158,26 @@ def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int
         return {"scores": scores}
 
     return analyse("robustness", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
+
+
+def map_use(
+    subject: Subject, *, steps: int = 3, seeds: Sequence[int] = (0, 1, 2), limit: int | None = None
+) -> Analysis:
+    """Does the model read its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`)?
+
+    mIoU and its effects in percent, REL as it is.  ``effect`` is that of the last step, on which claims rest.
+    """
+    recipe = subject.recipe
+    protocol = protocol_named(recipe.evaluation.protocol) if recipe.model.task == "depth" else None
+
+    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+        found = evaluate_map_use(
+            model, dataset, steps=steps, seeds=tuple(seeds), protocol=protocol, limit=limit, progress=subject.progress
+        )
+        rows = found.to_dict(per_image=False, factor=1.0 if found.measure == "rel" else 100.0)
+        return {name: rows[name] for name in ("measure", "steps", "effect")}
+
+    return analyse("map_use", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
 
 
 def _percent(values: Any) -> Any:

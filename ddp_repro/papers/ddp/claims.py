@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ddp_repro.papers.ddp.figures.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.papers.ddp.figures.figure4 import curve
@@ -24,26 +24,25 @@ from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
 from ddp_repro.papers.ddp.recipes.variants import cells
 from ddp_repro.papers.ddp.tables.ablations import means, trainings
 from ddp_repro.papers.ddp.tables.robustness import MODELS as BEV_MODELS
-from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.runs.analyses import Analysis, find_analyses
 from ddp_repro.workbook.runs.records import Record, find_records
+from ddp_repro.workbook.runs.rules import (
+    HIGH_CORRELATION,
+    PRINTED_DIGIT,
+    RULES,
+    Finding,
+    analysis_of,
+    describe_map_use,
+    judge_correlation,
+    judge_difference,
+    judge_map_use,
+    says,
+)
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, Table
 from ddp_repro.workbook.tables.table import measured_title, provenance_frame, table_frame
 
-Verdict = Literal["supported", "not supported", "inconclusive", "not run"]
-
-PRINTED_DIGIT = 0.1  # mIoU points; a smaller difference would not show in the paper's tables
 ASSUMED_SPREAD = 1.0  # mIoU points from training to training, where it was not measured
 DEPTH_DIGIT, DEPTH_SPREAD = 0.001, 0.01  # the same of REL
-HIGH_CORRELATION = 0.7  # Pearson's r that is commonly called high
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the records say about a claim: the verdict and the numbers it rests on."""
-
-    verdict: Verdict
-    evidence: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Claim:
         where: the place in the paper; printed: its own numbers.
         judge: from what was measured to a finding.
         trained: whether it compares the trainings of Table 5 rather than samplings of one model.
+        diffusion: whether it is about the diffusion, and so says nothing of a model that ignores its map.
     """
 
     statement: str
@@ -61,6 +61,7 @@ class Claim:
     printed: str
     judge: Callable[[Measured], Finding]
     trained: bool = False
+    diffusion: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,32 +73,17 @@ class Measured:
     records: dict[str, list[Record]]
     sweeps: dict[str, Analysis]
     uncertainties: dict[str, Analysis]
+    map_uses: dict[str, Analysis]
 
     @classmethod
     def of(cls, preset: str, output: str | Path, model: str) -> Measured:
         """What lies in ``<output>/<preset>``, with the sampling of ``model`` to be judged."""
         records = trainings(find_records(preset, output))
-        sweeps, uncertainties = (
-            {a.run: a for a in find_analyses(kind, preset, output)} for kind in ("sweep", "uncertainty")
-        )
-        return cls(preset, model, records, sweeps, uncertainties)
+        analyses = ({a.run: a for a in find_analyses(k, preset, output)} for k in ("sweep", "uncertainty", "map_use"))
+        return cls(preset, model, records, *analyses)
 
 
 _NOT_RUN = Finding("not run", NOT_RUN)
-
-
-def judge_difference(difference: float, deviation: float, minimum: float = PRINTED_DIGIT) -> Verdict:
-    """The rule for "one is better than the other" (see the top of this file)."""
-    if difference - 2 * deviation > 0 and difference >= minimum:
-        return "supported"
-    return "not supported" if difference + 2 * deviation < minimum else "inconclusive"
-
-
-def judge_correlation(correlation: float, error: float) -> Verdict:
-    """The rule for "highly positively correlated": the whole interval r ± 2 standard errors above 0.7, or below."""
-    if correlation - 2 * error >= HIGH_CORRELATION:
-        return "supported"
-    return "not supported" if correlation + 2 * error < HIGH_CORRELATION else "inconclusive"
 
 
 def more_steps_help(measured: Measured) -> Finding:
@@ -194,11 +180,11 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("asymmetric time intervals help: td = 1 beats 0", "Section 3.3", NOTHING, asymmetric_intervals_help),
     Claim(
         "label changes are highly positively correlated with errors", "Figure 3c", "in words only",
-        change_count_is_correlated,
+        change_count_is_correlated, diffusion=False,
     ),
     Claim(
         "label changes find errors as well as the entropy does (our question)", NOTHING, NOTHING,
-        change_count_equals_entropy,
+        change_count_equals_entropy, diffusion=False,
     ),
     Claim(
         "class embedding is the best encoding", "Table 5a", "47.0 against 46.2",
@@ -214,7 +200,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "six decoder layers are best", "Table 5d", "47.0 against 46.0",
-        lambda m: best_of_table(m, "table5d", 6), trained=True,
+        lambda m: best_of_table(m, "table5d", 6), trained=True, diffusion=False,
     ),
 )  # fmt: skip
 
@@ -270,7 +256,7 @@ BEV_CLAIMS: tuple[tuple[Claim, ...], ...] = (  # of the model with cameras alone
     (Claim("BEV, cameras: more steps help, 3 beat 1", "Table 3", "59.3 → 59.4", more_steps_help),),
     (
         Claim("BEV, cameras and LiDAR: more steps help, 3 beat 1", "Table 3", "70.3 → 70.6", more_steps_help),
-        Claim("BEV: LiDAR helps", "Table 3", "59.4 → 70.6", lidar_helps),
+        Claim("BEV: LiDAR helps", "Table 3", "59.4 → 70.6", lidar_helps, diffusion=False),
     ),
 )
 
@@ -302,8 +288,7 @@ def claims_table(preset: str, output: str | Path = "results") -> Table:
         "sampling seeds of one set of weights, or over trainings where there are several; between single trainings "
         f"s = {ASSUMED_SPREAD} is assumed. The spread over images is not in s. For depth, d is of REL, with "
         f"{DEPTH_DIGIT} and {DEPTH_SPREAD} in their places.",
-        f"Rule: a correlation is called high if r - 2 standard errors (over images) ≥ {HIGH_CORRELATION}, and not high "
-        f"if r + 2 standard errors < {HIGH_CORRELATION}.",
+        *RULES,
         "A verdict holds for the named model and data; only the paper preset speaks about the paper's own numbers.",
     )
     return Table("claims", f"The paper's claims under the {preset} preset", table_frame(columns),
@@ -325,8 +310,17 @@ def _questions(preset: str, output: str | Path) -> list[tuple[Claim, list[Measur
 
 
 def _best(claim: Claim, candidates: list[Measured]) -> tuple[Measured, Finding]:
-    judged = [(measured, claim.judge(measured)) for measured in candidates]
-    return max(judged, key=lambda pair: (pair[1].verdict != "not run", len(pair[0].records.get(pair[0].model, []))))
+    judged = [(measured, _tested(claim, measured)) for measured in candidates]
+    return max(judged, key=lambda pair: (says(pair[1].verdict), len(pair[0].records.get(pair[0].model, []))))
+
+
+def _tested(claim: Claim, measured: Measured) -> Finding:
+    """Judge a claim, unless it is about diffusion and the model does not read its map."""
+    finding = claim.judge(measured)
+    run = ablation_base(measured.preset).name if claim.trained else measured.model
+    map_use = analysis_of(measured.records.get(run, []), measured.map_uses.get(run))
+    reason = judge_map_use(map_use) if claim.diffusion and finding.verdict != "not run" else None
+    return Finding(reason, f"{finding.evidence}; {describe_map_use(map_use)}") if reason else finding
 
 
 def _used_records(judged: list[Measured]) -> list[Record]:
@@ -334,7 +328,7 @@ def _used_records(judged: list[Measured]) -> list[Record]:
     names = dict.fromkeys(measured.model + end for measured in judged for end in ends)
     first = judged[0]
     if main_model(first.preset) is not None:
-        base: Recipe = ablation_base(first.preset)
+        base = ablation_base(first.preset)
         tables = ("table5a", "table5b", "table5c", "table5d")
         names |= dict.fromkeys(cell.name for table in tables for cell in cells(base, table).values())
     return [record for name in names for record in first.records.get(name, [])]

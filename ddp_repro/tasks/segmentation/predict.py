@@ -10,14 +10,7 @@ from torch import Tensor, nn
 
 from ddp_repro.diffusion.uncertainty import change_count, predictive_entropy
 from ddp_repro.evaluation.sampling import sampling_runs
-from ddp_repro.evaluation.views import (
-    Predictor,
-    ViewedImage,
-    average_views,
-    best_class,
-    gives_probabilities,
-    resized,
-)
+from ddp_repro.evaluation.views import Predictor, ViewedImage, average_views, best_class, gives_probabilities, resized
 
 
 @dataclass(frozen=True, kw_only=True)

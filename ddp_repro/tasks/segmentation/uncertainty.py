@@ -119,9 +119,9 @@ def evaluate_uncertainty(
 ) -> UncertaintyResult:
     """Judge uncertainty scores by how well they find wrong pixels, at the labels' original size.
 
-    The prediction judged is the one of noise sample 0: what :func:`ddp_repro.evaluation.evaluate.evaluate_model` scores at
-    ``seed``.  Uncertainty maps are resized bilinearly, as class scores are.  Under torchrun every process takes a share
-    of the images and returns the same result.
+    The prediction judged is the one of noise sample 0: what :func:`ddp_repro.evaluation.evaluate.evaluate_model` scores
+        at ``seed``. Uncertainty maps are resized bilinearly, as class scores are. Under torchrun every process takes a
+        share of the images and returns the same result.
 
     Args:
         steps, noise_samples: sampling steps, and draws of the start noise; the baseline ignores both.

@@ -27,7 +27,8 @@ class PeerCount:
 
     Attributes:
         parameters: None if it cannot be built.
-        macs: multiply-accumulates by kind, the fields of :class:`ddp_repro.papers.ddp.costs.complexity.Macs`; None if it
+        macs: multiply-accumulates by kind, the fields of :class:`ddp_repro.papers.ddp.costs.complexity.Macs`; None if
+            it
             cannot be run.
     """
 

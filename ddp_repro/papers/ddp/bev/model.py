@@ -1,7 +1,8 @@
 """DDP for BEV map segmentation: overlapping classes on the ground around the car (Section 4.3, Table 3).
 
-The diffusion is that of :class:`ddp_repro.papers.ddp.model.DDP`.  What differs: the image feature is a BEV feature, a pixel has a
-*set* of classes, and the fused map is cropped from the features' cells to the predicted map's before it is decoded.
+The diffusion is that of :class:`ddp_repro.papers.ddp.model.DDP`. What differs: the image feature is a BEV feature, a
+pixel has a *set* of classes, and the fused map is cropped from the features' cells to the predicted map's before it is
+decoded.
 """
 
 from __future__ import annotations

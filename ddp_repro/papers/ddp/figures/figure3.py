@@ -20,8 +20,8 @@ from ddp_repro.workbook.tables.table import measured_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ddp_repro.evaluation.predict import Prediction
     from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
+    from ddp_repro.tasks.segmentation.predict import Prediction
     from ddp_repro.workbook.tables.printed import PaperRow
 
 SHOWN_STEPS = (1, 2, 3, 5, 10)

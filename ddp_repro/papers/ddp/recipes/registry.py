@@ -21,7 +21,8 @@ def recipes(preset: str) -> dict[str, Recipe]:
 
 
 def main_model(preset: str) -> str | None:
-    """Return the recipe that Figures 3 to 5 and the claims about sampling are shown with; None for a preset of depth alone.
+    """Return the recipe that Figures 3 to 5 and the claims about sampling are shown with; None for a preset of depth
+    alone.
 
     Raises:
         ConfigError: there is no such preset.

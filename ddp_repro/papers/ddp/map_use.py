@@ -1,0 +1,335 @@
+"""Check whether a diffusion model reads its noisy map at all: a claim about diffusion needs one that does.
+
+At each step of a sampling run the decoder is given, in place of the sampler's map, the map of something else, and its
+prediction is scored. How a map is made: step i of :meth:`ddp_repro.papers.ddp.model.DDP.sample` tells the decoder a
+time and hands it a map whose noise level is the one that step i - 1 went to (with a time difference td > 0 that is less
+noise than the time says; the first step starts from noise alone). Here the clean map z₀ is corrupted to this level as
+in training, alpha · z₀ + sigma · epsilon, with epsilon the start noise of the sampling run, and the decoder is told the
+time of the step. The deterministic sampler does the same with its own prediction as z₀, but for the noise that it
+infers from it. So the maps of a step differ in content alone:
+
+- "true": the encoded ground truth;
+- "prediction": the sampler's own map, exactly as in sampling;
+- "other": the ground truth of the image half a dataset away: the next one may be the next frame of a video;
+- "zero": nothing, z₀ = 0;
+- "noise": new noise of unit variance, at every level.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ddp_repro.data.io import DataError
+from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
+from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
+from ddp_repro.evaluation.resampling import ImageScores, MeanIoU, MeanScores, hierarchical_bootstrap, image_bootstrap
+from ddp_repro.evaluation.result import or_none
+from ddp_repro.evaluation.statistics import LEVEL, Estimate
+from ddp_repro.evaluation.views import View, best_class, inference_mode, model_device, to_image_size, view_image
+from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.settings.checks import check_distinct, check_positive
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.tasks.bev.evaluate import sensor_batch
+from ddp_repro.tasks.depth.protocols import Protocol
+from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+
+MapKind = Literal["true", "prediction", "other", "zero", "noise"]
+MAPS: tuple[MapKind, ...] = get_args(MapKind)
+PRESENT = 0.5  # BEV: probability from which a class counts as predicted
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapUse:
+    """The outcome of :func:`evaluate_map_use`.
+
+    Attributes:
+        measure: "miou" (BEV: at the threshold 0.5), or "rel", which is better when lower.
+        times, levels: per step, the time that the decoder is told and the noise level of its map; both in [0, 1].
+        statistics: of each image, by (seed, step, map in the order of :data:`MAPS`, image): mIoU's intersection and
+            union of each class (…, K, 2) in pixels, or REL (…).
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    images: int
+    seeds: tuple[int, ...]
+    measure: Literal["miou", "rel"]
+    times: tuple[float, ...]
+    levels: tuple[float, ...]
+    statistics: NDArray[np.float64]
+    seconds: float
+
+    def image_scores(self, kind: MapKind, step: int = -1) -> ImageScores:
+        """Return what the score of a map at a step is made of, with the seeds as repetitions."""
+        values = self.statistics[:, step, MAPS.index(kind)]
+        return MeanScores(values) if self.measure == "rel" else MeanIoU(values[..., 0], values[..., 1])
+
+    def score(self, kind: MapKind, step: int = -1) -> float:
+        """Return the mean over the seeds of the score of all images, as a fraction."""
+        return float(self.image_scores(kind, step).resampled(np.ones((1, self.images))).mean())
+
+    def effect(self, step: int = -1, against: MapKind = "other") -> Estimate:
+        """Estimate by how much the true map is better than another: positive where the decoder reads it.
+
+        Another image's map is the fair comparison: it has everything of a map but the right content.  A zero map may
+        also be worse for being unlike any map of the training.  The last step has the cleanest map, so that one counts.
+        """
+        better, worse = (self.image_scores(kind, step) for kind in ("true", against))
+        several = len(self.seeds) > 1
+        estimate = (
+            hierarchical_bootstrap(better, worse, "sampling seeds") if several else image_bootstrap(better, worse)
+        )
+        return estimate.scaled(-1) if self.measure == "rel" else estimate
+
+    def uses_map(self, minimum: float, level: float = LEVEL) -> bool:
+        """Return whether the interval of :meth:`effect` lies above ``minimum``, a fraction as the scores are."""
+        return self.effect().interval(level).low > minimum
+
+    def to_dict(self, *, per_image: bool = True, factor: float = 1.0) -> dict[str, Any]:
+        """Return everything JSON-ready; undefined numbers become null.
+
+        Args:
+            per_image: also each image's own score, by map (mIoU: over the classes that occur in it).
+            factor: of scores and effects, which are fractions; 100 gives percent.
+        """
+        steps = []
+        for step, (told, level) in enumerate(zip(self.times, self.levels, strict=True)):
+            row = {"time": told, "level": level, "scores": {kind: factor * self.score(kind, step) for kind in MAPS}}
+            row["effect"] = self.effect(step).scaled(factor).interval().to_dict()
+            if per_image:
+                row["per_image"] = {kind: self._scores_of_images(kind, step, factor) for kind in MAPS}
+            steps.append(row)
+        names = ("dataset", "dataset_fingerprint", "images", "measure", "seconds")
+        facts = {name: getattr(self, name) for name in names}
+        return facts | {"seeds": list(self.seeds), "steps": steps, "effect": steps[-1]["effect"]}
+
+    def _scores_of_images(self, kind: MapKind, step: int, factor: float) -> list[float | None]:
+        values = self.statistics[:, step, MAPS.index(kind)]  # (seeds, N) or (seeds, N, K, 2)
+        if self.measure == "miou":
+            iou = torch.from_numpy(values[..., 0]) / torch.from_numpy(values[..., 1])  # 0 / 0 = NaN: not in the image
+            values = iou.nanmean(-1).numpy()
+        return [or_none(factor * value) for value in values.mean(0).tolist()]
+
+
+def evaluate_map_use(
+    model: nn.Module,
+    dataset: Any,
+    *,
+    steps: int = 3,
+    seeds: Sequence[int] = (0,),
+    protocol: Protocol | None = None,
+    limit: int | None = None,
+    progress: bool = True,
+) -> MapUse:
+    """Score every map (see the top of this file) at every step of sampling runs over a dataset.
+
+    Images go through the network one by one, and noise belongs to (seed, image).  Under torchrun every process takes a
+    share of the images and returns the same result.
+
+    Args:
+        dataset: a dataset of the model's task: segmentation, depth or BEV.
+        steps: at least 2; the first step sees noise alone.
+        protocol: depth only, and needed there.
+        limit: first so many images only; at least 2.
+
+    Raises:
+        ConfigError: an impossible setting, a model without diffusion, or one that does not fit the dataset.
+        DataError: a damaged image, or one without a depth that counts.
+        RuntimeError: the model's output is not finite.
+    """
+    task_named(model.config.task).check(model.config, dataset)
+    check_positive(limit=limit)
+    check_distinct(seeds=tuple(seeds))
+    count = min(len(dataset), limit or len(dataset))
+    _check(model, steps, count, protocol)
+    started = time.perf_counter()
+    scorer = _BEVScorer(model, dataset) if dataset.truth == "masks" else _PictureScorer(model, dataset, protocol)
+    totals = torch.zeros(len(seeds), steps, len(MAPS), count, *scorer.shape, dtype=torch.float64)
+    rank, world = rank_and_world()
+    share = range(rank, count, world)
+    loaded = prefetched(lambda index: (scorer.load(index), scorer.truth((index + count // 2) % count)), share, ahead=2)
+    bar = tqdm(share, unit="image", disable=not progress or rank > 0)
+    with inference_mode(model):
+        for index, (image, other) in zip(bar, loaded, strict=True):
+            for row, seed in enumerate(seeds):
+                totals[row, :, :, index] = _score_maps(model, scorer, image, other, steps, seed)
+    totals = sum_over_processes(totals, model_device(model))
+    schedule = _schedule(model, steps)
+    return MapUse(
+        dataset=dataset.name, dataset_fingerprint=dataset.fingerprint(), images=count, seeds=tuple(seeds),
+        measure=scorer.measure, times=tuple(told for told, _ in schedule), levels=tuple(level for _, level in schedule),
+        statistics=totals.numpy(), seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def map_losses(model: nn.Module, batch: dict[str, Any], *, steps: int = 3, seed: int = 0) -> dict[str, float]:
+    """Return the loss of a batch with each map at the last step of sampling: a cheap watch during training.
+
+    One encoder and four decoder passes.  Nothing of the model, of its mode or of torch's random state is changed.
+
+    Args:
+        batch: as for ``model.training_loss``, on the model's device, with at least 2 images.
+
+    Returns:
+        The task's loss by map: ``map_true``, ``map_other`` (the next image of the batch), ``map_zero``, ``map_noise``;
+        and ``map_effect``, other minus true: positive where the decoder reads its map.
+
+    Raises:
+        ConfigError: a model without diffusion, fewer than 2 steps, or a batch of one image.
+    """
+    _check_model(model, steps)
+    told, level = _schedule(model, steps)[-1]
+    with inference_mode(model):
+        features = model.encode(batch)
+        clean = model.target_map(batch, shape_of(features))
+        if len(clean) < 2:
+            raise ConfigError("the map of another image needs a batch of at least 2")
+        generator = torch.Generator().manual_seed(seed)
+        noise, fresh = (draw_noise(clean.shape[1:], len(clean), generator).to(clean) for _ in range(2))
+        maps = {"true": clean, "other": clean.roll(-1, 0), "zero": torch.zeros_like(clean)}
+        noisy = {kind: _corrupt(model, value, noise, level) for kind, value in maps.items()} | {"noise": fresh}
+        losses = {}
+        for kind, value in noisy.items():
+            parts = model.losses(model.decode(features, value, told), features, batch)
+            losses[f"map_{kind}"] = float(parts.get("decode", parts["loss"]))
+    return losses | {"map_effect": losses["map_other"] - losses["map_true"]}
+
+
+# -- one image ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A test image: its name, what the encoder reads, and the truth (H, W) or (K, X, Y)."""
+
+    id: str
+    inputs: Any
+    truth: Tensor
+
+
+class _PictureScorer:
+    """Reading and scoring of one picture: classes, or metres."""
+
+    def __init__(self, model: nn.Module, dataset: Any, protocol: Protocol | None) -> None:
+        self.model, self.dataset, self.protocol = model, dataset, protocol
+        self.device, self.measure = model_device(model), "miou" if protocol is None else "rel"
+        self.shape = (model.config.num_classes, 2) if protocol is None else ()  # of what an image's score is made of
+
+    def load(self, index: int) -> _Image:
+        image = view_image(self.dataset, index, [View()])
+        return _Image(image.id, image.views[0][None], image.truth)
+
+    def truth(self, index: int) -> Tensor:
+        return torch.from_numpy(self.dataset.load(index)[1])
+
+    def encode(self, image: _Image) -> Tensor:
+        return self.model.encode_image(image.inputs.to(self.device))
+
+    def target(self, truth: Tensor, shape: tuple[int, int]) -> Tensor:
+        return self.model.target_map({self.dataset.truth: truth[None].to(self.device)}, shape)
+
+    def score(self, output: Tensor, image: _Image) -> Tensor:
+        """Intersection and union (K, 2), or REL (), of the network's output (C, h, w)."""
+        input_size, size = tuple(image.inputs.shape[-2:]), tuple(image.truth.shape)
+        if self.protocol is None:
+            labels = best_class(output, input_size, size)[1]
+            counts = ConfusionMatrix(self.model.config.num_classes).update(labels.cpu(), image.truth).counts
+            return _intersection_and_union(counts.diagonal(), counts.sum(0), counts.sum(1))
+        valid = self.protocol.valid(image.truth)
+        if not valid.any():
+            raise DataError(f"image {image.id}: no pixel has a depth that the protocol {self.protocol.name} counts")
+        depth = to_image_size(output[None], input_size, size)[0, 0].cpu()[valid].double()
+        truth = image.truth[valid].double()
+        return ((depth.clamp(self.protocol.min_depth, self.protocol.max_depth) - truth).abs() / truth).mean()
+
+
+class _BEVScorer:
+    """Reading and scoring of all sensors of a moment: the map around the car."""
+
+    measure = "miou"
+
+    def __init__(self, model: nn.Module, dataset: Any) -> None:
+        self.model, self.dataset, self.device = model, dataset, model_device(model)
+        self.shape = (model.config.num_classes, 2)
+
+    def load(self, index: int) -> _Image:
+        item = self.dataset[index]
+        return _Image(item["id"], item, item["masks"])
+
+    def truth(self, index: int) -> Tensor:
+        return torch.from_numpy(self.dataset.masks(index))
+
+    def encode(self, image: _Image) -> Tensor:
+        return self.model.encode(sensor_batch([image.inputs], self.dataset, self.device))
+
+    def target(self, truth: Tensor, shape: tuple[int, int]) -> Tensor:
+        return self.model.target_map({"masks": truth[None].to(self.device)}, shape)
+
+    def score(self, output: Tensor, image: _Image) -> Tensor:
+        """Intersection and union (K, 2) of probabilities (K, X, Y)."""
+        predicted, truth = (output >= PRESENT).cpu().flatten(1), image.truth.bool().flatten(1)
+        return _intersection_and_union((predicted & truth).sum(1), predicted.sum(1), truth.sum(1))
+
+
+def _score_maps(
+    model: nn.Module, scorer: _PictureScorer | _BEVScorer, image: _Image, other: Tensor, steps: int, seed: int
+) -> Tensor:
+    """Score each map at each step; float64 (S, 5, K, 2), or (S, 5) of REL."""
+    features = scorer.encode(image)
+    shape = shape_of(features)
+    generator, device = image_generator(seed, image.id), features.device
+    noise = draw_noise(model.noise_shape(features), 1, [generator]).to(device)
+    run = DDP.sample(model, features=features, steps=steps, noise=noise, generator=generator, return_trajectory=True)
+    fresh = draw_noise(noise.shape[1:], 1, [image_generator(seed, f"{image.id}#fresh")]).to(device)
+    true = scorer.target(image.truth, shape)
+    clean = torch.cat([true, scorer.target(other, shape), torch.zeros_like(true)])  # (3, M, h, w)
+    image_part, rows = model.project_features(features), []
+    for decoded, (told, level) in zip(run.decoded, _schedule(model, steps), strict=True):
+        noisy = torch.cat([_corrupt(model, clean, noise.expand_as(clean), level), fresh])  # (4, M, h, w)
+        # decoded as in sampling, and so equal to it bit for bit where the maps are
+        fused = image_part + model.project_map(tokens_of(noisy))  # (4, h·w, D)
+        true_, other_, zero, new = model.denoise(fused, shape, torch.full((4,), told, device=device))
+        outputs = model.finish([torch.stack([true_, decoded[0], other_, zero, new]).float()], False)
+        if not outputs.isfinite().all():
+            raise RuntimeError(f"the model's output is not finite for image {image.id}; check its weights")
+        rows.append(torch.stack([scorer.score(output, image) for output in outputs]))
+    return torch.stack(rows).double()
+
+
+def _intersection_and_union(hits: Tensor, predicted: Tensor, truth: Tensor) -> Tensor:
+    return torch.stack([hits, predicted + truth - hits], -1)
+
+
+def _corrupt(model: nn.Module, clean: Tensor, noise: Tensor, level: float) -> Tensor:
+    return corrupt(clean, noise, torch.full((len(clean),), level, device=clean.device), model.schedule)
+
+
+def _schedule(model: nn.Module, steps: int) -> list[tuple[float, float]]:
+    """Return the time that each step tells the decoder, and the noise level of the map that it is given."""
+    pairs = time_pairs(steps, model.config.time_difference)
+    return list(zip([now for now, _ in pairs], [1.0, *(following for _, following in pairs[:-1])], strict=True))
+
+
+def _check(model: nn.Module, steps: int, count: int, protocol: Protocol | None) -> None:
+    _check_model(model, steps)
+    if count < 2:
+        raise ConfigError(f"the map of another image needs at least 2 images; got {count}")
+    if (model.config.task == "depth") != (protocol is not None):
+        raise ConfigError(f"a protocol is for depth, and needed there; the model's task is {model.config.task}")
+
+
+def _check_model(model: nn.Module, steps: int) -> None:
+    if not isinstance(model, DDP):
+        raise ConfigError("a model without diffusion has no map to read")
+    if steps < 2:
+        raise ConfigError(f"the first step reads noise alone: steps must be at least 2; got {steps}")
