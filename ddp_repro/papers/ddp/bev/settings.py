@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.setting import Settings, setting
 
 # "divider" joins road and lane dividers.
 MAP_CLASSES = ("drivable_area", "ped_crossing", "walkway", "stop_line", "carpark_area", "divider")
@@ -18,6 +19,7 @@ CLASS_LIMIT = 12  # the label encoding has a code word per set of classes
 FINEST_STRIDE = 8  # image pixels per pixel of the camera feature
 GRID_STRIDE = 2  # lifted cells per cell of the feature map
 VOXEL_STRIDE = 8  # voxels per cell of the feature map
+MAX_CELLS = 4096  # per side of any grid, and of voxels times the stride
 MAX_SWEEPS = 10  # earlier clouds recorded for a sample; the released training draws 9 of them
 TEST_RESIZE = 0.48
 TRAIN_RESIZE = (0.38, 0.55)
@@ -26,51 +28,67 @@ LIDAR_SCALE = (0.9, 1.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BEVConfig:
+class BEVConfig(Settings):
     """DDP on a BEVFusion encoder."""
 
-    task: Literal["bev"] = "bev"
-    sensors: Literal["camera", "fusion"] = "camera"  # fusion: cameras and LiDAR
-    classes: tuple[str, ...] = MAP_CLASSES  # may overlap
-    # camera encoder and lift-splat
-    backbone: str = "swin_tiny_patch4_window7_224"  # a timm name with maps of strides 8, 16 and 32
-    window_size: int | None = None  # Swin only; None keeps the timm model's own
-    drop_path_rate: float = 0.3
-    image_size: tuple[int, int] = (256, 704)  # (height, width)
-    depth_range: tuple[float, float] = (1.0, 60.0)  # metres along the camera's axis, end excluded
-    depth_step: float = 0.5
-    view_channels: int = 80
-    lift_range: float = 51.2  # metres; features cover [-lift_range, lift_range) in x and y
-    lift_cell: float = 0.4
-    lift_height: tuple[float, float] = (-10.0, 10.0)
+    kind: ClassVar[str] = "ddp_bev"
+
+    task: Literal["bev"] = setting("bev", decides="weights")
+    # fusion: cameras and LiDAR
+    sensors: Literal["camera", "fusion"] = setting("camera", decides="weights")
+    classes: tuple[str, ...] = setting(MAP_CLASSES, decides="weights", distinct=True)  # may overlap
+    # camera encoder and lift-splat; the backbone is a timm name with maps of strides 8, 16 and 32
+    backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")
+    # Swin only; None keeps the timm model's own
+    window_size: int | None = setting(None, decides="weights", at_least=2, at_most=64, loose=True)
+    drop_path_rate: float = setting(0.3, decides="weights", at_least=0, below=1, loose=True)
+    image_size: tuple[int, int] = setting(  # (height, width)
+        (256, 704), decides="weights", at_least=4 * FINEST_STRIDE, at_most=8192, multiple_of=4 * FINEST_STRIDE
+    )
+    # metres along the camera's axis, end excluded
+    depth_range: tuple[float, float] = setting((1.0, 60.0), decides="weights", above=0, at_most=1e4, order="<")
+    depth_step: float = setting(0.5, decides="weights", above=0, at_most=1e4)
+    view_channels: int = setting(80, decides="weights", at_least=1, at_most=4096)
+    # metres; features cover [-lift_range, lift_range) in x and y
+    lift_range: float = setting(51.2, decides="weights", above=0, at_most=1e4)
+    lift_cell: float = setting(0.4, decides="weights", above=0, at_most=1e4)
+    lift_height: tuple[float, float] = setting((-10.0, 10.0), decides="weights", at_least=-1e4, at_most=1e4, order="<")
     # LiDAR encoder; fusion only
-    voxel_size: tuple[float, float, float] = (0.1, 0.1, 0.2)
-    lidar_height: tuple[float, float] = (-5.0, 3.0)
-    max_points: int = 10  # per voxel
-    max_voxels: tuple[int, int] = (90_000, 120_000)  # in training, at test
-    lidar_widths: tuple[int, int, int, int] = (16, 32, 64, 128)
-    # BEV encoder
-    bev_widths: tuple[int, ...] = (160, 320, 640)  # camera: stages of a ResNet; fusion: two blocks, (128, 256)
-    norm_momentum: float = 0.01  # fusion only, of the LiDAR and BEV encoders' batch norm: 1 / iterations it remembers
+    voxel_size: tuple[float, float, float] = setting((0.1, 0.1, 0.2), decides="weights", above=0, at_most=1e4)
+    lidar_height: tuple[float, float] = setting((-5.0, 3.0), decides="weights", at_least=-1e4, at_most=1e4, order="<")
+    max_points: int = setting(10, decides="weights", at_least=1, at_most=10_000)  # per voxel
+    # in training, at test
+    max_voxels: tuple[int, int] = setting(
+        (90_000, 120_000), decides="weights", at_least=1, at_most=100_000_000, loose=True
+    )
+    lidar_widths: tuple[int, int, int, int] = setting((16, 32, 64, 128), decides="weights", at_least=1, at_most=4096)
+    # BEV encoder; camera: stages of a ResNet; fusion: two blocks, (128, 256)
+    bev_widths: tuple[int, ...] = setting((160, 320, 640), decides="weights", at_least=1, at_most=4096)
+    # fusion only, of the LiDAR and BEV encoders' batch norm: 1 / iterations it remembers
+    norm_momentum: float = setting(0.01, decides="weights", above=0, at_most=1, loose=True)
     # map decoder
-    map_range: float = 50.0  # metres; the predicted map covers [-map_range, map_range) in x and y
-    map_cell: float = 0.5
-    channels: int = 256  # D: width of the camera and BEV features, the noisy map and the decoder
-    layers: int = 5
-    heads: int = 8
-    points: int = 4
-    feedforward_channels: int = 1024
-    time_conditioned: bool = True  # False: the released code, which loses the time on its way into the layers
+    # metres; the predicted map covers [-map_range, map_range) in x and y
+    map_range: float = setting(50.0, decides="weights", above=0, at_most=1e4)
+    map_cell: float = setting(0.5, decides="weights", above=0, at_most=1e4)
+    # D: width of the camera and BEV features, the noisy map and the decoder
+    channels: int = setting(256, decides="weights", at_least=4, at_most=8192, multiple_of=4)
+    layers: int = setting(5, decides="weights", at_least=1, at_most=256)
+    heads: int = setting(8, decides="weights", at_least=1, at_most=1024)
+    points: int = setting(4, decides="weights", at_least=1, at_most=64)
+    feedforward_channels: int = setting(1024, decides="weights", at_least=1, at_most=65_536)
+    # False: the released code, which loses the time on its way into the layers
+    time_conditioned: bool = setting(True, decides="weights")
     # diffusion
-    scale: float = 0.01
-    schedule: Literal["cosine", "linear"] = "cosine"
-    sampler: Literal["ddim", "ddpm"] = "ddim"
-    time_difference: int = 1
-    noise_samples: int = 5  # start noises whose predictions are averaged; released: 5 camera, 4 fusion
-    average_steps: bool = True  # mean probability over steps, as released
+    scale: float = setting(0.01, decides="weights", above=0, at_most=1e3)
+    schedule: Literal["cosine", "linear"] = setting("cosine", decides="weights")
+    sampler: Literal["ddim", "ddpm"] = setting("ddim", decides="scores")
+    time_difference: int = setting(1, decides="scores", at_least=0, at_most=1000)
+    # start noises whose predictions are averaged; released: 5 camera, 4 fusion
+    noise_samples: int = setting(5, decides="scores", at_least=1, at_most=1000)
+    average_steps: bool = setting(True, decides="scores")  # mean probability over steps, as released
 
     def check(self) -> None:
-        """Refuse impossible combinations (when a model is built: overrides come one at a time).
+        """Refuse impossible combinations.
 
         Raises:
             ConfigError: says which field has to change.
@@ -78,21 +96,27 @@ class BEVConfig:
         widths = 3 if self.sensors == "camera" else 2
         if len(self.bev_widths) != widths:
             raise ConfigError(f"bev_widths of a {self.sensors} model takes {widths} values; got {self.bev_widths}")
-        if not 1 <= len(self.classes) <= CLASS_LIMIT:
+        if len(self.classes) > CLASS_LIMIT:
             raise ConfigError(f"classes takes 1 to {CLASS_LIMIT} names; got {len(self.classes)}")
-        if self.noise_samples < 1:
-            raise ConfigError(f"noise_samples must be at least 1; got {self.noise_samples}")
-        if any(side % (4 * FINEST_STRIDE) for side in self.image_size):
-            raise ConfigError(f"image_size must be multiples of {4 * FINEST_STRIDE}; got {self.image_size}")
-        if self.lift_size % (4 * GRID_STRIDE):
-            raise ConfigError(f"the {self.lift_size} lifted cells of a side must be a multiple of {4 * GRID_STRIDE}")
+        if self.channels % self.heads:
+            raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
+        if self.depth_step > (reach := self.depth_range[1] - self.depth_range[0]) or reach / self.depth_step > 1024:
+            raise ConfigError(f"depth_step {self.depth_step} must cut depth_range {self.depth_range} into 1 to 1024")
+        if not 0 < self.lift_size <= MAX_CELLS or self.lift_size % (4 * GRID_STRIDE):
+            raise ConfigError(
+                f"the {self.lift_size} lifted cells of a side must be a multiple of {4 * GRID_STRIDE}, at most "
+                f"{MAX_CELLS}: change lift_range or lift_cell"
+            )
         if self.map_range > self.lift_range:
             raise ConfigError(f"map_range {self.map_range} exceeds lift_range {self.lift_range}")
+        _check_map(self.map_range, self.map_cell)
         if self.sensors == "fusion" and self.voxel_shape[:2] != (VOXEL_STRIDE * self.grid_size,) * 2:
             raise ConfigError(
                 f"{VOXEL_STRIDE} voxels must be as wide as {GRID_STRIDE} lifted cells "
                 f"({GRID_STRIDE * self.lift_cell} m); got voxel_size {self.voxel_size}"
             )
+        if self.sensors == "fusion" and self.voxel_shape[2] > MAX_CELLS:
+            raise ConfigError(f"voxel_size {self.voxel_size} gives {self.voxel_shape[2]} layers; at most {MAX_CELLS}")
 
     @property
     def diffusion(self) -> bool:
@@ -139,46 +163,52 @@ class BEVConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BEVDataConfig:
+class BEVDataConfig(Settings):
     """Where the samples of BEV segmentation come from and how they are shaped. The defaults are the published ones."""
 
-    dataset: Literal["nuscenes"] = "nuscenes"
-    root: str = "data/nuscenes"  # what data_prep wrote
-    version: str = "v1.0-trainval"  # of the tables: the index must be of the same
-    train_split: str = "train"
-    eval_split: str = "val"
-    lidar: bool = True  # False: a camera-only model, which has no use for points
-    sweeps: int = 9  # earlier clouds added to the key frame's
-    image_size: tuple[int, int] = (256, 704)  # (height, width)
-    test_resize: float = TEST_RESIZE  # factor from the camera's pixels
-    train_resize: tuple[float, float] = TRAIN_RESIZE
-    lidar_turn: float = LIDAR_TURN  # degrees, at most, that training turns the ground either way
-    lidar_scale: tuple[float, float] = LIDAR_SCALE  # that training scales it by; as released, the masks are not
-    map_range: float = 50.0  # metres; masks cover [-map_range, map_range) in x and y
-    map_cell: float = 0.5
-    class_balanced: bool = False  # training samples drawn so that object classes are equally frequent (CBGS)
+    kind: ClassVar[str] = "nuscenes"
+
+    dataset: Literal["nuscenes"] = setting("nuscenes", decides="weights")
+    root: str = setting("data/nuscenes", decides="nothing")  # what data_prep wrote
+    version: str = setting("v1.0-trainval", decides="weights")  # of the tables: the index must be of the same
+    train_split: str = setting("train", decides="weights")
+    eval_split: str = setting("val", decides="scores")
+    lidar: bool = setting(True, decides="weights")  # False: a camera-only model, which has no use for points
+    # earlier clouds added to the key frame's
+    sweeps: int = setting(9, decides="weights", at_least=0, at_most=MAX_SWEEPS)
+    image_size: tuple[int, int] = setting((256, 704), decides="weights", at_least=1, at_most=8192)  # (height, width)
+    test_resize: float = setting(TEST_RESIZE, decides="scores", above=0, at_most=16)  # factor from the camera's pixels
+    train_resize: tuple[float, float] = setting(TRAIN_RESIZE, decides="weights", above=0, at_most=16, order="<=")
+    # degrees, at most, that training turns the ground either way
+    lidar_turn: float = setting(LIDAR_TURN, decides="weights", at_least=0, at_most=180)
+    # that training scales the ground by; as released, the masks are not
+    lidar_scale: tuple[float, float] = setting(LIDAR_SCALE, decides="weights", above=0, at_most=16, order="<=")
+    # metres; masks cover [-map_range, map_range) in x and y
+    map_range: float = setting(50.0, decides="weights", above=0, at_most=1e4)
+    map_cell: float = setting(0.5, decides="weights", above=0, at_most=1e4)
+    # training samples drawn so that object classes are equally frequent (CBGS)
+    class_balanced: bool = setting(False, decides="weights")
 
     def check(self) -> None:
-        """Refuse impossible settings.
+        """Refuse a map that its cells do not divide.
 
         Raises:
             ConfigError: says which field has to change.
         """
-        if not 0 <= self.sweeps <= MAX_SWEEPS:
-            raise ConfigError(f"sweeps must be 0 to {MAX_SWEEPS}; got {self.sweeps}")
-        if min(self.image_size) < 1 or self.test_resize <= 0 or not 0 < self.train_resize[0] <= self.train_resize[1]:
-            sizes = f"image_size {self.image_size}, test_resize {self.test_resize}, train_resize {self.train_resize}"
-            raise ConfigError(f"{sizes}: expected sizes and factors above 0, the smaller factor first")
-        if self.lidar_turn < 0 or not 0 < self.lidar_scale[0] <= self.lidar_scale[1]:
-            found = f"lidar_turn {self.lidar_turn}, lidar_scale {self.lidar_scale}"
-            raise ConfigError(f"{found}: expected at least 0 degrees, and factors above 0, the smaller first")
-        if self.map_cell <= 0 or abs(2 * self.map_range / self.map_cell - self.map_size) > 1e-6 or self.map_size < 1:
-            raise ConfigError(f"map_cell {self.map_cell} must divide the map's {2 * self.map_range} m")
+        _check_map(self.map_range, self.map_cell)
 
     @property
     def map_size(self) -> int:
         """Cells per side of the masks."""
         return round(2 * self.map_range / self.map_cell)
+
+
+def _check_map(reach: float, cell: float) -> None:
+    cells = 2 * reach / cell
+    if not 1 <= cells <= MAX_CELLS or abs(cells - round(cells)) > 1e-6:
+        raise ConfigError(
+            f"map_cell {cell} must divide the map's {2 * reach} m (map_range) into 1 to {MAX_CELLS} cells"
+        )
 
 
 NUSCENES_CAMERA = BEVConfig()
