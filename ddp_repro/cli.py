@@ -18,9 +18,8 @@ OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
 # What a user can cause and mend: reported as one line, without a traceback.
 USER_ERRORS = {
-    "ddp_repro.settings.errors": ("ConfigError",),
+    "ddp_repro.settings.errors": ("CheckpointError", "ConfigError"),
     "ddp_repro.data.io": ("DataError",),
-    "ddp_repro.interop.weight_files": ("CheckpointError",),
     "ddp_repro.training": ("TrainingDiverged", "TrainingInterrupted"),
     "ddp_repro.workbook.runs.records": ("RecordError",),
 }

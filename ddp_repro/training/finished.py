@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddp_repro.interop.checkpoints import CheckpointError, read_state_dict
+from ddp_repro.interop.checkpoints import read_state_dict
+from ddp_repro.settings.errors import CheckpointError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.training.state import refuse_other_origin
 

@@ -19,10 +19,11 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
     A model says which are which (``model.undecayed(name)``).
     """
+    is_undecayed = getattr(model, "undecayed", lambda name: False)
     decayed, undecayed = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (undecayed if model.undecayed(name) else decayed).append(parameter)
+            (undecayed if is_undecayed(name) else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},

@@ -13,19 +13,11 @@ from typing import Any
 
 import torch
 
-from ddp_repro.interop.checkpoints import CheckpointError
-from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import defaults_of, to_dict
+from ddp_repro.settings.errors import CheckpointError, ConfigError
+from ddp_repro.settings.overrides import changed_settings, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 
 _KEPT = 2  # states left on disk
-# Settings that leave the trained weights as they are, up to rounding. Not data.root: the images are compared by
-# fingerprint instead.
-_FREE = (
-    "table", "row", "train.workers", "train.log_every", "train.checkpoint_every", "train.compile",
-    "train.gradient_checkpointing", "data.root", "evaluation.batch_size", "evaluation.compile",
-    "evaluation.channels_last",
-)  # fmt: skip
 
 
 @dataclass
@@ -104,30 +96,14 @@ def refuse_other_origin(saved: dict[str, Any], origin: dict[str, str], path: Pat
     """
     advice = "give the run a folder of its own, or train with resume=False to replace it"
     try:
-        # A setting that did not exist yet when the checkpoint was written had what is now its default.
-        stored = json.loads(saved["recipe"])
-        before = {**_flatten(defaults_of(stored)), **_flatten(stored)}
-        now = _flatten(json.loads(origin["recipe"]))
+        before, now = json.loads(saved["recipe"]), json.loads(origin["recipe"])
+        differences = changed_settings(before, now, *training_depends_on(now))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: carries no readable recipe ({error!r}); {advice}") from error
-    fields = [name for name in {**before, **now} if before.get(name) != now.get(name) and not _is_free(name, now)]
-    if fields:
-        differences = "; ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in fields)
-        raise ConfigError(f"{path} was trained with another recipe: {differences}. {advice}")
+    if differences:
+        raise ConfigError(f"{path} was trained with another recipe: {'; '.join(differences)}. {advice}")
     if saved.get("data") != origin["data"]:
-        raise ConfigError(f"{path} was trained on other images than {now['data.root']} holds now; {advice}")
-
-
-def _is_free(name: str, recipe: dict[str, Any]) -> bool:
-    """Evaluation settings count only where they decide which weights are kept as the best."""
-    return name in _FREE or (name.startswith("evaluation.") and recipe["train.validate_every"] == 0)
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat.update(_flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
-    return flat
+        raise ConfigError(f"{path} was trained on other images than {now['data']['root']} holds now; {advice}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, save_weights, window_size_of
+from ddp_repro.interop.checkpoints import load_checkpoint, save_weights, window_size_of
 from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import CheckpointError
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import Recipe
 

@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from ddp_repro.interop import hub
-from ddp_repro.interop.checkpoints import CheckpointError
 from ddp_repro.papers.ddp import checkpoints
 from ddp_repro.papers.ddp.settings import ModelConfig
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 
 COMMIT = "0" * 40
 

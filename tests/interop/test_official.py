@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, read_state_dict
+from ddp_repro.interop.checkpoints import load_checkpoint, read_state_dict
 from ddp_repro.interop.convert import convert
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import CheckpointError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import recipe
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.interop.checkpoints import CheckpointError, read_state_dict, save_weights
+from ddp_repro.interop.checkpoints import read_state_dict, save_weights
+from ddp_repro.settings.errors import CheckpointError
 
 
 def small_model():

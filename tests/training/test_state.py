@@ -9,8 +9,7 @@ import resource
 import pytest
 import torch
 
-from ddp_repro.interop.checkpoints import CheckpointError
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.training.state import TrainingState, load_state, provenance, save_state, saved_states
 from tests.training.tiny import tiny_recipe
 

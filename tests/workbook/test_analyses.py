@@ -148,8 +148,8 @@ def test_map_use_in_percent_with_the_protocol_of_depth(subject, monkeypatch):
         return Found()
 
     monkeypatch.setattr(analyses, "evaluate_map_use", evaluate)
-    monkeypatch.setattr(analyses, "trained_model", lambda *_: nn.Linear(1, 1))
-    monkeypatch.setattr(analyses, "evaluation_dataset", lambda *_: range(24))
+    monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: range(24))
     made = analyses.map_use(subject, seeds=(0, 1), limit=4)
     assert made.result == {"measure": "miou", "steps": [], "effect": {"low": 100.0}}
     assert made.settings == {"steps": 3, "seeds": [0, 1], "limit": 4}

@@ -8,10 +8,10 @@ import pytest
 from workbook.tiny import tiny, write_data
 
 from ddp_repro import cli, training
-from ddp_repro.interop.weight_files import CheckpointError, save_weights
+from ddp_repro.interop.weight_files import save_weights
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.store import paths
 from ddp_repro.workbook.runs import provenance

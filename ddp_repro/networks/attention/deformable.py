@@ -21,6 +21,7 @@ from ddp_repro.networks.attention.mmcv import attend_mmcv
 from ddp_repro.networks.caching import kept
 from ddp_repro.networks.kernels import attention as native_attention
 from ddp_repro.networks.kernels import operator as native_operator
+from ddp_repro.settings.errors import ConfigError
 
 __all__ = ["BACKENDS", "DeformableAttention", "attention_backend", "attention_by"]
 
@@ -133,13 +134,13 @@ class DeformableAttention(nn.Module):
         points: sampled places per head and query.
 
     Raises:
-        ValueError: ``heads`` does not divide ``channels``.
+        ConfigError: ``heads`` does not divide ``channels``.
     """
 
     def __init__(self, channels: int, heads: int, points: int) -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(f"channels ({channels}) must be a multiple of heads ({heads})")
+            raise ConfigError(f"channels ({channels}) must be a multiple of heads ({heads})")
         self.heads, self.points = heads, points
         self.sampling_offsets = nn.Linear(channels, heads * points * 2)
         self.attention_weights = nn.Linear(channels, heads * points)

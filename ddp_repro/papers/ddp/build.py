@@ -25,6 +25,6 @@ def build_model(config: ModelConfig | BEVConfig) -> DDP | Baseline:
     """The model that ``config`` describes, with initial weights (backbone: from scratch).
 
     Raises:
-        ValueError: an impossible combination of settings (of a BEV model: its ConfigError).
+        ConfigError: an impossible combination of settings.
     """
     return _MODELS[config.task, config.diffusion](config)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
+from ddp_repro.settings.setting import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,23 +18,40 @@ class ModelConfig(ModelSettings):
     paper: ClassVar[str] = "ddp"
     builder: ClassVar[str] = "ddp_repro.papers.ddp.build:build_model"
 
-    task: Literal["segmentation", "depth"] = "segmentation"
-    backbone: str = "swin_tiny_patch4_window7_224"  # a timm name
-    window_size: int | None = None  # Swin only; None keeps the timm model's own
-    drop_path_rate: float = 0.3
-    num_classes: int = 150
-    channels: int = 256  # D: width of the image feature, the noisy map and the decoder
-    layers: int = 6  # L: deformable-attention layers of the map decoder (Table 5d)
-    heads: int = 8
-    points: int = 4
-    feedforward_channels: int = 1024
-    diffusion: bool = True  # False: the "Non-diffusion Baseline" row of Table 1
-    encoding: Literal["embedding", "onehot", "analog_bits"] = "embedding"  # Table 5a
-    scale: float = 0.01  # Table 5b
-    schedule: Literal["cosine", "linear", "gamma"] = "cosine"  # Table 5c; gamma: depth
-    sampler: Literal["ddim", "ddpm"] = "ddim"
-    time_difference: int = 1  # td of the asymmetric time intervals
-    average_steps: bool = False  # mean softmax over steps: official for ADE20K, not for Cityscapes
-    time_conditioned: bool = True  # False: the released depth decoder, which ignores the time
-    min_depth: float = 1e-3  # metres; depth only
-    max_depth: float = 80.0  # metres; depth only
+    task: Literal["segmentation", "depth"] = setting("segmentation", decides="weights")
+    backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")  # a timm name
+    # Swin only; None keeps the timm model's own
+    window_size: int | None = setting(None, decides="weights", at_least=2, at_most=64, loose=True)
+    drop_path_rate: float = setting(0.3, decides="weights", at_least=0, below=1, loose=True)
+    num_classes: int = setting(150, decides="weights", at_least=1, at_most=10_000)
+    # D: width of the image feature, the noisy map and the decoder; the position encoding takes quarters of it
+    channels: int = setting(256, decides="weights", at_least=4, at_most=8192, multiple_of=4)
+    # L: deformable-attention layers of the map decoder (Table 5d)
+    layers: int = setting(6, decides="weights", at_least=1, at_most=256)
+    heads: int = setting(8, decides="weights", at_least=1, at_most=1024)
+    points: int = setting(4, decides="weights", at_least=1, at_most=64)
+    feedforward_channels: int = setting(1024, decides="weights", at_least=1, at_most=65_536)
+    diffusion: bool = setting(True, decides="weights")  # False: the "Non-diffusion Baseline" row of Table 1
+    encoding: Literal["embedding", "onehot", "analog_bits"] = setting("embedding", decides="weights")  # Table 5a
+    scale: float = setting(0.01, decides="weights", above=0, at_most=1e3)  # Table 5b
+    # Table 5c; gamma: depth
+    schedule: Literal["cosine", "linear", "gamma"] = setting("cosine", decides="weights")
+    sampler: Literal["ddim", "ddpm"] = setting("ddim", decides="scores")
+    # td of the asymmetric time intervals
+    time_difference: int = setting(1, decides="scores", at_least=0, at_most=1000)
+    # mean softmax over steps: official for ADE20K, not for Cityscapes
+    average_steps: bool = setting(False, decides="scores")
+    time_conditioned: bool = setting(True, decides="weights")  # False: the released depth decoder ignores the time
+    min_depth: float = setting(1e-3, decides="weights", above=0, at_most=1e6)  # metres; depth only
+    max_depth: float = setting(80.0, decides="weights", above=0, at_most=1e6)  # metres; depth only
+
+    def check(self) -> None:
+        """Refuse a width that the heads do not divide, and an empty range of depths.
+
+        Raises:
+            ConfigError: says which field has to change.
+        """
+        if self.channels % self.heads:
+            raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
+        if self.min_depth >= self.max_depth:
+            raise ConfigError(f"min_depth ({self.min_depth}) must be below max_depth ({self.max_depth})")

@@ -69,7 +69,6 @@ class NuScenesBEV(Dataset):
         std: Sequence[float],
         limit: int | None = None,
     ) -> None:
-        data.check()
         if limit is not None and limit < 1:
             raise DataError(f"limit is {limit}; expected at least 1 sample")
         self.root, self.data, self.train = Path(data.root).expanduser(), data, train

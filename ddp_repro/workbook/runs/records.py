@@ -11,6 +11,7 @@ import math
 import os
 import statistics
 import tempfile
+import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def load_record(path: Path) -> Record:
 
 
 def read_dataclass(
-    kind: type[T], path: Path, schema: int, types: Callable[[dict[str, Any]], dict[type, type]] = lambda _: {}
+    kind: type[T], path: Path, schema: int, classes: Callable[[dict[str, Any]], dict[type, type]] = lambda _: {}
 ) -> T:
     """Read a JSON file into a dataclass, checking every field; a derived ``summary`` in it is left out.
 
@@ -197,7 +198,7 @@ def read_dataclass(
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
     try:
-        return _build(kind, values, "", types(values))
+        return _build(kind, values, "", classes(values))
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from None
 
@@ -244,16 +245,16 @@ def _summary(record: Record) -> list[dict[str, Any]]:
     return rows
 
 
-def _build(hint: Any, value: Any, where: str, types: dict[type, type]) -> Any:
+def _build(hint: Any, value: Any, where: str, classes: dict[type, type]) -> Any:
     """``value`` as the declared type ``hint``, or an error that names the field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return _build_union([a for a in arguments if a is not type(None)], value, where, types)
+        return _build_union([a for a in arguments if a is not type(None)], value, where, classes)
     if dataclasses.is_dataclass(hint):
-        return _build_fields(types.get(hint, hint), value, where, types)
+        return _build_fields(classes.get(hint, hint), value, where, classes)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)
-        return origin(_build(arguments[0], item, f"{where}[{i}]", types) for i, item in enumerate(value))
+        return origin(_build(arguments[0], item, f"{where}[{i}]", classes) for i, item in enumerate(value))
     if origin is Literal:
         if value not in arguments:
             raise RecordError(f"field {where!r} must be one of {', '.join(arguments)}; got {value!r}")
@@ -262,10 +263,12 @@ def _build(hint: Any, value: Any, where: str, types: dict[type, type]) -> Any:
     return value
 
 
-def _build_union(kinds: list[Any], value: Any, where: str, types: dict[type, type]) -> Any:
+def _build_union(kinds: list[Any], value: Any, where: str, classes: dict[type, type]) -> Any:
     """``value`` as the one of several types whose fields it shares most of."""
     return (
-        None if value is None else _build(max(kinds, key=lambda kind: _shared_fields(kind, value)), value, where, types)
+        None
+        if value is None
+        else _build(max(kinds, key=lambda kind: _shared_fields(kind, value)), value, where, classes)
     )
 
 
@@ -277,7 +280,7 @@ def _shared_fields(kind: Any, value: Any) -> int:
     return len(names & value.keys()) if isinstance(value, dict) else 0
 
 
-def _build_fields(kind: type, value: Any, where: str, types: dict[type, type]) -> Any:
+def _build_fields(kind: type, value: Any, where: str, classes: dict[type, type]) -> Any:
     _expect(value, dict, where or "the record")
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
@@ -287,7 +290,7 @@ def _build_fields(kind: type, value: Any, where: str, types: dict[type, type]) -
     for name in value:
         if name not in hints:
             raise RecordError(f"field {prefix + name!r} is unknown")
-    return kind(**{name: _build(hints[name], value[name], prefix + name, types) for name in value})
+    return kind(**{name: _build(hints[name], value[name], prefix + name, classes) for name in value})
 
 
 def _expect(value: Any, kind: type, where: str) -> None:

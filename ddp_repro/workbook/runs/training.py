@@ -19,7 +19,7 @@ from ddp_repro import training
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import defaults_of
+from ddp_repro.settings.overrides import changed_settings, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import run_folder, working_root
@@ -30,20 +30,6 @@ from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import write_atomically
 
 T = TypeVar("T")
-
-# Settings that change neither weights nor scores, beyond rounding; data is compared by fingerprint, not by its place.
-FREE = (
-    "table",
-    "row",
-    "data.root",
-    "train.workers",
-    "train.log_every",
-    "train.checkpoint_every",
-    "train.compile",
-    "train.gradient_checkpointing",
-    "evaluation.batch_size",
-)
-
 
 UNKNOWN = "unknown"  # code of weights that were trained without the workbook
 
@@ -132,14 +118,8 @@ def current_inputs(recipe: Recipe) -> TrainingInputs:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The settings that differ between two recipes (as JSON), in words; those in :data:`FREE` do not count.
-
-    A setting that is younger than one of the recipes has its default there.
-    """
-    defaults = _flatten(defaults_of(before))
-    old, new = _flatten(before), _flatten(now)
-    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
-    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and name not in FREE]
+    """The settings that decide scores and differ between two recipes (as JSON), in words."""
+    return changed_settings(before, now, "weights", "scores")
 
 
 def prepare_data(recipe: Recipe) -> None:
@@ -202,7 +182,7 @@ def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
     The trainer compares recipe and images itself; here the code that trained counts too.
     """
     model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
-    changed = differences(before.recipe, now.recipe) if before else []
+    changed = changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)) if before else []
     foreign = before is None and (model.exists() or any((folder / "state").glob("*.pt")))
     if (foreign or changed) and not overwrite:
         what = "; ".join(changed) or "weights of unknown origin"
@@ -234,10 +214,3 @@ def _training_settings(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _is_recipe_name(start: str | None) -> bool:
     return start is not None and "/" not in start and Path(start).suffix not in (".safetensors", ".pth", ".pt")
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

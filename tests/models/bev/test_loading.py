@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddp_repro.interop import CheckpointError, load_checkpoint
+from ddp_repro.interop import load_checkpoint
 from ddp_repro.papers.ddp.bev import released as official_bev
 from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import CheckpointError
 from tests.golden_recipe_bev import MANIFESTS
 
 CONFIGS = {"camera": NUSCENES_CAMERA, "fusion": NUSCENES_FUSION}

@@ -13,6 +13,7 @@ from ddp_repro.networks.initialization import initialize_convolution
 from ddp_repro.papers.ddp.bev.layers import conv_norm_relu
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration, ViewTransform
+from ddp_repro.settings.errors import ConfigError
 
 
 class CameraNeck(nn.Module):
@@ -51,7 +52,7 @@ class CameraEncoder(nn.Module):
     """Pictures and calibrations -> BEV feature.
 
     Raises:
-        ValueError: the backbone has no maps of strides 8, 16 and 32.
+        ConfigError: the backbone has no maps of strides 8, 16 and 32.
     """
 
     def __init__(self, config: BEVConfig) -> None:
@@ -59,7 +60,7 @@ class CameraEncoder(nn.Module):
         self.image_size = config.image_size
         self.backbone = Backbone(config.backbone, config.drop_path_rate, config.window_size)
         if len(self.backbone.channels) != 4 or self.backbone.stride != 4:
-            raise ValueError(f"{config.backbone} does not return maps of strides 4, 8, 16 and 32")
+            raise ConfigError(f"{config.backbone} does not return maps of strides 4, 8, 16 and 32")
         self.backbone.norms[0] = nn.Identity()  # the map of stride 4 is not used
         self.neck = CameraNeck(self.backbone.channels[1:], config.channels)
         self.view_transform = ViewTransform(config)

@@ -72,7 +72,6 @@ class BEVDDP(DDP):
     config_type = BEVConfig
 
     def __init__(self, config: BEVConfig) -> None:
-        config.check()
         super().__init__(config, LabelDecoder.of(config), map_channels=config.channels)
         self.encoding = MultiLabelEmbedding(config.num_classes, config.scale, config.channels)
 

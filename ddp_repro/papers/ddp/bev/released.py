@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ddp_repro.interop.weight_files import CheckpointError
 from ddp_repro.papers.ddp import released as official
 from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
+from ddp_repro.settings.errors import CheckpointError
 
 _SHARED = {"encoders.camera.backbone.": "backbone.", "heads.map.": "decode_head."}
 _SHARED_AS_IS = ("embedding_table.", "transform.conv.", "time_mlp.")

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
-from ddp_repro.tasks.bev.settings import MAP_CLASSES
+from ddp_repro.settings.setting import setting
+from ddp_repro.tasks.bev.settings import MAP_CLASSES, MAX_CELLS, check_map
 
 CLASS_LIMIT = 12  # the label encoding has a code word per set of classes
 FINEST_STRIDE = 8  # image pixels per pixel of the camera feature
@@ -28,48 +29,62 @@ class BEVConfig(ModelSettings):
     paper: ClassVar[str] = "ddp"
     builder: ClassVar[str] = "ddp_repro.papers.ddp.build:build_model"
 
-    task: Literal["bev"] = "bev"
-    sensors: Literal["camera", "fusion"] = "camera"  # fusion: cameras and LiDAR
-    classes: tuple[str, ...] = MAP_CLASSES  # may overlap
-    # camera encoder and lift-splat
-    backbone: str = "swin_tiny_patch4_window7_224"  # a timm name with maps of strides 8, 16 and 32
-    window_size: int | None = None  # Swin only; None keeps the timm model's own
-    drop_path_rate: float = 0.3
-    image_size: tuple[int, int] = (256, 704)  # (height, width)
-    depth_range: tuple[float, float] = (1.0, 60.0)  # metres along the camera's axis, end excluded
-    depth_step: float = 0.5
-    view_channels: int = 80
-    lift_range: float = 51.2  # metres; features cover [-lift_range, lift_range) in x and y
-    lift_cell: float = 0.4
-    lift_height: tuple[float, float] = (-10.0, 10.0)
+    task: Literal["bev"] = setting("bev", decides="weights")
+    # fusion: cameras and LiDAR
+    sensors: Literal["camera", "fusion"] = setting("camera", decides="weights")
+    classes: tuple[str, ...] = setting(MAP_CLASSES, decides="weights", distinct=True)  # may overlap
+    # camera encoder and lift-splat; the backbone is a timm name with maps of strides 8, 16 and 32
+    backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")
+    # Swin only; None keeps the timm model's own
+    window_size: int | None = setting(None, decides="weights", at_least=2, at_most=64, loose=True)
+    drop_path_rate: float = setting(0.3, decides="weights", at_least=0, below=1, loose=True)
+    image_size: tuple[int, int] = setting(  # (height, width)
+        (256, 704), decides="weights", at_least=4 * FINEST_STRIDE, at_most=8192, multiple_of=4 * FINEST_STRIDE
+    )
+    # metres along the camera's axis, end excluded
+    depth_range: tuple[float, float] = setting((1.0, 60.0), decides="weights", above=0, at_most=1e4, order="<")
+    depth_step: float = setting(0.5, decides="weights", above=0, at_most=1e4)
+    view_channels: int = setting(80, decides="weights", at_least=1, at_most=4096)
+    # metres; features cover [-lift_range, lift_range) in x and y
+    lift_range: float = setting(51.2, decides="weights", above=0, at_most=1e4)
+    lift_cell: float = setting(0.4, decides="weights", above=0, at_most=1e4)
+    lift_height: tuple[float, float] = setting((-10.0, 10.0), decides="weights", at_least=-1e4, at_most=1e4, order="<")
     # LiDAR encoder; fusion only
-    voxel_size: tuple[float, float, float] = (0.1, 0.1, 0.2)
-    lidar_height: tuple[float, float] = (-5.0, 3.0)
-    max_points: int = 10  # per voxel
-    max_voxels: tuple[int, int] = (90_000, 120_000)  # in training, at test
-    lidar_widths: tuple[int, int, int, int] = (16, 32, 64, 128)
-    # BEV encoder
-    bev_widths: tuple[int, ...] = (160, 320, 640)  # camera: stages of a ResNet; fusion: two blocks, (128, 256)
-    norm_momentum: float = 0.01  # fusion only, of the LiDAR and BEV encoders' batch norm: 1 / iterations it remembers
+    voxel_size: tuple[float, float, float] = setting((0.1, 0.1, 0.2), decides="weights", above=0, at_most=1e4)
+    lidar_height: tuple[float, float] = setting((-5.0, 3.0), decides="weights", at_least=-1e4, at_most=1e4, order="<")
+    max_points: int = setting(10, decides="weights", at_least=1, at_most=10_000)  # per voxel
+    # in training, at test
+    max_voxels: tuple[int, int] = setting(
+        (90_000, 120_000), decides="weights", at_least=1, at_most=100_000_000, loose=True
+    )
+    lidar_widths: tuple[int, int, int, int] = setting((16, 32, 64, 128), decides="weights", at_least=1, at_most=4096)
+    # BEV encoder; camera: stages of a ResNet; fusion: two blocks, (128, 256)
+    bev_widths: tuple[int, ...] = setting((160, 320, 640), decides="weights", at_least=1, at_most=4096)
+    # fusion only, of the LiDAR and BEV encoders' batch norm: 1 / iterations it remembers
+    norm_momentum: float = setting(0.01, decides="weights", above=0, at_most=1, loose=True)
     # map decoder
-    map_range: float = 50.0  # metres; the predicted map covers [-map_range, map_range) in x and y
-    map_cell: float = 0.5
-    channels: int = 256  # D: width of the camera and BEV features, the noisy map and the decoder
-    layers: int = 5
-    heads: int = 8
-    points: int = 4
-    feedforward_channels: int = 1024
-    time_conditioned: bool = True  # False: the released code, which loses the time on its way into the layers
+    # metres; the predicted map covers [-map_range, map_range) in x and y
+    map_range: float = setting(50.0, decides="weights", above=0, at_most=1e4)
+    map_cell: float = setting(0.5, decides="weights", above=0, at_most=1e4)
+    # D: width of the camera and BEV features, the noisy map and the decoder
+    channels: int = setting(256, decides="weights", at_least=4, at_most=8192, multiple_of=4)
+    layers: int = setting(5, decides="weights", at_least=1, at_most=256)
+    heads: int = setting(8, decides="weights", at_least=1, at_most=1024)
+    points: int = setting(4, decides="weights", at_least=1, at_most=64)
+    feedforward_channels: int = setting(1024, decides="weights", at_least=1, at_most=65_536)
+    # False: the released code, which loses the time on its way into the layers
+    time_conditioned: bool = setting(True, decides="weights")
     # diffusion
-    scale: float = 0.01
-    schedule: Literal["cosine", "linear"] = "cosine"
-    sampler: Literal["ddim", "ddpm"] = "ddim"
-    time_difference: int = 1
-    noise_samples: int = 5  # start noises whose predictions are averaged; released: 5 camera, 4 fusion
-    average_steps: bool = True  # mean probability over steps, as released
+    scale: float = setting(0.01, decides="weights", above=0, at_most=1e3)
+    schedule: Literal["cosine", "linear"] = setting("cosine", decides="weights")
+    sampler: Literal["ddim", "ddpm"] = setting("ddim", decides="scores")
+    time_difference: int = setting(1, decides="scores", at_least=0, at_most=1000)
+    # start noises whose predictions are averaged; released: 5 camera, 4 fusion
+    noise_samples: int = setting(5, decides="scores", at_least=1, at_most=1000)
+    average_steps: bool = setting(True, decides="scores")  # mean probability over steps, as released
 
     def check(self) -> None:
-        """Refuse impossible combinations (when a model is built: overrides come one at a time).
+        """Refuse impossible combinations.
 
         Raises:
             ConfigError: says which field has to change.
@@ -77,21 +92,27 @@ class BEVConfig(ModelSettings):
         widths = 3 if self.sensors == "camera" else 2
         if len(self.bev_widths) != widths:
             raise ConfigError(f"bev_widths of a {self.sensors} model takes {widths} values; got {self.bev_widths}")
-        if not 1 <= len(self.classes) <= CLASS_LIMIT:
+        if len(self.classes) > CLASS_LIMIT:
             raise ConfigError(f"classes takes 1 to {CLASS_LIMIT} names; got {len(self.classes)}")
-        if self.noise_samples < 1:
-            raise ConfigError(f"noise_samples must be at least 1; got {self.noise_samples}")
-        if any(side % (4 * FINEST_STRIDE) for side in self.image_size):
-            raise ConfigError(f"image_size must be multiples of {4 * FINEST_STRIDE}; got {self.image_size}")
-        if self.lift_size % (4 * GRID_STRIDE):
-            raise ConfigError(f"the {self.lift_size} lifted cells of a side must be a multiple of {4 * GRID_STRIDE}")
+        if self.channels % self.heads:
+            raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
+        if self.depth_step > (reach := self.depth_range[1] - self.depth_range[0]) or reach / self.depth_step > 1024:
+            raise ConfigError(f"depth_step {self.depth_step} must cut depth_range {self.depth_range} into 1 to 1024")
+        if not 0 < self.lift_size <= MAX_CELLS or self.lift_size % (4 * GRID_STRIDE):
+            raise ConfigError(
+                f"the {self.lift_size} lifted cells of a side must be a multiple of {4 * GRID_STRIDE}, at most "
+                f"{MAX_CELLS}: change lift_range or lift_cell"
+            )
         if self.map_range > self.lift_range:
             raise ConfigError(f"map_range {self.map_range} exceeds lift_range {self.lift_range}")
+        check_map(self.map_range, self.map_cell)
         if self.sensors == "fusion" and self.voxel_shape[:2] != (VOXEL_STRIDE * self.grid_size,) * 2:
             raise ConfigError(
                 f"{VOXEL_STRIDE} voxels must be as wide as {GRID_STRIDE} lifted cells "
                 f"({GRID_STRIDE * self.lift_cell} m); got voxel_size {self.voxel_size}"
             )
+        if self.sensors == "fusion" and self.voxel_shape[2] > MAX_CELLS:
+            raise ConfigError(f"voxel_size {self.voxel_size} gives {self.voxel_shape[2]} layers; at most {MAX_CELLS}")
 
     @property
     def diffusion(self) -> bool:
