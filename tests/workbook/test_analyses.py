@@ -9,7 +9,7 @@ from workbook.fake_depth import make_depth_record
 from workbook.fakes import make_record
 
 from ddp_repro.papers.ddp import analyses
-from ddp_repro.papers.ddp import analyses as store
+from ddp_repro.workbook.runs import analyses as store
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs.analyses import Subject, find_analyses, load_analysis
