@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -24,8 +23,7 @@ from ddp_repro.evaluation.views import (
     view_image,
     views_of,
 )
-from ddp_repro.networks.acceleration import accelerate
-from ddp_repro.settings.checks import check_distinct, check_positive
+from ddp_repro.networks.acceleration import accelerated
 from ddp_repro.settings.recipe import ConfigError, EvalConfig, ModelConfig
 from ddp_repro.tasks.bev.evaluate import evaluate_bev
 from ddp_repro.tasks.depth.metrics import DepthErrors
@@ -49,8 +47,8 @@ def evaluate_model(
     model's.
 
     Args:
-        evaluation: steps, seeds, views, batch size and fast paths, which the model is left with
-            (:func:`ddp_repro.networks.acceleration.accelerate`); the baseline ignores steps and seeds.
+        evaluation: steps, seeds, views, batch size and fast paths, in addition to those that the model has
+            (:func:`ddp_repro.networks.acceleration.accelerate`) and is left with; the baseline ignores steps and seeds.
         save_to: folder for the predicted label maps (segmentation only).  Predictions of the same run that are
             already there are scored instead of computed again, so that an interrupted evaluation goes on where it
             stopped.
@@ -60,10 +58,16 @@ def evaluate_model(
         DataError: a damaged image or label, or a folder with predictions of another run.
         RuntimeError: the model's output is not finite.
     """
-    _check(model, dataset, evaluation, save_to)
-    accelerate(model, compile=evaluation.compile, channels_last=evaluation.channels_last)
-    if model.config.task == "bev":
-        return evaluate_bev(model, dataset, evaluation, progress=progress)
+    check_evaluation(model, dataset, evaluation, save_to)
+    with accelerated(model, compile=evaluation.compile, channels_last=evaluation.channels_last):
+        if model.config.task == "bev":
+            return evaluate_bev(model, dataset, evaluation, progress=progress)
+        return _evaluate(model, dataset, evaluation, progress, save_to)
+
+
+def _evaluate(
+    model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, progress: bool, save_to: Path | None
+) -> EvaluationResult:
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
     keys = run_keys(evaluation, model.config.diffusion)
@@ -152,15 +156,14 @@ def new_tally(model: ModelConfig, evaluation: EvalConfig) -> Tally:
     return DepthErrors(protocol_named(evaluation.protocol))
 
 
-def _check(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+    """Refuse an evaluation that cannot work, before the first image is read.
+
+    Raises:
+        ConfigError: says which setting has to change.
+    """
     check_dataset(model.config, dataset)
     if dataset.truth == "depth":
         protocol_named(evaluation.protocol)
     if dataset.truth != "label" and save_to is not None:
         raise ConfigError("predictions are saved for segmentation only; `predict` writes depth maps")
-    fields = {f"evaluation.{name}": value for name, value in vars(evaluation).items()}
-    check_distinct(**{name: fields[name] for name in ("evaluation.steps", "evaluation.seeds", "evaluation.scales")})
-    check_positive(**{name: fields[name] for name in ("evaluation.batch_size", "evaluation.limit")})
-    check_positive(**{"evaluation.steps": min(evaluation.steps)})
-    if not all(0 < scale < math.inf for scale in evaluation.scales):
-        raise ConfigError(f"evaluation.scales must be positive; got {evaluation.scales}")

@@ -36,7 +36,7 @@ LARGEST_SEED = 2**63 - 1
 class ModelConfig(Settings):
     """DDP (Sections 3.2 and 3.3), or its non-diffusion baseline."""
 
-    kind: ClassVar[str] = "ddp"
+    kind: ClassVar[str] = "papers.ddp"
 
     task: Literal["segmentation", "depth"] = setting("segmentation", decides="weights")
     backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")  # a timm name
@@ -81,7 +81,7 @@ class ModelConfig(Settings):
 class DataConfig(Settings):
     """Where the pictures come from and how they are shaped."""
 
-    kind: ClassVar[str] = "pairs"
+    kind: ClassVar[str] = "pictures"
 
     dataset: str = setting("ade20k", decides="weights")  # a key of ddp_repro.tasks.build.DATASETS
     root: str = setting("data/ade20k", decides="nothing")  # what data_prep wrote; images count by their content
@@ -231,7 +231,7 @@ def parse_overrides(arguments: list[str]) -> dict[str, str]:
 def to_dict(config: Any) -> Any:
     """Return the settings as plain JSON values (tuples become lists).
 
-    A group that may be of several classes says which: ``{"model": {"kind": "ddp", …}}``.
+    A group that may be of several classes says which: ``{"model": {"kind": "papers.ddp", …}}``.
     """
     if isinstance(config, tuple):
         return list(config)

@@ -144,8 +144,8 @@ def test_rescore_names_what_is_wrong(model, dataset, tmp_path):
     [
         ({"steps": (0,)}, "steps must be at least 1"),
         ({"steps": (1, 1)}, "steps must be one or more different"),
-        ({"seeds": ()}, "seeds must be one or more"),
-        ({"scales": (0.0,)}, "scales must be positive"),
+        ({"seeds": ()}, "seeds takes one or more values"),
+        ({"scales": (0.0,)}, "scales must be greater than 0"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"limit": 0}, "limit must be at least 1"),
     ],

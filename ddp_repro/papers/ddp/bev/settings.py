@@ -31,7 +31,7 @@ LIDAR_SCALE = (0.9, 1.1)
 class BEVConfig(Settings):
     """DDP on a BEVFusion encoder."""
 
-    kind: ClassVar[str] = "ddp_bev"
+    kind: ClassVar[str] = "papers.ddp.bev"
 
     task: Literal["bev"] = setting("bev", decides="weights")
     # fusion: cameras and LiDAR
@@ -166,7 +166,7 @@ class BEVConfig(Settings):
 class BEVDataConfig(Settings):
     """Where the samples of BEV segmentation come from and how they are shaped. The defaults are the published ones."""
 
-    kind: ClassVar[str] = "nuscenes"
+    kind: ClassVar[str] = "tasks.bev"
 
     dataset: Literal["nuscenes"] = setting("nuscenes", decides="weights")
     root: str = setting("data/nuscenes", decides="nothing")  # what data_prep wrote
