@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description, score
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
-from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.networks.acceleration import accelerated
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import Tally
-from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 
@@ -38,8 +36,8 @@ def evaluate_model(
     model's.
 
     Args:
-        evaluation: steps, seeds, views, batch size and fast paths, which the model is left with
-            (:func:`ddp_repro.networks.acceleration.accelerate`); the baseline ignores steps and seeds.
+        evaluation: steps, seeds, views, batch size and fast paths, in addition to those that the model has
+            (:func:`ddp_repro.networks.acceleration.accelerate`) and is left with; the baseline ignores steps and seeds.
         save_to: folder for the predicted label maps (segmentation only).  Predictions of the same run that are
             already there are scored instead of computed again, so that an interrupted evaluation goes on where it
             stopped.
@@ -49,11 +47,17 @@ def evaluate_model(
         DataError: a damaged image or label, or a folder with predictions of another run.
         RuntimeError: the model's output is not finite.
     """
-    _check(model, dataset, evaluation, save_to)
-    accelerate(model, compile=evaluation.compile, channels_last=evaluation.channels_last)
+    check_evaluation(model, dataset, evaluation, save_to)
     task = task_named(model.config.task)
-    if task.evaluate is not None:
-        return task.evaluate(model, dataset, evaluation, progress=progress)
+    with accelerated(model, compile=evaluation.compile, channels_last=evaluation.channels_last):
+        if task.evaluate is not None:
+            return task.evaluate(model, dataset, evaluation, progress=progress)
+        return _evaluate(model, dataset, evaluation, progress, save_to)
+
+
+def _evaluate(
+    model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, progress: bool, save_to: Path | None
+) -> EvaluationResult:
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
     keys = run_keys(evaluation, model.config.diffusion)
@@ -136,15 +140,14 @@ class _Run:
         return self.tallies
 
 
-def _check(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+    """Refuse an evaluation that cannot work, before the first image is read.
+
+    Raises:
+        ConfigError: says which setting has to change.
+    """
     task = task_named(model.config.task)
     task.check(model.config, dataset)
     task.check_evaluation(evaluation)
     if save_to is not None and not task.saves_predictions:
         raise ConfigError("predictions are saved for segmentation only; `predict` writes depth maps")
-    fields = {f"evaluation.{name}": value for name, value in vars(evaluation).items()}
-    check_distinct(**{name: fields[name] for name in ("evaluation.steps", "evaluation.seeds", "evaluation.scales")})
-    check_positive(**{name: fields[name] for name in ("evaluation.batch_size", "evaluation.limit")})
-    check_positive(**{"evaluation.steps": min(evaluation.steps)})
-    if not all(0 < scale < math.inf for scale in evaluation.scales):
-        raise ConfigError(f"evaluation.scales must be positive; got {evaluation.scales}")

@@ -5,7 +5,8 @@ None of them changes the weights, their names, or (beyond rounding) what a model
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -59,6 +60,39 @@ def accelerate(
         for part in compiled_parts(model):
             part._compiled_call_impl = _compiled(part.forward, compile)
     return model
+
+
+@contextmanager
+def accelerated(model: nn.Module, *, compile: CompileMode = "off", channels_last: bool = False) -> Iterator[None]:
+    """Add fast paths to those that a model has for the body of a ``with`` statement, and leave it as it was.
+
+    Args:
+        compile, channels_last: as in :func:`accelerate`; what is not asked for stays as the user has switched it.
+
+    Raises:
+        ConfigError: CUDA graphs without CUDA.
+    """
+    compiled = {module: module._compiled_call_impl for module in model.modules()}
+    layout, checkpointing = _memory_format(model), model.decoder.checkpointing
+    if compile == "off" and (not channels_last or layout == torch.channels_last):
+        yield  # nothing to change
+        return
+    wanted = torch.channels_last if channels_last else layout
+    try:
+        if compile != "off":
+            accelerate(model, compile=compile, gradient_checkpointing=checkpointing)
+        model.to(memory_format=wanted)
+        yield
+    finally:
+        model.to(memory_format=layout)
+        for module, call in compiled.items():
+            module._compiled_call_impl = call
+
+
+def _memory_format(model: nn.Module) -> torch.memory_format:
+    """The layout of a model's convolutions; weights of 1×1 kernels alone are in both at once."""
+    weights = [weight for weight in model.parameters() if weight.dim() == 4]
+    return torch.contiguous_format if all(weight.is_contiguous() for weight in weights) else torch.channels_last
 
 
 def compiled_parts(model: nn.Module) -> list[nn.Module]:

@@ -3,6 +3,8 @@
 from ddp_repro.training.finished import TrainResult
 from ddp_repro.training.interruption import TrainingInterrupted
 from ddp_repro.training.step import TrainingDiverged
-from ddp_repro.training.trainer import train
+from ddp_repro.training.trainer import check_settings, load_initial_weights, train
 
-__all__ = ["TrainResult", "TrainingDiverged", "TrainingInterrupted", "train"]
+__all__ = [
+    "TrainResult", "TrainingDiverged", "TrainingInterrupted", "check_settings", "load_initial_weights", "train",
+]  # fmt: skip

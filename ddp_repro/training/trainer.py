@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
@@ -52,7 +54,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
         TrainingInterrupted: SIGTERM or SIGINT came; the state is saved, and the same call continues.
         TrainingDiverged: a loss or gradient is not finite.
     """
-    _check(recipe)
+    check_settings(recipe)
     accelerator = build_accelerator(recipe.train)
     layout = BatchLayout(
         recipe.train.batch_size, recipe.train.device_batch_size, accelerator.process_index, accelerator.num_processes
@@ -81,8 +83,7 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         ConfigError: fp16 without a GPU.
     """
     cuda = torch.cuda.is_available()
-    if config.mixed_precision == "fp16" and not cuda:
-        raise ConfigError("train.mixed_precision=fp16 needs a GPU; use no or bf16 on the CPU")
+    _check_precision(config)
     AcceleratorState._reset_state()  # otherwise a second run in this process could not use another precision
     return Accelerator(
         cpu=not cuda,
@@ -119,7 +120,7 @@ class _Run:
             self.state = load_state(states[-1], self.origin)
             self.model.load_state_dict(self.state.model)
         else:
-            _load_initial_weights(self.model, self.recipe.train)
+            load_initial_weights(self.model, self.recipe.train)
         self._accelerate()
         self._refuse_separate_folders()  # also makes all processes wait until each has looked at the states
         self.step = Step(self.model, self.recipe.train, self.accelerator, self.layout)
@@ -186,7 +187,7 @@ class _Run:
         if every == 0 or done % every:
             return
         metric, value, higher_is_better = self._validate()
-        score = value if higher_is_better else -value
+        score = -math.inf if math.isnan(value) else value if higher_is_better else -value  # NaN: worse than any
         better, self.state.best_score = score > self.state.best_score, max(score, self.state.best_score)
         if self.accelerator.is_main_process:
             self.log.write(iteration=done, **{f"validation_{metric}": value})
@@ -205,9 +206,10 @@ class _Run:
             evaluation, steps=evaluation.steps[-1:], seeds=evaluation.seeds[:1], scales=(1.0,), flip=False
         )
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
+        accelerate(self.model)  # the evaluation has its own settings, and other sizes than the compiled ones
         result = evaluate_model(self.model, dataset, one, progress=False)
         self.model.train()
-        self._accelerate()  # the evaluation has its own settings
+        self._accelerate()
         return result.metrics[0], result.summary(result.steps[0]).mean, result.higher_is_better
 
     def _save_if_due(self, stopping: bool) -> None:
@@ -236,17 +238,36 @@ class _Run:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
 
 
-def _load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
+def load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
+    """Fill the model with the weights that its training starts from, if it does not start from scratch.
+
+    Raises:
+        ConfigError: there are no such weights for this backbone.
+        CheckpointError: unreadable weights, or such as do not fit.
+        FileNotFoundError: there is no such file.
+    """
     if config.initialize_from is not None:
         load_checkpoint(model, Path(config.initialize_from))
     elif config.backbone_weights is not None:
         load_backbone_weights(model.backbone, config.backbone_weights)
 
 
-def _check(recipe: Recipe) -> None:
+def check_settings(recipe: Recipe) -> None:
+    """Refuse what the settings' own checks cannot see: the device, the processes, the protocol.
+
+    Raises:
+        ConfigError: says which setting has to change.
+    """
     config = recipe.train
+    _check_precision(config)
+    BatchLayout(config.batch_size, config.device_batch_size, *rank_and_world())
     if config.validate_every:  # now rather than at the first validation, hours from here
         task_named(recipe.model.task).check_evaluation(recipe.evaluation)
+
+
+def _check_precision(config: TrainConfig) -> None:
+    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("train.mixed_precision=fp16 needs a GPU; use no or bf16 on the CPU")
 
 
 def _check_writable(folder: Path) -> None:

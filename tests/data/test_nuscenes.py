@@ -167,9 +167,9 @@ def test_class_balanced_order(dataset: NuScenesBEV) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sweeps": 11}, "sweeps must be 0 to 10"),
+        ({"sweeps": 11}, "sweeps must be at least 0 and at most 10; got 11"),
         ({"map_cell": 0.3}, "map_cell 0.3 must divide"),
-        ({"test_resize": 0.0}, "test_resize 0.0"),
+        ({"test_resize": 0.0}, "test_resize must be greater than 0 .*; got 0.0"),
     ],
 )
 def test_impossible_settings(mini: Path, changes: dict, message: str) -> None:

@@ -10,7 +10,6 @@ from torch import distributed
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.evaluation.saved_predictions import rescore
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.protocols.registry import task_named
@@ -18,6 +17,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 from ddp_repro.tasks.segmentation.predict import Segmenter
+from ddp_repro.tasks.segmentation.rescore import rescore
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 
@@ -146,8 +146,8 @@ def test_rescore_names_what_is_wrong(model, dataset, tmp_path):
     [
         ({"steps": (0,)}, "steps must be at least 1"),
         ({"steps": (1, 1)}, "steps must be one or more different"),
-        ({"seeds": ()}, "seeds must be one or more"),
-        ({"scales": (0.0,)}, "scales must be positive"),
+        ({"seeds": ()}, "seeds takes one or more values"),
+        ({"scales": (0.0,)}, "scales must be greater than 0"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"limit": 0}, "limit must be at least 1"),
     ],

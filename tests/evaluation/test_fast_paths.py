@@ -10,6 +10,7 @@ from ddp_repro.data.io import DataError
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.predict import predict
 from ddp_repro.evaluation.views import inference_mode
+from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.bench import Setting
 from ddp_repro.papers.ddp.settings import ModelConfig
@@ -96,13 +97,34 @@ def test_evaluation_obeys_its_settings(model, dataset, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: calls.append(function) or function)
     expected = matrix(model, dataset)
     assert not calls
-    other = tiny_model()
+    other, layouts = tiny_model(), []
+    convolution = other.neck.smooth[0][0]
+    convolution.register_forward_hook(lambda part, *_: layouts.append(layout_of(part)))
     found = matrix(other, dataset, channels_last=True, batch_size=4)
-    assert other.neck.smooth[0][0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert set(layouts) == {torch.channels_last} and layout_of(convolution) == torch.contiguous_format
     assert np.abs(np.subtract(found, expected)).sum() <= 0.002 * np.sum(expected)
     assert not calls
     assert matrix(other, dataset, compile="default") == expected
-    assert len(calls) == 2 and not other.neck.smooth[0][0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert len(calls) == 2 and other.decoder._compiled_call_impl is None
+
+
+def layout_of(convolution):
+    last = convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def test_evaluation_leaves_a_users_fast_paths_on(model, dataset, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda *inputs: used.append(1) or function(*inputs))
+    used, other = [], accelerate(tiny_model(), compile="default", channels_last=True, gradient_checkpointing=True)
+    switched = other.decoder._compiled_call_impl
+    for settings in ({}, {"channels_last": True}, {"compile": "default"}):
+        used.clear()
+        matrix(other, dataset, **settings)
+        assert used and other.decoder._compiled_call_impl is switched and other.decoder.checkpointing
+        assert layout_of(other.neck.smooth[0][0]) == torch.channels_last
+    with pytest.raises(ConfigError, match="cuda_graphs"):
+        matrix(other, dataset, compile="cuda_graphs")
+    assert other.decoder._compiled_call_impl is switched
 
 
 def test_predictions_of_another_precision_are_not_continued(model, dataset, tmp_path):

@@ -1,6 +1,7 @@
 """Training from beginning to end in one process, and everything that may go wrong."""
 
 import dataclasses
+import math
 import os
 import random
 import signal
@@ -249,6 +250,14 @@ def test_validation_keeps_the_best_weights(images, tmp_path):
     _, metadata = read_state_dict(result.best)
     best = max(scores, key=scores.get)
     assert (metadata["iteration"], metadata["miou"]) == (str(best), repr(scores[best]))
+
+
+def test_an_undefined_first_score_is_worse_than_any(images, tmp_path, monkeypatch):
+    scores = iter([math.nan, 0.2, math.nan, 0.1])
+    monkeypatch.setattr(trainer._Run, "_validate", lambda _: ("miou", next(scores), True))
+    result = train(tiny_recipe(images, train__validate_every=3), tmp_path, progress=False)
+    _, metadata = read_state_dict(result.best)
+    assert (metadata["iteration"], metadata["miou"]) == ("6", "0.2")
 
 
 def test_validation_does_not_change_training(images, tmp_path, uninterrupted):

@@ -9,9 +9,9 @@ from workbook.fake_depth import make_depth_record
 from workbook.fakes import make_record
 
 from ddp_repro.papers.ddp import analyses
-from ddp_repro.workbook.runs import analyses as store
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.runs import analyses as store
 from ddp_repro.workbook.runs.analyses import Subject, find_analyses, load_analysis
 
 FOUND = {"error_rate": 0.1, "scores": {}, "calibration": {}, "seconds": 1.0}
@@ -131,6 +131,44 @@ def test_a_sweep_of_other_weights_is_not_reused(subject, swept):
     other = dataclasses.replace(subject, record=dataclasses.replace(subject.record, checkpoint=checkpoint))
     assert analyses.sweep(other, steps=(1, 2), seeds=(0,)).checkpoint == "e" * 64
     assert swept == [(1, 2, 3), (1, 2)]
+
+
+def test_the_speed_of_another_machine_is_measured_anew(subject, calls, tmp_path, monkeypatch, capsys):
+    measured = SimpleNamespace(conditions={})
+    monkeypatch.setattr(analyses, "ddp_candidates", lambda *_: {})
+    monkeypatch.setattr(analyses, "measure_speed", lambda *_, **__: calls.append("speed") or [measured])
+    monkeypatch.setattr(analyses.dataclasses, "asdict", lambda each, as_dict=dataclasses.asdict: (
+        {} if each is measured else as_dict(each)
+    ))  # fmt: skip
+    present = [True]
+    monkeypatch.setattr(store, "has_weights", lambda *_: present[0])
+    here = analyses.speed(subject, steps=[1], repetitions=3)
+    assert analyses.speed(subject, steps=[1], repetitions=3) == here and calls == ["speed"]
+
+    elsewhere = dataclasses.replace(here.environment, cpu="a faster one")
+    monkeypatch.setattr(store.provenance, "environment", lambda _: elsewhere)
+    present[0] = False
+    assert analyses.speed(subject, steps=[1], repetitions=3) == here and calls == ["speed"]
+    assert f"no weights here; the speed is that of {here.environment.cpu}" in capsys.readouterr().err
+    present[0] = True
+    assert analyses.speed(subject, steps=[1], repetitions=3).environment == elsewhere and calls == ["speed"] * 2
+
+
+def test_lost_trajectories_are_sampled_anew(subject, calls, tmp_path, monkeypatch):
+    def save(_model, _dataset, index, _seed, path):
+        calls.append(index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+    monkeypatch.setattr(analyses.trajectories, "richest_images", lambda *_: [0, 1])
+    monkeypatch.setattr(analyses.trajectories, "save_one", save)
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: SimpleNamespace(ids="ab", __len__=lambda _: 2))
+    monkeypatch.setattr(store, "len", lambda _: 2, raising=False)
+    first = analyses.sampled_images(subject, images=2)
+    assert analyses.sampled_images(subject, images=2) == first and calls == [0, 1]
+    (tmp_path / "mini/runs/cityscapes_mini" / first.result["files"][1]).unlink()
+    analyses.sampled_images(subject, images=2)
+    assert calls == [0, 1, 0, 1]
 
 
 def test_map_use_in_percent_with_the_protocol_of_depth(subject, monkeypatch):

@@ -220,6 +220,18 @@ def test_a_preset_of_depth_alone_is_rendered_again(tmp_path):
     assert maps.sources == (name,) and steps.sources == (name, f"{name}-seed1", f"{name}_baseline")
 
 
+def test_figures_of_a_training_seed(tmp_path):
+    name = "sevenscenes_lite0"
+    seeds = [make_depth_record(settings=seeded(recipe(name), seed)) for seed in (1, 2)]
+    write_records(tmp_path, *seeds, make_depth_record(f"{name}_baseline", {1: [0.3]}))
+    write_samples(tmp_path / "sevenscenes/runs" / f"{name}-seed2", make_samples(count=1))
+    maps, steps = depth_figures(f"{name}-seed2", "sevenscenes", tmp_path)
+    assert maps.sources == (f"{name}-seed2",)
+    assert steps.sources == (f"{name}-seed2", f"{name}-seed1", f"{name}_baseline")
+    with pytest.raises(FileNotFoundError, match=f"{name} holds no record; run {name} first"):
+        depth_figures(name, "sevenscenes", tmp_path)
+
+
 def test_without_samples_tables_are_rendered_all_the_same(tmp_path):
     write_records(tmp_path, make_depth_record("kitti_lidar_lite0"))
     written = [path.name for path in rerender("kitti_lidar", tmp_path)]

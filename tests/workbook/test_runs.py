@@ -322,3 +322,24 @@ def test_training_inputs_hold_no_absolute_path(folder):
     content = json.loads((folder / "training.json").read_text())
     assert content["recipe"]["data"]["root"] == "cityscapes"
     assert "evaluation" not in content["recipe"]
+
+
+def test_a_lost_companion_file_is_made_anew(output, data, folder, calls, capsys):
+    before = trajectories.load_trajectory(folder / trajectories.FILE)
+    (folder / trajectories.FILE).unlink()
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == [] and "trajectory.npz is gone; made anew" in capsys.readouterr().err
+    after = trajectories.load_trajectory(folder / trajectories.FILE)
+    assert after.image_id == before.image_id and (after.predictions == before.predictions).mean() > 0.99
+    (folder / trajectories.FILE).unlink()
+    evaluate(tiny(NAME, data), output=output, overwrite=True, progress=False)
+    assert calls == [] and (folder / trajectories.FILE).is_file()
+
+
+def test_a_lost_companion_file_without_weights_needs_overwrite(output, data, folder, calls, capsys):
+    for file in (trajectories.FILE, "model.safetensors"):
+        (folder / file).unlink()
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == [] and "so are the weights to make it from; --overwrite trains anew" in capsys.readouterr().err
+    run(tiny(NAME, data), output=output, overwrite=True, progress=False)
+    assert calls[-1] == "evaluate" and (folder / trajectories.FILE).is_file()

@@ -70,6 +70,8 @@ class DDPPaper:
         return {"backbone": recipe.model.backbone.partition(".")[0]}
 
     def samples(self, recipe: Recipe) -> Samples | None:
+        if not recipe.model.diffusion:
+            return None
         from ddp_repro.papers.ddp.samples import bev, depth, segmentation
 
         return {

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ddp_repro.settings.errors import ConfigError
@@ -22,11 +23,12 @@ from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, read_dataclass, write_atomically
-from ddp_repro.workbook.runs.run import evaluation_dataset, trained_model
+from ddp_repro.workbook.runs.run import evaluation_dataset, has_weights, trained_model
 from ddp_repro.workbook.runs.training import say
 
 SCHEMA = 1
 Kind = str  # the file's name: sweep, drift, uncertainty, depth_uncertainty, speed, trajectories, robustness, …
+MACHINE = ("cpu", "gpu", "backend", "threads", "packages")  # what a speed depends on
 Work = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
@@ -98,7 +100,7 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Work) 
     if not record.seeds:
         raise ConfigError(f"{record.run} is not a diffusion model: it has no sampling to analyse")
     before = load_analysis(kind, record.run, record.preset, subject.output)
-    if before and _is_current(before, record, settings, subject.overwrite):
+    if before and _is_current(before, record, settings, subject.overwrite) and _is_complete(before, subject):
         say(f"{record.run}: {kind} analysed before with the same settings, weights, code and data; skipped")
         return before
     say(f"{record.run}: {kind}")
@@ -134,6 +136,23 @@ def _is_current(before: Analysis, record: Record, settings: dict[str, Any], over
     same_code = before.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
     same_inputs = (before.checkpoint, before.dataset) == (record.checkpoint.sha256, record.dataset.fingerprint)
     return not changed and same_code and same_inputs
+
+
+def _is_complete(before: Analysis, subject: Subject) -> bool:
+    """Whether an analysis holds here: its files are there, and a speed was measured on this machine.
+
+    Without the weights there is nothing to measure with: a clone shows what was measured elsewhere, and says so.
+    """
+    folder = run_folder(subject.output, before.preset, before.run)
+    if not all((folder / file).is_file() for file in before.result.get("files", ())):
+        return False
+    now = provenance.environment("cuda" if torch.cuda.is_available() else "cpu")
+    if before.kind != "speed" or all(getattr(before.environment, n) == getattr(now, n) for n in MACHINE):
+        return True
+    if has_weights(subject.record, subject.output, subject.checkpoint):
+        return False
+    say(f"{before.run}: no weights here; the speed is that of {before.environment.gpu or before.environment.cpu}")
+    return True
 
 
 def _covers(have: Any, asked: Any) -> bool:

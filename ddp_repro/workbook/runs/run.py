@@ -7,6 +7,7 @@ start from the clone (see :mod:`ddp_repro.store.paths`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
@@ -25,26 +26,22 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
-from ddp_repro.store.paths import resolve, run_folder
+from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.records import Record, load_record, save_record
+from ddp_repro.workbook.runs.samples import missing_samples, save_samples
 from ddp_repro.workbook.runs.training import (
-    UNKNOWN,
     current_inputs,
     decided_by_main,
     differences,
-    finished_training,
-    is_taken,
-    prepare_data,
-    read_inputs,
     say,
     source_of,
     train,
-    train_in,
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
@@ -122,15 +119,17 @@ def run_table(
     names = [name for name in recipe_names(preset) if named_recipe(name, preset).table == table]
     if unknown := [name for name in rows if split_seed(name)[0] not in names]:
         raise ConfigError(f"{table} has no recipe {unknown[0]!r} under {preset}; it has: {', '.join(names) or 'none'}")
-    made, waiting = {}, list(rows or names)
+    recipes = {name: override(named_recipe(name, preset), parse_overrides(list(overrides))) for name in rows or names}
+    made, waiting = {}, list(recipes)
     while waiting:
-        name = decided_by_main(lambda: next((n for n in waiting if not is_taken(n, preset, output)), waiting[0]))
+        name = decided_by_main(
+            lambda: next((n for n in waiting if not trainings.is_taken(n, preset, output)), waiting[0])
+        )
         waiting.remove(name)
         if checkpoint == "official" and name not in paper_of(named_recipe(name, preset)).released:
             say(f"{name}: the authors published no weights; not run")
             continue
-        changed = override(named_recipe(name, preset), parse_overrides(list(overrides)))
-        made[name] = run(changed, checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress)
+        made[name] = run(recipes[name], checkpoint=checkpoint, output=output, overwrite=overwrite, progress=progress)
     return [made[name] for name in rows or names if name in made]
 
 
@@ -154,7 +153,7 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
         ConfigError: the weights are not there (a clone has records without weights).
     """
     path = _given_weights(record.settings(), checkpoint, output)
-    path = path or run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
+    path = path or _recorded_weights(record, output)
     if not path.is_file():
         raise ConfigError(
             f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
@@ -162,6 +161,11 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
     model = record.settings().model.build()
     load_checkpoint(model, path)
     return model.to(_device()).eval()
+
+
+def has_weights(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> bool:
+    """Whether the weights of a finished run are here, as :func:`trained_model` would load them."""
+    return (_given_weights(record.settings(), checkpoint, output) or _recorded_weights(record, output)).is_file()
 
 
 def _run(
@@ -174,26 +178,66 @@ def _run(
     may_train: bool,
     predictions: str | Path | None = None,
 ) -> Record:
+    weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
+    with contextlib.chdir(working_root()):
+        model, dataset = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
     with workplace(recipe, output) as folder:
-        prepare_data(recipe)
-        weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
-        model = recipe.model.build()
-        dataset = evaluation_dataset(recipe, model)
-        path = folder.with_name(records.run_name(provenance.public_recipe(recipe))) / "record.json"
+        path = _record_path(recipe, output)
         finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
         if finished and predictions is None:
+            _complete(finished, recipe, model, dataset, output, weights)
             say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
             return finished
         trained = None
         if weights is None and may_train:
-            trained = train_in(folder, recipe, output, overwrite, progress)
+            trained = trainings.train_in(folder, recipe, output, overwrite, progress)
         elif weights is None:
-            trained = finished_training(folder, recipe, output)
+            trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
-            _train_lender(recipe, output, progress, may_train)
+            train(source_of(recipe), output=output, progress=progress)
         weights = weights or _chosen(trained, recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
+
+
+def _checked(
+    recipe: Recipe, weights: Path | None, lent: bool, output: str | Path, overwrite: bool,
+    predictions: str | Path | None, may_train: bool,
+) -> tuple[nn.Module, PairDataset]:  # fmt: skip
+    """Return the model and the images to evaluate, after everything has been checked that can be beforehand.
+
+    Nothing is written but a ``mini`` recipe's data.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, OSError: as :func:`run`.
+    """
+    evaluation, trains = recipe.evaluation, weights is None or (lent and not weights.is_file())
+    if weights is None and evaluation.weights == "best" and not recipe.train.validate_every:
+        raise ConfigError("evaluation.weights=best needs a training with train.validate_every > 0")
+    if evaluation.compile == "cuda_graphs" and _device().type != "cuda":
+        raise ConfigError("evaluation.compile=cuda_graphs needs a CUDA device; default runs anywhere")
+    folder = run_folder(output, recipe.preset, recipe.name)
+    model = recipe.model.build()
+    trainings.prepare_data(recipe)
+    dataset = evaluation_dataset(recipe, model)
+    check_evaluation(model, dataset, evaluation, None if predictions is None else Path(predictions))
+    path = _record_path(recipe, output)
+    if _finished(path, recipe, folder, weights, dataset, overwrite, lent) and predictions is None:
+        return model, dataset
+    if not trains:
+        load_checkpoint(model, weights)
+    elif may_train:
+        trainings.check_training(source_of(recipe) if lent else recipe, output, overwrite and not lent, model)
+    else:
+        trained = folder if weights is None else weights.parent
+        if not (trained / "model.safetensors").is_file():
+            raise ConfigError(f"{trained} has no finished weights: train {trained.name} first, or give a checkpoint")
+    return model, dataset
+
+
+def _record_path(recipe: Recipe, output: str | Path) -> Path:
+    name = records.run_name(provenance.public_recipe(recipe))
+    return run_folder(output, recipe.preset, name) / "record.json"
 
 
 def _evaluate(
@@ -208,10 +252,30 @@ def _evaluate(
     )
     record = _record(recipe, dataset, result, checkpoint, trained)
     if rank_and_world()[0] == 0:
-        if samples := paper_of(recipe).samples(recipe):
-            samples.save(model, dataset, recipe, path.with_name(samples.file))
+        save_samples(model, dataset, recipe, path.parent)
         save_record(record, path)
     return record
+
+
+def _complete(
+    record: Record, recipe: Recipe, model: nn.Module, dataset: PairDataset, output: str | Path, weights: Path | None
+) -> None:
+    """Make the file of samples anew that figures need, where it is gone, from the weights that the record is of."""
+    path = missing_samples(recipe, _record_path(recipe, output).parent)
+    if path is None or rank_and_world()[0] != 0:
+        return
+    weights = weights or _recorded_weights(record, output)
+    if not weights.is_file():
+        say(f"{record.run}: {path.name} is gone, and so are the weights to make it from; --overwrite trains anew")
+        return
+    say(f"{record.run}: {path.name} is gone; made anew")
+    load_checkpoint(model, weights)
+    save_samples(model.to(_device()), dataset, recipe, path.parent)
+
+
+def _recorded_weights(record: Record, output: str | Path) -> Path:
+    """Return where the weights that were trained for a record lie, if they are still there."""
+    return run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
 
 
 def _finished(
@@ -243,6 +307,9 @@ def _finished(
     same_code = record.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
     same_data = record.dataset.fingerprint == dataset.fingerprint()
     same = not changed and same_code and same_data and (weights is not None or _same_training(record, recipe, folder))
+    held = weights or folder / Path(record.checkpoint.file).name
+    if overwrite and not held.is_file() and missing_samples(recipe, path.parent):
+        return None  # nothing is left to make the samples from
     return record if same else None
 
 
@@ -252,7 +319,7 @@ def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
     if weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256:
         return False
     now, then = current_inputs(recipe), record.training
-    return then.fingerprint == now.data and then.code_fingerprint in (now.code, UNKNOWN)
+    return then.fingerprint == now.data and then.code_fingerprint in (now.code, trainings.UNKNOWN)
 
 
 def _record(
@@ -275,7 +342,7 @@ def _record(
 
 
 def _training(folder: Path, result: TrainResult | None) -> records.Training | None:
-    inputs = read_inputs(folder)
+    inputs = trainings.read_inputs(folder)
     if result is None or inputs is None:
         return None
     return records.Training(
@@ -297,25 +364,14 @@ def _is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:
     return checkpoint is None and recipe.weights_of is not None
 
 
-def _train_lender(recipe: Recipe, output: str | Path, progress: bool, may_train: bool) -> None:
-    lender = source_of(recipe)
-    if not may_train:
-        folder = run_folder(output, recipe.preset, lender.name)
-        raise ConfigError(f"{folder} has no finished weights: train {lender.name} first, or give a checkpoint")
-    train(lender, output=output, progress=progress)
-
-
 def _chosen(result: TrainResult, recipe: Recipe) -> Path:
     if recipe.evaluation.weights == "last":
         return result.checkpoint
     if result.best is None:
-        raise ConfigError("evaluation.weights=best needs a training with train.validate_every > 0")
+        raise ConfigError(f"no validation of {recipe.name} had a score, so there are no best weights to evaluate")
     return result.best
 
 
 def _device() -> torch.device:
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    number = os.environ.get("LOCAL_RANK", "0")
+    return torch.device(f"cuda:{number}" if torch.cuda.is_available() else "cpu")

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch.distributed as dist
+from torch import nn
 
 from ddp_repro import training
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import changed_settings, training_depends_on
+from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import run_folder, working_root
@@ -55,6 +57,8 @@ def train(
         DataError: missing or damaged images.
         OSError: the results cannot be written.
     """
+    with contextlib.chdir(working_root()):
+        check_training(recipe, output, overwrite)
     with workplace(recipe, output) as folder:
         return train_in(folder, recipe, output, overwrite, progress)
 
@@ -68,19 +72,58 @@ def source_of(recipe: Recipe) -> Recipe:
 def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
     """:func:`train` for those who hold the :func:`workplace` already."""
     start = recipe.train.initialize_from
+    if _is_recipe_name(start) and not (run_folder(output, recipe.preset, start) / "model.safetensors").is_file():
+        train(named_recipe(start, recipe.preset), output=output, progress=progress)
+    resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite) or _make_room(recipe, folder))
+    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
+    if rank_and_world()[0] == 0:
+        (folder / "previous.safetensors").unlink(missing_ok=True)
+    return result
+
+
+def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None) -> None:
+    """Refuse a training that cannot work before anything is written but a ``mini`` recipe's data.
+
+    Args:
+        model: one of the recipe's settings, whose weights are changed; None: it is built here.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, OSError: as :func:`train`.
+    """
     if recipe.weights_of is not None:
         remedy = f"train {recipe.weights_of}, then evaluate {recipe.name}"
         raise ConfigError(
             f"{recipe.name} is not trained, but evaluated with the weights of {recipe.weights_of}: {remedy}"
         )
+    training.check_settings(recipe)
+    model = model or recipe.model.build()
+    model.backbone.set_checkpointing(recipe.train.gradient_checkpointing)
     prepare_data(recipe)
-    if _is_recipe_name(start) and not (run_folder(output, recipe.preset, start) / "model.safetensors").is_file():
-        train(named_recipe(start, recipe.preset), output=output, progress=progress)
-    resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite))
-    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
-    if rank_and_world()[0] == 0:
-        (folder / "previous.safetensors").unlink(missing_ok=True)
-    return result
+    data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
+    task_named(recipe.model.task).check(
+        recipe.model, build_dataset(data, data.train_split, train=True, **normalisation)
+    )
+    if recipe.train.validate_every:
+        task_named(recipe.model.task).check(
+            recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation)
+        )
+    resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), overwrite)
+    start = _resolved(recipe, output)
+    if _is_recipe_name(recipe.train.initialize_from) and not Path(start.train.initialize_from).is_file():
+        return _check_first_stage(recipe, output)
+    if not resume:
+        training.load_initial_weights(model, start.train)
+
+
+def _check_first_stage(recipe: Recipe, output: str | Path) -> None:
+    """The recipe whose weights this one starts from, and which has to be trained before."""
+    first = named_recipe(recipe.train.initialize_from, recipe.preset)
+    before, now = to_dict(first.model), to_dict(recipe.model)
+    changed = [f"model.{n} is {before.get(n)!r} there, {now[n]!r} here" for n in now
+               if before.get(n) != now[n] and not is_loose(f"model.{n}")]  # fmt: skip
+    if changed:
+        raise ConfigError(f"{recipe.name} starts from the weights of {first.name}, but {'; '.join(changed)}")
+    check_training(first, output, overwrite=False)
 
 
 def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> TrainResult:
@@ -146,7 +189,8 @@ def workplace(recipe: Recipe, output: str | Path) -> Iterator[Path]:
 def is_taken(name: str, preset: str, output: str | Path) -> bool:
     """Whether another process is in the :func:`workplace` of a recipe."""
     try:
-        with file_lock(run_folder(output, preset, name) / ".lock", wait=False):
+        path = run_folder(output, preset, name) / ".lock"
+        with file_lock(path, wait=False) if path.is_file() else contextlib.nullcontext():
             return False
     except BlockingIOError:
         return True
@@ -177,9 +221,12 @@ def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
 
 
 def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
-    """Whether what the folder holds is (part of) this very training; what is to be replaced is put aside first.
+    """Whether what the folder holds is (part of) this very training.  Writes nothing.
 
     The trainer compares recipe and images itself; here the code that trained counts too.
+
+    Raises:
+        ConfigError: it is another training, and ``overwrite`` is not given.
     """
     model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
     changed = changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)) if before else []
@@ -187,10 +234,13 @@ def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
     if (foreign or changed) and not overwrite:
         what = "; ".join(changed) or "weights of unknown origin"
         raise ConfigError(f"{folder} holds another training ({what}); --overwrite allows replacing it")
-    same = before is not None and not changed and before.data == now.data and before.code in (now.code, UNKNOWN)
-    if same:
-        return True
-    if before and not changed:
+    return before is not None and not changed and before.data == now.data and before.code in (now.code, UNKNOWN)
+
+
+def _make_room(recipe: Recipe, folder: Path) -> bool:
+    """Put what is to be replaced aside, and write down what a new training depends on; returns False: no resuming."""
+    model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
+    if before and not changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)):
         say(f"{recipe.name}: {'the code' if before.data == now.data else 'the images'} changed; training anew")
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished

@@ -21,14 +21,19 @@ MODELS = {
 
 
 def depth_figures(name: str, preset: str, output: str | Path = "results") -> list[Figure]:
-    """Figure 8 or 9 of the recipe ``name``, and the figure of its steps, from all its training seeds.
+    """Figure 8 or 9 of the run ``name``, and the figure of its steps, from all training seeds of its recipe.
+
+    Args:
+        name: a recipe, or one of its training seeds, ``<recipe>-seed1``, which is then the one that is shown.
 
     Raises:
         FileNotFoundError: it was not run.
         RecordError: its record or samples are damaged.
     """
-    trainings, baselines = (_trainings(each, preset, output) for each in (name, f"{name}_baseline"))
-    if not trainings:
+    plain, _ = split_seed(name)
+    trainings, baselines = (_trainings(each, preset, output) for each in (plain, f"{plain}_baseline"))
+    trainings.sort(key=lambda record: record.run != name)  # the shown one first; the others keep their order
+    if not trainings or trainings[0].run != name:
         raise FileNotFoundError(f"{run_folder(output, preset, name)} holds no record; run {name} first")
     samples = load_depth_samples(run_folder(output, preset, name) / FILE)
     uncertainty = load_analysis("depth_uncertainty", name, preset, output)
@@ -37,6 +42,6 @@ def depth_figures(name: str, preset: str, output: str | Path = "results") -> lis
 
 
 def _trainings(name: str, preset: str, output: str | Path) -> list[Record]:
-    """The record of ``name`` first, then those of its other training seeds."""
+    """Return the record of the recipe ``name``, then those of its other training seeds."""
     found = [record for record in find_records(preset, output) if split_seed(record.run)[0] == name]
     return sorted(found, key=lambda record: split_seed(record.name)[1] or 0)
