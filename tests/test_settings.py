@@ -186,3 +186,32 @@ def test_stored_groups_name_their_kind() -> None:
         from_dict(Recipe, {"name": "x", "model": {"kind": "ddps"}})
     with pytest.raises(ConfigError, match=r"Recipe: .*'name'"):
         from_dict(Recipe, {})
+
+
+def test_committed_records_are_read() -> None:
+    """They are older than the kinds, and than some settings."""
+    paths = sorted((Path(__file__).parents[1] / "results").glob("*/runs/*/record.json"))
+    assert paths
+    for path in paths:
+        stored = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+        settings = from_dict(Recipe, stored)
+        assert type(settings.model) is ModelConfig and type(settings.data) is DataConfig
+        assert changed_settings(stored, to_dict(settings), "weights", "scores", "nothing") == []
+
+
+@pytest.mark.parametrize("name", ["camera", "fusion"])
+def test_a_bev_model_in_range_builds(name: str) -> None:
+    settings = recipe(f"nuscenes_mini_{name}").model
+    built = 0
+    for field in dataclasses.fields(settings):
+        current = getattr(settings, field.name)
+        for value in (1, 0.5, 16, None, *((v,) * len(current) for v in (1, 8, 0.5) if isinstance(current, tuple))):
+            changed, _ = attempt(lambda: override(settings, {field.name: value}))  # noqa: B023
+            if changed is None or changed == settings or field.name in ("backbone", "classes"):
+                continue
+            model, refusal = attempt(lambda: build_model(changed))  # noqa: B023
+            built += model is not None
+            assert model is not None or field.name in ("window_size", "drop_path_rate", "lidar_height", "voxel_size"), (
+                f"{field.name}={value}: {refusal}"
+            )
+    assert built > 20
