@@ -158,6 +158,15 @@ def _model_commands(commands: Any) -> None:
     evaluate.add_argument("--predictions", metavar="FOLDER", help="save the label maps there, for rescore")
     _place(evaluate)
 
+    use = _add(
+        commands, "map-use", "does a diffusion model read its noisy map? Try the true one, another's, none"
+    )
+    _recipe(use)
+    use.add_argument("--checkpoint", metavar="FILE|official", help="weights; default: those that train has left")
+    use.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
+    use.add_argument("--limit", type=int, metavar="N", help="first N images only")
+    _place(use)
+
     rescore = _add(commands, "rescore", "score saved label maps, without the model")
     rescore.add_argument("folder", metavar="FOLDER", help="what evaluate --predictions has written")
     _recipe(rescore)
@@ -183,7 +192,7 @@ def _model_commands(commands: Any) -> None:
 
 def _add(commands: Any, name: str, text: str) -> Parser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(command=name.replace("list", "list_all"))
+    parser.set_defaults(command={"list": "list_all", "map-use": "map_use"}.get(name, name))
     return parser
 
 

@@ -128,6 +128,25 @@ def evaluate(
     _say(f"record: {_short(run_folder(output, record.preset, record.run) / 'record.json')}")
 
 
+def map_use(
+    recipe: str, overrides: list[str], preset: str | None, checkpoint: str | None, steps: int, limit: int | None,
+    output: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Give a model the true map, another image's, none and noise at every step, and print what it makes of each."""
+    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
+    from ddp_repro.workbook.runs.analyses import Subject
+    from ddp_repro.workbook.tables.map_use import map_use_table
+    from ddp_repro.workbook.tables.rendering import to_markdown
+
+    record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
+    subject = Subject(recipe=chosen, record=record, output=output, checkpoint=checkpoint, overwrite=overwrite)
+    analysis = paper_of(chosen).analyses["map_use"](subject, steps=steps, limit=limit)
+    table = map_use_table([analysis])
+    _say(to_markdown(table))
+    _say(f"written: {_short(run_folder(output, record.preset, record.run) / 'map_use.json')}")
+
+
 def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
     """Score saved label maps against the recipe's evaluation images."""
     chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))

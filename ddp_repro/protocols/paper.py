@@ -24,6 +24,7 @@ class Paper(Protocol):
     Attributes:
         name: of its folder, and of its models' settings (``ModelSettings.paper``).
         printed: folder of the printed numbers, ``<table>.json``.
+        analyses: what is measured on finished weights beyond scores, by name: called with a subject.
         tables: tables beyond the printed ones, by name: made of (preset, output).
         released: names of the recipes whose weights its authors published.
     """
@@ -36,6 +37,9 @@ class Paper(Protocol):
 
     @property
     def tables(self) -> Mapping[str, Callable[..., Any]]: ...
+
+    @property
+    def analyses(self) -> Mapping[str, Callable[..., Any]]: ...
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
         """Return the recipes of a preset by name; empty where there are none."""

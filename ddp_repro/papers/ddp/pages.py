@@ -25,6 +25,7 @@ from ddp_repro.workbook.figures.style import Figure, save_figure
 from ddp_repro.workbook.runs import records
 from ddp_repro.workbook.runs.analyses import Analysis, find_analyses, load_analysis
 from ddp_repro.workbook.runs.records import Record
+from ddp_repro.workbook.tables.map_use import map_use_table
 from ddp_repro.workbook.tables.rendering import Table, save_table
 from ddp_repro.workbook.tables.table import measured_table, paper_table
 
@@ -86,6 +87,8 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
     failed = find_analyses("robustness", preset, output)
     made += [bev_views.robustness_table(failed)] if failed else []
     made += [costs_table(each) for each in find_costs(output)] if "table3" in named else []
+    checked = find_analyses("map_use", preset, output)
+    made += [map_use_table(checked)] if checked else []
     for analysis in find_analyses("uncertainty", preset, output):
         made.append(_named(uncertainty_table(analysis), analysis.run, preset))
     return made

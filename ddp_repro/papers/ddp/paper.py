@@ -49,6 +49,13 @@ class DDPPaper:
 
         return {**MAKERS, "claims": claims_table}
 
+    @property
+    def analyses(self) -> Mapping[str, Callable[..., Any]]:
+        from ddp_repro.papers.ddp import analyses
+
+        names = ("sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "robustness", "map_use")
+        return {name: getattr(analyses, name) for name in names}
+
     def recipes(self, preset: str) -> dict[str, Recipe]:
         return registry.recipes(preset)
 
