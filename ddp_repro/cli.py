@@ -14,6 +14,12 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")  # as in workbook.recipes
+SHARED = (
+    "train",
+    "evaluate",
+    "list_all",
+    "doctor",
+)  # commands whose work torchrun's processes share, or that write nothing
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
 # What a user can cause and mend: reported as one line, without a traceback.
@@ -40,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(lambda: importlib.import_module("data_prep.__main__").main(words[1:]))
     options = _options(words)
     command = options.pop("command")
+    if command not in SHARED and int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        return _mistake(RuntimeError(f"{words[0]} runs in one process: start it without torchrun (WORLD_SIZE is set)"))
     return _guarded(lambda: getattr(importlib.import_module("ddp_repro.commands"), command)(**options))
 
 

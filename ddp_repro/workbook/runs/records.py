@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, TypeVar
 
 from ddp_repro.evaluation.score import Score
@@ -69,6 +70,7 @@ class Training:
     wall_seconds: float
     fingerprint: str  # training images
     code_fingerprint: str
+    processes: int | None = None  # that finished it; None: from before this was written down
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +249,7 @@ def _summary(record: Record) -> list[dict[str, Any]]:
 def _build(hint: Any, value: Any, where: str, types: dict[type, type]) -> Any:
     """``value`` as the declared type ``hint``, or an error that names the field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin is UnionType:
         return _build_union([a for a in arguments if a is not type(None)], value, where, types)
     if dataclasses.is_dataclass(hint):
         return _build_fields(types.get(hint, hint), value, where, types)

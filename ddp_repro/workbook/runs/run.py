@@ -280,7 +280,7 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
         return None
     return records.Training(
         iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
-        code_fingerprint=inputs.code,
+        code_fingerprint=inputs.code, processes=result.processes,
     )  # fmt: skip
 
 
