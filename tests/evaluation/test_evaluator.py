@@ -10,7 +10,6 @@ from torch import distributed
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.evaluation.saved_predictions import rescore
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.protocols.registry import task_named
@@ -18,8 +17,11 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 from ddp_repro.tasks.segmentation.predict import Segmenter
+from ddp_repro.tasks.segmentation.rescore import rescore
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_dataset, tiny_model
+
+pytestmark = pytest.mark.numerics
 
 TWO = EvalConfig(steps=(1, 3), seeds=(0, 7))
 

@@ -55,7 +55,11 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The weights: their hash, and whether they are in our format (``ddp_repro``) or the authors' (``official``)."""
+    """The weights, and whether they are in our format (``ddp_repro``) or the authors' (``official``).
+
+    Attributes:
+        sha256: of the tensors; in records from before, of the whole file.
+    """
 
     sha256: str
     origin: str
