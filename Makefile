@@ -1,20 +1,34 @@
 # Every target sets up what it needs: uv (with pip, into .uv), the locked environment (.venv), then does its job.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks lock clean
+SHELL := bash
+.PHONY: help demo test test-slow test-processors lint format notebooks lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
 help:  ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 demo: .venv/synced  ## run the whole workbook on small synthetic data (minutes, no GPU, no download)
 	$(BIN)/ddp-repro doctor
 	$(BIN)/ddp-repro reproduce --preset mini --jobs 2
 
-test: .venv/synced  ## run every test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+test: .venv/synced  ## run the quick tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow and not gpu"
+
+test-slow: .venv/synced  ## run the tests that take long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+
+# Other processors, emulated: PyTorch's vector code, oneDNN's, our compiled code, threads.
+PROCESSORS := default:SSE41:off:1 avx2:AVX2:on:2 avx512:AVX512_CORE:off:2 default:AVX512_CORE:on:1 avx2:SSE41:on:1
+
+test-processors: .venv/synced  ## run what depends on rounding as on other processors
+	@for processor in $(PROCESSORS); do \
+	  echo "== $$processor"; set -- $$(echo $$processor | tr : ' '); \
+	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 DDP_REPRO_KERNELS=$$3 OMP_NUM_THREADS=1 \
+	    DDP_REPRO_TEST_THREADS=$$4 $(BIN)/pytest -q -n 2 -m "numerics and not slow and not gpu" || exit 1; \
+	done
 
 lint: .venv/synced  ## check style, also of the notebooks, and that no notebook has stored outputs
 	$(BIN)/ruff check .

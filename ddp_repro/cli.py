@@ -14,6 +14,12 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")  # as in workbook.recipes
+SHARED = (
+    "train",
+    "evaluate",
+    "list_all",
+    "doctor",
+)  # commands whose work torchrun's processes share, or that write nothing
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
 # What a user can cause and mend: reported as one line, without a traceback.
@@ -39,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(lambda: importlib.import_module("data_prep.__main__").main(words[1:]))
     options = _options(words)
     command = options.pop("command")
+    if command not in SHARED and int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        return _mistake(RuntimeError(f"{words[0]} runs in one process: start it without torchrun (WORLD_SIZE is set)"))
     return _guarded(lambda: getattr(importlib.import_module("ddp_repro.commands"), command)(**options))
 
 
@@ -158,9 +166,7 @@ def _model_commands(commands: Any) -> None:
     evaluate.add_argument("--predictions", metavar="FOLDER", help="save the label maps there, for rescore")
     _place(evaluate)
 
-    use = _add(
-        commands, "map-use", "does a diffusion model read its noisy map? Try the true one, another's, none"
-    )
+    use = _add(commands, "map-use", "does a diffusion model read its noisy map? Try the true one, another's, none")
     _recipe(use)
     use.add_argument("--checkpoint", metavar="FILE|official", help="weights; default: those that train has left")
     use.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ddp_repro.networks.precision import full_precision
+
 _aten = torch.ops.aten
 _PRODUCTS = {
     _aten.mm.default: (0, 1), _aten.bmm.default: (0, 1), _aten.addmm.default: (1, 2), _aten.baddbmm.default: (1, 2),
@@ -58,7 +60,7 @@ def _replay(kind: str, left: Layout, right: Layout, *settings: Any) -> Callable[
     first, second = _like(left), _like(right)
     if kind == "convolution":
         return lambda: _aten.convolution(first, second, None, *settings)
-    with torch.autocast(first.device.type, enabled=False):
+    with full_precision(first.device):
         out = torch.matmul(first, second)
     return lambda: torch.matmul(first, second, out=out)
 

@@ -1,4 +1,4 @@
-"""Evaluation over several processes: who evaluates what, and how counts come together."""
+"""Work that several processes share: who belongs together, who does what, and how counts come together."""
 
 from __future__ import annotations
 
@@ -11,19 +11,51 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ddp_repro.settings.errors import ConfigError
+
 T = TypeVar("T")
 LOADER_THREADS = 2
+# Where torchrun and accelerate, then MPI's launchers, tell a process how many of them they started.
+_ANNOUNCED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and the number of processes; joins the group that torchrun or accelerate has announced."""
-    if not dist.is_initialized():
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return 0, 1
+    """Return this process's number and the number of processes; joins the group that a launcher has announced.
+
+    Raises:
+        ConfigError: the environment announces more processes than came together.  Each would do all the work, and
+            write its results over the others'.
+    """
+    announced = max(int(os.environ.get(name) or 1) for name in _ANNOUNCED)
+    if not dist.is_initialized() and announced > 1:
         from accelerate import PartialState
 
-        PartialState()
-    return dist.get_rank(), dist.get_world_size()
+        PartialState(cpu=on_cpu())
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    refuse_strangers(announced, world)
+    return rank, world
+
+
+def on_cpu() -> bool:
+    """Return whether this run computes, and its processes communicate, on the CPU.
+
+    Accelerate keeps the answer of whoever asks first and treats processes that were given another one as strangers, so
+    that every use of it has to pass this one.
+    """
+    return not torch.cuda.is_available()
+
+
+def refuse_strangers(announced: int, world: int) -> None:
+    """Check that all processes that a launcher started are in this run.
+
+    Raises:
+        ConfigError: some are not.
+    """
+    if announced > world:
+        raise ConfigError(
+            f"the environment announces {announced} processes, but this run has {world}: start them all with torchrun "
+            "or accelerate launch, or unset WORLD_SIZE to run in one process"
+        )
 
 
 def sum_over_processes(counts: Tensor, device: torch.device) -> Tensor:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError, read_label
 from ddp_repro.evaluation.result import RunKey
+from ddp_repro.networks.identity import weights_hash
 from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
@@ -85,7 +85,7 @@ def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, 
     settings = dataset.data
     return {
         "model": to_dict(model.config),
-        "weights_sha256": weights_hash(model),
+        "weights_sha256": weights_hash(model.state_dict()),
         "precision": evaluation.precision,
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
@@ -94,15 +94,6 @@ def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, 
         "images": images,
         **views,
     }
-
-
-def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over the names and values of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def score(tally: Tally, prediction: Tensor, truth: Tensor, image_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ddp_repro.interop.weight_files import StateDict, read_state_dict, save_weights
+from ddp_repro.interop.weight_files import StateDict, read_state_dict, refuse_not_finite, save_weights
 from ddp_repro.settings.errors import CheckpointError
 from ddp_repro.settings.overrides import is_loose, to_dict
 
@@ -47,11 +47,12 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
     """Load ``source`` (a file or a state dict) into ``model``; no weight changes if anything does not fit.
 
     Raises:
-        CheckpointError: the file cannot be read, a tensor is missing, unexpected or of another shape, or the model's
-            settings differ from those that the checkpoint was trained with.
+        CheckpointError: the file cannot be read, a number in it is not finite, a tensor is missing, unexpected or of
+            another shape, or the model's settings differ from those that the checkpoint was trained with.
     """
     if isinstance(source, Mapping):
         state_dict, metadata, name = dict(source), {}, "state dict"
+        refuse_not_finite(state_dict, name)
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
     dialect = next((each for each in getattr(model, "dialects", ()) if each.is_official(state_dict)), None)

@@ -6,6 +6,8 @@ import contextlib
 import os
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,8 @@ def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
     (mmcv's layout), with or without ``module.`` before every name.  It is read with ``weights_only=True``, always.
 
     Raises:
-        CheckpointError: the file is missing, empty, truncated, not a checkpoint, or carries code.
+        CheckpointError: the file is missing, empty, truncated, damaged, not a checkpoint, or carries code; or a number
+            in it is not finite.
     """
     path = Path(path)
     head = _first_bytes(path)
@@ -67,7 +70,46 @@ def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
         raise CheckpointError(f"{path}: {_describe_foreign(head)}")
     if not state_dict:
         raise CheckpointError(f"{path}: holds no tensors; expected the weights of a model")
+    refuse_not_finite(state_dict, str(path))
     return _without_module_prefix(state_dict), metadata
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Check that all numbers are finite.
+
+    Raises:
+        CheckpointError: some are not; ``name`` says of what.
+    """
+    numbers = {key: each for key, each in tensors.items() if each.is_floating_point() and not each.is_meta}
+    bad = [key for key, each in numbers.items() if not each.isfinite().all()]
+    if bad:
+        others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise CheckpointError(
+            f"{name}: {bad[0]}{others} has numbers that are not finite: damaged, or training diverged"
+        )
+
+
+def check_archive(path: Path) -> None:
+    """Compare a PyTorch file's contents with the checksums in it, which PyTorch itself does not look at.
+
+    Files from before PyTorch 1.6 have none.
+
+    Raises:
+        CheckpointError: they differ, or the archive cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        # What zipfile raises depends on where the damage is: an unknown method, a flag of encryption, a name.
+        damaged = str(error) or type(error).__name__
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path}: truncated or damaged PyTorch file (checksum of {damaged}); copy or download it again"
+        )
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -113,6 +155,7 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, Any]]:
 
 
 def _torch_load(path: Path) -> Any:
+    check_archive(path)
     with _numpy_scalars_allowed():
         return _torch_load_tensors(path)
 

@@ -100,7 +100,7 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
 
     Raises:
         ConfigError: the weights do not fit the backbone, are not installed, or do not exist.
-        CheckpointError: the file is damaged, or the hub cannot be reached.
+        CheckpointError: the file is damaged, a number is not finite, or the hub cannot be reached.
         FileNotFoundError: no such file.
     """
     if source == "timm":
@@ -117,6 +117,8 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
             raise CheckpointError(f"backbone weights {path} are not a readable safetensors file ({error})") from error
     own = backbone.body.state_dict()
     state = {key: value for key, value in state.items() if own[key].shape == value.shape}
+    if bad := next((k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None):
+        raise CheckpointError(f"weights from {source} are damaged: {bad} has numbers that are not finite")
     missing, _ = backbone.body.load_state_dict(state, strict=False)
     if missing:
         raise ConfigError(f"weights from {source} lack {len(missing)} tensors of {backbone.name}, e.g. {missing[0]}")

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ddp_repro.networks.attention.deformable import DeformableAttention, Lines, Shape
 from ddp_repro.networks.caching import kept
 from ddp_repro.networks.kernels import decoder as native_decoder
+from ddp_repro.networks.precision import full_precision
 
 
 @kept(16)
@@ -129,7 +130,7 @@ class DepthDecoder(MapDecoder):
         self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
-        with torch.autocast(tokens.device.type, enabled=False):  # metres need more digits than half precision has
+        with full_precision(tokens.device):  # metres need more digits than half precision has
             maps = tokens.to(self.depth_convolution.weight.dtype).transpose(1, 2).unflatten(-1, shape)
             return self.depth_convolution(maps).relu() + self.min_depth
 

@@ -20,6 +20,7 @@ class TrainResult:
     iterations: int
     seconds: float  # spent training, over all interruptions
     history: Path  # log.jsonl
+    processes: int | None = None  # that finished it; None: weights from before this was written down
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class RunFiles:
     def states(self) -> Path:
         return self.folder / "state"
 
-    def result(self, recipe: Recipe, iterations: int, seconds: float) -> TrainResult:
+    def result(self, recipe: Recipe, iterations: int, seconds: float, processes: int | None = None) -> TrainResult:
         """The finished run that these files hold."""
         best = self.best if recipe.train.validate_every and self.best.exists() else None
-        return TrainResult(self.model, best, iterations, seconds, self.log)
+        return TrainResult(self.model, best, iterations, seconds, self.log, processes)
 
 
 def finished_result(files: RunFiles, origin: dict[str, str], recipe: Recipe) -> TrainResult | None:
@@ -62,6 +63,7 @@ def finished_result(files: RunFiles, origin: dict[str, str], recipe: Recipe) -> 
     _, metadata = read_state_dict(files.model)
     refuse_other_origin(metadata, origin, files.model)
     try:
-        return files.result(recipe, int(metadata["iteration"]), float(metadata["seconds"]))
+        processes = int(metadata["processes"]) if "processes" in metadata else None
+        return files.result(recipe, int(metadata["iteration"]), float(metadata["seconds"]), processes)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{files.model}: not written by training ({error!r}); move it away") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ddp_repro.interop.weight_files import check_archive
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import changed_settings, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
@@ -77,6 +78,7 @@ def load_state(path: Path, origin: dict[str, str]) -> TrainingState:
     """
     advice = "delete it to resume from the one before it, or train with resume=False to start again"
     try:
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__

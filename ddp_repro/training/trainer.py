@@ -16,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.evaluation.processes import rank_and_world
+from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strangers
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
@@ -47,7 +47,8 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
         progress: show a progress bar.
 
     Raises:
-        ConfigError: settings that cannot work together, or other than those of the run found in ``output``.
+        ConfigError: settings that cannot work together, or other than those of the run found in ``output``; or a
+            launcher started processes that are not in this run.
         DataError: missing or damaged images.
         CheckpointError: an unreadable state, or weights that do not fit.
         OSError: ``output`` cannot be written.
@@ -80,19 +81,22 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     """The processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
 
     Raises:
-        ConfigError: fp16 without a GPU.
+        ConfigError: fp16 without a GPU, or some of the processes that a launcher started are not in this run.
     """
-    cuda = torch.cuda.is_available()
+    _, world = rank_and_world()
+    cpu = on_cpu()
     _check_precision(config)
     AcceleratorState._reset_state()  # otherwise a second run in this process could not use another precision
-    return Accelerator(
-        cpu=not cuda,
+    accelerator = Accelerator(
+        cpu=cpu,
         mixed_precision=config.mixed_precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         # The cache would hand the casts made by self-aligned training's no_grad pass, cut off from the weights, to the
         # pass that needs their gradients.
         kwargs_handlers=[AutocastKwargs(cache_enabled=config.self_aligned == "off")],
     )
+    refuse_strangers(world, accelerator.num_processes)
+    return accelerator
 
 
 class _Run:
@@ -166,7 +170,8 @@ class _Run:
             for path in saved_states(self.files.states):
                 path.unlink()
         self.accelerator.wait_for_everyone()
-        return self.files.result(self.recipe, self.state.iteration, self.state.seconds)
+        processes = self.accelerator.num_processes
+        return self.files.result(self.recipe, self.state.iteration, self.state.seconds, processes)
 
     def _record(self, values: dict[str, float], seconds: float, bar: tqdm) -> None:
         if not self.accelerator.is_main_process:
@@ -229,7 +234,11 @@ class _Run:
             raise TrainingInterrupted(f"stopped at iteration {done}, state saved; run it again to continue")
 
     def _save_weights(self, path: Path, **extra: str) -> None:
-        progress = {"iteration": str(self.state.iteration), "seconds": f"{self.state.seconds:.1f}"}
+        progress = {
+            "iteration": str(self.state.iteration),
+            "seconds": f"{self.state.seconds:.1f}",
+            "processes": str(self.accelerator.num_processes),
+        }
         save_weights(self.model, path, {**self.origin, **progress, **extra})
 
     def _refuse_separate_folders(self) -> None:

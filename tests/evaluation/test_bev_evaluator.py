@@ -24,6 +24,8 @@ from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures, sensor_batch
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 
+pytestmark = pytest.mark.numerics
+
 SETTINGS = EvalConfig(steps=(1, 2), seeds=(0, 1), batch_size=2)
 
 

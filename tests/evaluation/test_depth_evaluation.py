@@ -25,6 +25,8 @@ from tests.data.depth_files import build, write_depth, write_kitti
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 from tests.evaluation.tiny_depth import SIZES, tiny_depth_dataset, tiny_depth_model, write_pictures
 
+pytestmark = pytest.mark.numerics
+
 TWO = EvalConfig(steps=(1, 3), seeds=(0, 7), protocol="indoor")
 
 

@@ -11,6 +11,8 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from tests.evaluation.conftest import tiny_model
 
+pytestmark = pytest.mark.numerics
+
 
 def test_curves_against_a_plain_loop(dataset):
     model = tiny_model().eval()

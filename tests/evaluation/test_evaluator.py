@@ -21,6 +21,8 @@ from ddp_repro.tasks.segmentation.rescore import rescore
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_dataset, tiny_model
 
+pytestmark = pytest.mark.numerics
+
 TWO = EvalConfig(steps=(1, 3), seeds=(0, 7))
 
 

@@ -18,6 +18,8 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from tests.evaluation.conftest import TINY, tiny_model
 
+pytestmark = pytest.mark.numerics
+
 PLAIN = EvalConfig(steps=(3,), seeds=(0,))
 
 

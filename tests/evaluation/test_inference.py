@@ -27,6 +27,8 @@ from ddp_repro.workbook.catalogue import recipe
 from tests.evaluation.conftest import tiny_model
 from tests.golden_recipe import fill, tagged
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 SIZE = (70, 110)
 

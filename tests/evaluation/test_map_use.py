@@ -19,6 +19,8 @@ from tests.evaluation.conftest import tiny_model
 from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 from tests.evaluation.tiny_depth import tiny_depth_dataset, tiny_depth_model, write_pictures
 
+pytestmark = pytest.mark.numerics
+
 INDOOR = protocol_named("indoor")
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.interop.checkpoints import read_state_dict, save_weights
+from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, read_state_dict, save_weights
+from ddp_repro.networks.identity import weights_hash
 from ddp_repro.settings.errors import CheckpointError
+from ddp_repro.workbook.runs import provenance
 
 
 def small_model():
@@ -183,3 +185,68 @@ def test_not_a_state_dict(tmp_path):
     torch.save({"weight": torch.zeros(1), "epoch": 3}, tmp_path / "mixed.pth")
     with pytest.raises(CheckpointError, match="entry 'epoch' is a int"):
         read_state_dict(tmp_path / "mixed.pth")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_archives_never_load_other_weights(tmp_path, seed):
+    """Wherever eight bytes change: refused, or (in the archive's own names and padding) the weights are as saved."""
+    model = nn.Linear(64, 64)
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    whole, refused = (tmp_path / "model.pth").read_bytes(), 0
+    before = weights_hash(model.state_dict())
+    for place in np.random.default_rng(seed).integers(0, len(whole) - 8, 25):
+        damaged = bytes(byte ^ 0x55 for byte in whole[place : place + 8])
+        (tmp_path / "model.pth").write_bytes(whole[:place] + damaged + whole[place + 8 :])
+        other = nn.Linear(64, 64)
+        fresh = weights_hash(other.state_dict())
+        try:
+            load_checkpoint(other, tmp_path / "model.pth")
+        except CheckpointError:
+            refused += 1
+            assert weights_hash(other.state_dict()) == fresh
+        else:
+            assert weights_hash(other.state_dict()) == before
+    assert refused > 20
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", ["model.pth", "model.safetensors", "state dict"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, kind, value):
+    model, other = small_model(), small_model()
+    with torch.no_grad():
+        model[1].running_var[2] = value
+    source = tmp_path / kind
+    if kind == "model.pth":
+        torch.save({"state_dict": model.state_dict()}, source)
+    elif kind == "model.safetensors":
+        save_weights(model, source)
+    else:
+        source = model.state_dict()
+    with pytest.raises(CheckpointError, match=r"1\.running_var has numbers that are not finite"):
+        load_checkpoint(other, source)
+    assert_same(other.state_dict(), small_model())
+
+
+def test_equal_weights_have_one_identity(tmp_path):
+    """In any format, with any metadata; another name, type, shape or bit makes other weights."""
+    model = small_model()
+    save_weights(model, tmp_path / "a.safetensors", {"seconds": "1.0", "iteration": "7"})
+    save_weights(model, tmp_path / "b.safetensors", {"iteration": "7", "processes": "2"})
+    torch.save({"meta": {"epoch": 1}, "state_dict": model.state_dict()}, tmp_path / "c.pth")
+    identities = {provenance.weights_sha256(path) for path in tmp_path.iterdir()}
+    assert identities == {weights_hash(model.state_dict())}
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert provenance.are_weights(a, provenance.weights_sha256(b))
+    assert provenance.are_weights(a, provenance.file_sha256(a))  # of a record made before
+    assert not provenance.are_weights(a, provenance.file_sha256(b))
+    tensor = torch.zeros(2, 3)
+    nearby = torch.full((2, 3), -0.0)
+    others = [
+        {"a": tensor},
+        {"b": tensor},
+        {"a": tensor.T},
+        {"a": tensor.half()},
+        {"a": nearby},
+        {"a": tensor, "b": tensor},
+    ]
+    assert len({weights_hash(each) for each in others}) == len(others)

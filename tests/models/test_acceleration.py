@@ -16,6 +16,8 @@ from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
 
+pytestmark = pytest.mark.numerics
+
 TINY = {"channels": 16, "layers": 1, "heads": 2, "feedforward_channels": 32, "num_classes": 3, "drop_path_rate": 0.0}
 SINGLE = [(128, 128), (101, 131), (96, 112), (107, 117)]  # few are multiples of the stride; one is square
 needs_native = pytest.mark.skipif(native_library.library() is None, reason="no C++ compiler")

@@ -6,6 +6,8 @@ from safetensors.torch import save_file
 
 from ddp_repro.networks.backbones import Backbone, load_backbone_weights
 
+pytestmark = pytest.mark.numerics
+
 STRIDES = {
     "resnet10t": (4, 8, 16, 32),
     "tf_efficientnet_lite0": (4, 8, 16, 32),

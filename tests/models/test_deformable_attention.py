@@ -14,6 +14,8 @@ from ddp_repro.networks.attention.deformable import (
 from ddp_repro.networks.kernels import library as native_library
 from ddp_repro.settings.errors import ConfigError
 
+pytestmark = pytest.mark.numerics
+
 CPU = torch.device("cpu")
 
 

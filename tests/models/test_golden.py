@@ -18,6 +18,8 @@ from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.workbook.catalogue import recipe
 from tests.golden_recipe import fill, labels, tagged
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 FORWARD, GRADIENT = 1e-4, 5e-3
 
@@ -30,6 +32,17 @@ def assert_close(ours: Tensor, theirs: np.ndarray, tolerance: float = FORWARD) -
     theirs = torch.from_numpy(np.asarray(theirs)).to(ours.dtype)
     assert ours.shape == theirs.shape
     assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+def assert_same_labels(scores: Tensor, theirs: np.ndarray) -> None:
+    """Check the most likely classes, but where the two best are closer than the scores have to agree with the authors'.
+
+    Scores (B, K, ...) within a tolerance of theirs have the same best class wherever it leads by twice that.
+    """
+    best = scores.topk(2, dim=1).values
+    decided = (best[:, 0] - best[:, 1] > 2 * FORWARD * scores.abs().max()).numpy()
+    assert decided.mean() > 0.9
+    assert (scores.argmax(1).numpy() == theirs)[decided].all()
 
 
 def stats(value: Tensor) -> np.ndarray:
@@ -100,7 +113,7 @@ def test_sampling_at_other_sizes(model: DDP, size: tuple[int, int]) -> None:
     three = model.sample(features=features, noise=noise, steps=3)
     assert_close(three[:, ::4], golden["ddim3_cfg_sub"])
     whole = F.interpolate(three, size=size, mode="bilinear", align_corners=False)
-    assert (whole.argmax(1).numpy() == golden["encode_decode_argmax"]).all()
+    assert_same_labels(whole, golden["encode_decode_argmax"])
 
 
 SAMPLING = {
@@ -138,7 +151,7 @@ def test_trajectory(model: DDP) -> None:
     )
     assert trajectory.maps.shape == (4, 1, 256, 16, 24)
     for step in range(3):
-        assert (trajectory.predictions[step].numpy() == golden[f"ddim3_step{step}_argmax"]).all()
+        assert_same_labels(trajectory.decoded[step], golden[f"ddim3_step{step}_argmax"])
 
 
 @pytest.mark.parametrize("mode", ["eval", "train", "eval_bs1"])
@@ -182,10 +195,10 @@ def test_multi_scale_and_flip(model: DDP) -> None:
         output = F.interpolate(output, size=size, mode="bilinear", align_corners=False)
         view = F.interpolate(output, size=(70, 110), mode="bilinear", align_corners=False).softmax(1)
         if index == 0:
-            assert (view.argmax(1).numpy() == golden["simple_argmax"]).all()
+            assert_same_labels(view, golden["simple_argmax"])
         total = total + (view.flip(-1) if flip else view)
     assert_stats(total / len(views), golden["aug_prob_stats"])
-    assert (total.argmax(1).numpy() == golden["aug_argmax"]).all()
+    assert_same_labels(total, golden["aug_argmax"])
 
 
 @pytest.mark.parametrize("average", [True, False])

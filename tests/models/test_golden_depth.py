@@ -17,6 +17,8 @@ from ddp_repro.settings.overrides import override
 from tests.golden_recipe import depths, fill, tagged
 from tests.models.test_golden import FORWARD, GOLDEN, GRADIENT, assert_close, reference
 
+pytestmark = pytest.mark.numerics
+
 KITTI = ModelConfig(
     task="depth", backbone="swin_tiny_patch4_window7_224", drop_path_rate=0.0, schedule="gamma", scale=0.1
 )

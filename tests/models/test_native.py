@@ -16,7 +16,7 @@ from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.tasks.segmentation.loss import segmentation_loss
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+pytestmark = [pytest.mark.numerics, pytest.mark.skipif(library() is None, reason="no C++ compiler, or switched off")]
 
 
 @pytest.fixture(autouse=True, params=[1, 3])

@@ -5,7 +5,6 @@ They are forked from a server that has imported everything once, which saves sev
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -77,7 +76,3 @@ def _kill_at(name: str) -> None:
         replace(source, target)
 
     os.replace = kill_or_replace
-
-
-if __name__ == "__main__":  # under torchrun
-    _program(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), {"RANK": os.environ["RANK"]})

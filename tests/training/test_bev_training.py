@@ -16,6 +16,8 @@ from ddp_repro.training.optimizer import betas, parameter_groups
 from tests.evaluation.tiny_bev import DATA, TinyBEV
 from tests.models.bev.test_model import CONFIGS
 
+pytestmark = pytest.mark.numerics
+
 TRAIN = TrainConfig(
     iterations=4, batch_size=2, device_batch_size=2, learning_rate=1e-4, warmup_iterations=0, curve="one_cycle",
     clip_norm=35.0, backbone_weights=None, workers=0, log_every=1, checkpoint_every=100, validate_every=4,

@@ -22,6 +22,8 @@ from tests.evaluation.tiny_depth import TINY
 from tests.training.test_trainer import assert_equal_logs, assert_equal_weights, at_iteration
 from tests.training.tiny import tiny_recipe
 
+pytestmark = pytest.mark.numerics
+
 
 def tiny_depth_recipe(root, **changes) -> Recipe:
     """The settings of the tiny segmentation recipe, for depth; ``changes`` as there."""

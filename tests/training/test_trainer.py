@@ -24,6 +24,8 @@ from ddp_repro.training.stream import BatchLayout, build_loader, model_seed
 from tests.training.processes import INTERRUPTED, exit_codes, start, wait_for_log
 from tests.training.tiny import tiny_recipe, write_images
 
+pytestmark = pytest.mark.numerics
+
 TIMES = ("seconds", "images_per_second")
 
 

@@ -96,7 +96,7 @@ def test_record_of_a_run(folder):
     assert (record.dataset.images, record.dataset.split_images, record.dataset.unannotated) == (2, 2, 2)
     assert record.dataset.classes == [] and record.training.iterations == 2
     assert record.recipe["evaluation"]["protocol"] == "kitti_garg" and record.recipe["evaluation"]["flip"]
-    assert record.checkpoint.sha256 == provenance.file_sha256(folder / "model.safetensors")
+    assert record.checkpoint.sha256 == provenance.weights_sha256(folder / "model.safetensors")
     summary = json.loads((folder / "record.json").read_text())["summary"]
     assert summary[0]["rel_mean"] == pytest.approx(np.mean(record.values(1, "rel")))
 
@@ -127,7 +127,7 @@ def test_baseline_has_one_score_and_no_samples(place):
 def test_evaluation_alone_trains_the_other_recipe_first_and_shares_its_weights(place, calls):
     weights = place / "results/mini/runs/nyu_mini/model.safetensors"
     (record,) = run_table("table6", "mini", overrides=OVERRIDES, **QUIET)
-    assert record.checkpoint.sha256 == provenance.file_sha256(weights)
+    assert record.checkpoint.sha256 == provenance.weights_sha256(weights)
     assert record.dataset.name == "sunrgbd" and record.training is None
     assert not (place / "results/mini/runs/sunrgbd_mini/model.safetensors").exists()
     before = weights.read_bytes()
@@ -143,7 +143,7 @@ def test_weights_trained_anew_are_scored_anew(place, calls):
     calls.clear()
     record = run(tiny("sunrgbd_mini"), **QUIET)
     assert calls == ["evaluate"]
-    assert record.checkpoint.sha256 == provenance.file_sha256(folder / "nyu_mini/model.safetensors")
+    assert record.checkpoint.sha256 == provenance.weights_sha256(folder / "nyu_mini/model.safetensors")
 
 
 def test_a_clone_with_records_but_no_weights_is_finished(place, calls):

@@ -69,7 +69,7 @@ def test_record_of_a_run(output, data, folder):
     assert [(s.steps, s.seed) for s in record.scores] == [(1, 0), (1, 1), (3, 0), (3, 1)]
     assert all(0 <= s.miou <= 100 and len(s.iou) == 19 for s in record.scores)
     assert (record.dataset.images, record.dataset.split_images, record.dataset.split) == (3, 3, "val")
-    assert record.checkpoint.sha256 == provenance.file_sha256(folder / "model.safetensors")
+    assert record.checkpoint.sha256 == provenance.weights_sha256(folder / "model.safetensors")
     assert record.checkpoint.origin == "ddp_repro"
     assert record.training.iterations == 2
     assert record.recipe["data"]["root"] == "cityscapes"
@@ -106,10 +106,10 @@ def test_another_recipe_is_refused_and_changes_nothing(output, data, folder, cal
 
 
 def test_overwrite_trains_another_recipe(output, data, folder, calls):
-    old = provenance.file_sha256(folder / "model.safetensors")
+    old = provenance.weights_sha256(folder / "model.safetensors")
     record = run(tiny(NAME, data, train__learning_rate=0.5), output=output, overwrite=True, progress=False)
     assert calls == ["anew", "evaluate"]
-    assert record.checkpoint.sha256 == provenance.file_sha256(folder / "model.safetensors") != old
+    assert record.checkpoint.sha256 == provenance.weights_sha256(folder / "model.safetensors") != old
     assert not (folder / "previous.safetensors").exists()
 
 
@@ -119,7 +119,7 @@ def test_overwrite_repeats_no_equal_work(output, data, calls):
 
 
 def test_evaluation_settings_do_not_retrain(output, data, folder, calls):
-    weights = provenance.file_sha256(folder / "model.safetensors")
+    weights = provenance.weights_sha256(folder / "model.safetensors")
     changed = tiny(NAME, data, evaluation__steps="1,2")
     with pytest.raises(ConfigError, match=r"evaluation\.steps"):
         run(changed, output=output, progress=False)

@@ -1,7 +1,7 @@
 """Compiled code for the CPU: the C++ files beside this one, built together on first use if a compiler is there.
 
-It takes some seconds once per machine and is kept in the user's cache.  Nothing needs it: without a compiler, the same
-is computed by PyTorch operations.
+It takes some seconds once per machine and is kept in the user's cache.  Nothing needs it: without a compiler, or with
+``DDP_REPRO_KERNELS=off`` in the environment, the same is computed by PyTorch operations.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ddp_repro.settings.errors import ConfigError
+
 SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("attention", "layers", "windows", "resize"))
 HEADER = Path(__file__).with_name("vector_math.h")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
@@ -27,7 +29,16 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code; None (with a warning if it could not be built) where there is no compiler for it."""
+    """The compiled code; None where it is switched off or there is no compiler, with a warning if it cannot be built.
+
+    Raises:
+        ConfigError: ``DDP_REPRO_KERNELS`` is neither ``on`` nor ``off``.
+    """
+    switch = os.environ.get("DDP_REPRO_KERNELS") or "on"
+    if switch not in ("on", "off"):
+        raise ConfigError(f"DDP_REPRO_KERNELS must be on or off; got {switch!r}")
+    if switch == "off":
+        return None
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         return None

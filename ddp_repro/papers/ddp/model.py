@@ -21,6 +21,7 @@ from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.decoder import MapDecoder
 from ddp_repro.networks.initialization import initialize_convolution, initialize_decoder, initialize_neck
 from ddp_repro.networks.neck import Neck
+from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
 from ddp_repro.papers.ddp.bev import released as released_bev
@@ -173,12 +174,12 @@ class DDP(ImageModel):
 
         The map is carried in this form from step to step, and so in full precision under any autocast.
         """
-        with torch.autocast(noisy_map.device.type, enabled=False):
+        with full_precision(noisy_map.device):
             return F.linear(noisy_map, self.fusion.weight[:, self.feature_channels :])
 
     def denoise(self, fused: Tensor, shape: tuple[int, int], t: Tensor) -> Tensor:
         """Fused tokens (B, h·w, D) at times t (B,) -> prediction (B, C, h, w)."""
-        with torch.autocast(t.device.type, enabled=False):
+        with full_precision(t.device):
             time = self.time_embedding(self.noise_level(t)) if self.time_embedding else None
         return self.decoder(fused, shape, time)
 

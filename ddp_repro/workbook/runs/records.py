@@ -55,7 +55,11 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The weights: their hash, and whether they are in our format (``ddp_repro``) or the authors' (``official``)."""
+    """The weights, and whether they are in our format (``ddp_repro``) or the authors' (``official``).
+
+    Attributes:
+        sha256: of the tensors; in records from before, of the whole file.
+    """
 
     sha256: str
     origin: str
@@ -70,6 +74,7 @@ class Training:
     wall_seconds: float
     fingerprint: str  # training images
     code_fingerprint: str
+    processes: int | None = None  # that finished it; None: from before this was written down
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,7 +248,7 @@ def _evaluate(
     model.to(_device())
     result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
     checkpoint = records.Checkpoint(
-        sha256=provenance.file_sha256(weights), origin=origin, file=provenance.public_file(weights)
+        sha256=provenance.weights_sha256(weights), origin=origin, file=provenance.public_file(weights)
     )
     record = _record(recipe, dataset, result, checkpoint, trained)
     if rank_and_world()[0] == 0:
@@ -293,9 +293,9 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if lent and weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256 and not changed:
+    if lent and weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256) and not changed:
         return None
-    if weights is not None and not lent and provenance.file_sha256(weights) != record.checkpoint.sha256:
+    if weights is not None and not lent and not provenance.are_weights(weights, record.checkpoint.sha256):
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
     if weights is None and record.training is None:
         changed.append(f"checkpoint was {record.checkpoint.file} (given), is trained here")
@@ -316,7 +316,7 @@ def _finished(
 def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
     """Whether the record's weights are what a training would give now.  A clone has the record alone: that will do."""
     weights = folder / Path(record.checkpoint.file).name
-    if weights.is_file() and provenance.file_sha256(weights) != record.checkpoint.sha256:
+    if weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256):
         return False
     now, then = current_inputs(recipe), record.training
     return then.fingerprint == now.data and then.code_fingerprint in (now.code, trainings.UNKNOWN)
@@ -347,7 +347,7 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
         return None
     return records.Training(
         iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
-        code_fingerprint=inputs.code,
+        code_fingerprint=inputs.code, processes=result.processes,
     )  # fmt: skip
 
 

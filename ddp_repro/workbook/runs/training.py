@@ -38,11 +38,17 @@ UNKNOWN = "unknown"  # code of weights that were trained without the workbook
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What trained weights depend on: settings, training images, code.  Kept beside them in ``training.json``."""
+    """What trained weights depend on: settings, training images, code.  Kept beside them in ``training.json``.
+
+    Attributes:
+        processes: how many finished the training, on which weights depend by no more than rounding; None: not finished
+            yet, or from before this was written down.
+    """
 
     recipe: dict[str, Any]
     data: str
     code: str
+    processes: int | None = None
 
 
 def train(
@@ -78,6 +84,8 @@ def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, 
     result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
+        if (inputs := read_inputs(folder)) and inputs.processes != result.processes:
+            _write_inputs(folder, dataclasses.replace(inputs, processes=result.processes))
     return result
 
 
@@ -197,11 +205,22 @@ def is_taken(name: str, preset: str, output: str | Path) -> bool:
 
 
 def decided_by_main(decide: Callable[[], T]) -> T:
-    """The first process looks at the disk; the others (under torchrun) take over what it decided."""
+    """Return what the first process decided on looking at the disk; the others (under torchrun) wait for it.
+
+    Its errors are raised in all of them, so that none waits for what will not come.
+    """
     rank, world = rank_and_world()
-    answer = [decide() if rank == 0 else None]
-    if world > 1:
-        dist.broadcast_object_list(answer)
+    if world == 1:
+        return decide()
+    answer: list[Any] = [None, None]
+    if rank == 0:
+        try:
+            answer[0] = decide()
+        except (ValueError, OSError) as error:
+            answer[1] = error
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
     return answer[0]
 
 
@@ -244,8 +263,12 @@ def _make_room(recipe: Recipe, folder: Path) -> bool:
         say(f"{recipe.name}: {'the code' if before.data == now.data else 'the images'} changed; training anew")
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
-    write_atomically(folder / "training.json", (json.dumps(dataclasses.asdict(now), indent=1) + "\n").encode())
+    _write_inputs(folder, now)
     return False
+
+
+def _write_inputs(folder: Path, inputs: TrainingInputs) -> None:
+    write_atomically(folder / "training.json", (json.dumps(dataclasses.asdict(inputs), indent=1) + "\n").encode())
 
 
 def _inputs_inside(weights: Path) -> TrainingInputs | None:

@@ -19,6 +19,8 @@ from ddp_repro.settings.overrides import override
 from tests.golden_recipe_bev import calibration, fill, normal, reference, weight
 from tests.models.bev.test_head import assert_close
 
+pytestmark = pytest.mark.numerics
+
 SMALL_VIEW = {
     "image_size": (64, 96), "lift_range": 12.8, "lift_cell": 0.8, "depth_range": (1.0, 13.0), "channels": 16,
     "view_channels": 8, "map_range": 12.0,

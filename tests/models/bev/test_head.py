@@ -18,6 +18,8 @@ from ddp_repro.settings.overrides import override
 from ddp_repro.tasks.bev.loss import focal_loss
 from tests.golden_recipe_bev import fill, masks, normal, reference, weight
 
+pytestmark = pytest.mark.numerics
+
 HEAD = ("heads.map.", "embedding_table.", "transform.conv.", "time_mlp.")
 # 16×16 cells of 0.8 m, cropped to 24×24 of 0.5 m; the camera encoder is not used here
 SMALL = {"backbone": "resnet10t", "drop_path_rate": 0.0, "lift_range": 6.4, "map_range": 6.0, "image_size": (32, 64)}

@@ -18,6 +18,8 @@ from ddp_repro.settings.overrides import override
 from tests.golden_recipe_bev import lidar_points, reference, weight
 from tests.models.bev.test_head import assert_close
 
+pytestmark = pytest.mark.numerics
+
 RANGE, VOXEL = (-6.4, -6.4, -5.0, 6.4, 6.4, 3.0), (0.1, 0.1, 0.2)
 TINY = {"lift_range": 6.4, "lift_cell": 0.4, "map_range": 6.0, "lidar_widths": (4, 4, 4, 4)}
 

@@ -9,6 +9,8 @@ import torch
 
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 
+pytestmark = pytest.mark.numerics
+
 PROCESS = Path("/proc/self")
 
 

@@ -18,6 +18,8 @@ from ddp_repro.settings.overrides import override, to_dict
 from ddp_repro.tasks.bev.settings import MAP_CLASSES
 from tests.golden_recipe_bev import calibration, lidar_points, masks, normal
 
+pytestmark = pytest.mark.numerics
+
 TINY = {
     "backbone": "resnet10t", "drop_path_rate": 0.0, "image_size": (32, 64), "lift_range": 6.4, "map_range": 6.0,
     "depth_range": (1.0, 13.0), "view_channels": 8, "channels": 32, "layers": 1, "heads": 4,

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddp_repro.networks.precision import full_precision
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.sparse import (
     Rulebook,
@@ -122,7 +123,7 @@ class LidarEncoder(nn.Module):
         Raises:
             ValueError: a cloud is empty, not finite, or has no point in range; names the sample.
         """
-        with torch.autocast(clouds[0].device.type, enabled=False):
+        with full_precision(clouds[0].device):
             return self.encoder(*self.voxels(clouds))
 
     def voxels(self, clouds: Sequence[Tensor]) -> tuple[Tensor, Sites]:

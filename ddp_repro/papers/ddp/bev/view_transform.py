@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.networks.precision import full_precision
 from ddp_repro.papers.ddp.bev.layers import conv_norm_relu
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import FINEST_STRIDE, GRID_STRIDE, BEVConfig
@@ -114,7 +115,7 @@ class ViewTransform(nn.Module):
 
     def _points_by_camera(self, calibration: Calibration) -> Iterator[Tensor]:
         """(B, d, h, w, 3) for one camera after the other: all together would take a quarter of a gigabyte."""
-        with torch.autocast(self.frustum.device.type, enabled=False):
+        with full_precision(self.frustum.device):
             unaugment, unproject = calibration.inverses()
             rotation = calibration.camera_to_lidar[..., :3, :3] @ unproject
             for camera in range(rotation.shape[1]):

@@ -1,0 +1,196 @@
+"""What README shows with torchrun, through the command line with two real processes, compared with one process."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from data_prep.mini import write_mini
+from ddp_repro import cli
+from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.training.log import read_log
+from ddp_repro.workbook.runs.records import load_record
+from tests.workbook.tiny import OVERRIDES, write_data
+
+pytestmark = pytest.mark.numerics
+CLONE = Path(__file__).parents[1]
+TWO_EACH = ["train.batch_size=4", "train.device_batch_size=1", "train.log_every=1", "train.checkpoint_every=1"]
+ONE_VIEW = ["evaluation.batch_size=1"]  # an image is computed alike in whichever batch: then counts agree exactly
+DEPTH = [
+    "train.iterations=2", "train.warmup_iterations=1", "data.crop_size=64,96", "evaluation.steps=1,3",
+    "evaluation.seeds=0", "evaluation.flip=false", "model.layers=1", "model.channels=32",
+    "model.feedforward_channels=32",
+]  # fmt: skip
+BEV = [
+    "train.iterations=2", "evaluation.steps=1", "evaluation.seeds=0", "model.layers=1", "model.channels=32",
+    "model.feedforward_channels=32", "model.map_cell=2.0", "data.map_cell=2.0",
+]  # fmt: skip
+# A step is at most the learning rate per weight, and rounding can turn it round where a gradient is all rounding; a
+# process that trained alone, or on its share only, has other losses in the second digit.
+RATE, LOSS = 1e-5, 1e-3
+
+
+@dataclass
+class Run:
+    """One command line's results."""
+
+    folder: Path
+
+    def weights(self):
+        return load_file(self.folder / "model.safetensors")
+
+    def processes(self) -> tuple[str, int]:
+        """Return what weights and training.json say."""
+        _, metadata = read_state_dict(self.folder / "model.safetensors")
+        return metadata["processes"], json.loads((self.folder / "training.json").read_text())["processes"]
+
+
+def ddp_repro(output: Path, *words: str, processes: int) -> Run:
+    """Run ``ddp-repro``: in this process, or under torchrun."""
+    words = (*words, "--output", str(output))
+    if processes == 1:
+        assert cli.main(words) == 0
+    else:
+        done = torchrun(["-m", "ddp_repro", *words], processes)
+        assert done.returncode == 0, done.stderr
+    return Run(output / "mini" / "runs" / words[1])
+
+
+def torchrun(program: list[str], processes: int) -> subprocess.CompletedProcess[str]:
+    """Run a program in several processes, which find each other on this machine whatever its name resolves to."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(CLONE)}
+    command = [sys.executable, *launch, *program]
+    return subprocess.run(command, cwd=CLONE, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def assert_same_training(one: Run, two: Run, iterations: int = 2) -> None:
+    """Both trained every iteration once, on all images, to the same weights."""
+    logs = [read_log(run.folder / "log.jsonl") for run in (one, two)]
+    assert [[entry["iteration"] for entry in log] for log in logs] == [list(range(1, iterations + 1))] * 2
+    for first, second in zip(*logs, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=LOSS)
+    ours, theirs = one.weights(), two.weights()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        if tensor.is_floating_point():
+            scale = 1e-4 * tensor.abs().max()  # of running statistics
+            assert (tensor - theirs[name]).abs().max() <= 2.1 * RATE * iterations + scale, name
+        else:
+            assert tensor.equal(theirs[name]), name
+
+
+def train(output: Path, recipe: str, settings: list[str], processes: int) -> Run:
+    words = [*settings, *TWO_EACH, f"train.learning_rate={RATE}"]
+    run = ddp_repro(output, "train", recipe, *words, processes=processes)
+    assert run.processes() == (str(processes), processes)
+    assert not list((run.folder / "state").glob("*")) and not list(run.folder.glob(".*tmp"))
+    return run
+
+
+def compared_evaluations(run: Run, recipe: str, settings: list[str]) -> list[list[dict]]:
+    """Scores of one set of weights, by one process and by two; both records name the processes that trained."""
+    made = []
+    for processes in (1, 2):
+        words = [*settings, *TWO_EACH, *ONE_VIEW, f"train.learning_rate={RATE}"]
+        ddp_repro(run.folder.parents[2], "evaluate", recipe, *words, processes=processes)
+        record = load_record(run.folder / "record.json")
+        assert record.training.processes == int(run.processes()[0])
+        made.append([dataclasses.asdict(score) for score in record.scores])
+        (run.folder / "record.json").unlink()
+    return made
+
+
+def test_two_processes_train_and_evaluate_as_one(tmp_path):
+    settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}"]
+    one, two = (train(tmp_path / str(count), "ade20k_mini", settings, count) for count in (1, 2))
+    assert_same_training(one, two)
+    alone, together = compared_evaluations(two, "ade20k_mini", settings)
+    assert alone == together
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_going_on_with_another_number_of_processes(tmp_path, first, then):
+    settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}", "train.iterations=3"]
+    whole = train(tmp_path / "whole", "ade20k_mini", settings, 1)
+    words = [*settings, *TWO_EACH, f"train.learning_rate={RATE}"]
+    stop_after_one_iteration(tmp_path / "parts", words, first)
+    parts = ddp_repro(tmp_path / "parts", "train", "ade20k_mini", *words, processes=then)
+    assert parts.processes() == (str(then), then)
+    assert_same_training(whole, parts, iterations=3)
+
+
+STOPPING = """
+import sys
+from ddp_repro import cli
+from ddp_repro.training import trainer
+save = trainer._Run._save_if_due
+trainer._Run._save_if_due = lambda run, stopping: save(run, True)  # as if a signal had come
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def stop_after_one_iteration(output: Path, words: list[str], processes: int) -> None:
+    """Train until the state of the first iteration is saved."""
+    program = output.with_suffix(".py")
+    program.write_text(STOPPING)
+    done = torchrun([str(program), "train", "ade20k_mini", *words, "--output", str(output)], processes)
+    assert done.returncode != 0 and "stopped at iteration 1" in done.stderr
+    states = output / "mini" / "runs" / "ade20k_mini" / "state"
+    assert [path.name for path in states.iterdir()] == ["iteration-000000001.pt"]
+
+
+@pytest.mark.slow
+def test_self_aligned_stage(tmp_path):
+    settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}"]
+    plain = train(tmp_path / "1", "ade20k_mini", settings, 1)
+    start = f"train.initialize_from={plain.folder / 'model.safetensors'}"
+    stage = [*settings, "train.self_aligned=same_noise", start]
+    one, two = (train(tmp_path / f"aligned{count}", "ade20k_mini", stage, count) for count in (1, 2))
+    assert_same_training(one, two)
+
+
+@pytest.mark.slow
+def test_depth(tmp_path):
+    write_mini("nyu", tmp_path / "data", train=4, val=3, size=(96, 128))
+    settings = [*DEPTH, f"data.root={tmp_path / 'data'}"]
+    one, two = (train(tmp_path / str(count), "nyu_mini", settings, count) for count in (1, 2))
+    assert_same_training(one, two)
+    alone, together = compared_evaluations(two, "nyu_mini", settings)
+    for first, second in zip(alone, together, strict=True):
+        assert second == pytest.approx(first, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_bev(tmp_path):
+    write_mini("nuscenes", tmp_path / "data", train=8, val=8)
+    settings = [*BEV, f"data.root={tmp_path / 'data'}"]
+    one, two = (train(tmp_path / str(count), "nuscenes_mini_camera", settings, count) for count in (1, 2))
+    assert_same_training(one, two)
+    alone, together = compared_evaluations(two, "nuscenes_mini_camera", settings)
+    assert alone == together
+
+
+def test_a_process_whose_companions_are_missing_refuses(tmp_path, monkeypatch, capsys):
+    """As mpirun would start it, without what the processes need to find each other."""
+    from ddp_repro.evaluation.processes import rank_and_world
+    from ddp_repro.settings.errors import ConfigError
+
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("accelerate.PartialState", lambda **options: None)  # came to know of no other process
+    for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"):
+        with monkeypatch.context() as environment:
+            environment.setenv(name, "2")
+            with pytest.raises(ConfigError, match="announces 2 processes, but this run has 1"):
+                rank_and_world()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(["reproduce", "--output", str(tmp_path)]) == 2
+    assert "runs in one process" in capsys.readouterr().err and not list(tmp_path.iterdir())
