@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_repro.interop.checkpoints import CheckpointError, load_checkpoint, read_state_dict, save_weights
+from ddp_repro.interop.checkpoints import load_checkpoint, read_state_dict, save_weights
 from ddp_repro.networks.identity import weights_hash
 from ddp_repro.settings.errors import CheckpointError
 from ddp_repro.workbook.runs import provenance
