@@ -26,7 +26,7 @@ PROCESSORS := default:SSE41:off:1 avx2:AVX2:on:2 avx512:AVX512_CORE:off:2 defaul
 test-processors: .venv/synced  ## run what depends on rounding as on other processors
 	@for processor in $(PROCESSORS); do \
 	  IFS=: read -r vectors onednn kernels threads <<< "$$processor"; echo "== $$processor"; \
-	  ATEN_CPU_CAPABILITY=$$vectors ONEDNN_MAX_CPU_ISA=$$onednn DDP_REPRO_KERNELS=$$kernels OMP_NUM_THREADS=1 \
+	  ATEN_CPU_CAPABILITY=$$vectors ONEDNN_MAX_CPU_ISA=$$onednn DDP_REPRO_KERNELS=$$kernels OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 	    DDP_REPRO_TEST_THREADS=$$threads $(BIN)/pytest -q -n 2 -m "numerics and not slow and not gpu" || exit 1; \
 	done
 
