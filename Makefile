@@ -1,6 +1,5 @@
 # Every target sets up what it needs: uv (with pip, into .uv), the locked environment (.venv), then does its job.
 .DEFAULT_GOAL := help
-SHELL := bash
 .PHONY: help demo test test-slow test-processors lint format notebooks lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
@@ -26,7 +25,7 @@ PROCESSORS := default:SSE41:off:1 avx2:AVX2:on:2 avx512:AVX512_CORE:off:2 defaul
 test-processors: .venv/synced  ## run what depends on rounding as on other processors
 	@for processor in $(PROCESSORS); do \
 	  echo "== $$processor"; set -- $$(echo $$processor | tr : ' '); \
-	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 DDP_REPRO_KERNELS=$$3 OMP_NUM_THREADS=1 \
+	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 DDP_REPRO_KERNELS=$$3 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 	    DDP_REPRO_TEST_THREADS=$$4 $(BIN)/pytest -q -n 2 -m "numerics and not slow and not gpu" || exit 1; \
 	done
 

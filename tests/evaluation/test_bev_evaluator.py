@@ -67,6 +67,7 @@ def evaluate_in_process(rank: int, count: int, folder: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_real_processes_count_as_one(fusion, tmp_path):
     multiprocessing.start_processes(evaluate_in_process, args=(2, tmp_path), nprocs=2, start_method="fork")
     expected = [3, {str(key): tally.to_list() for key, tally in fusion[2].tallies.items()}]

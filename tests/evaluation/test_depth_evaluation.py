@@ -235,6 +235,7 @@ def evaluate_in_process(rank: int, world: int, root: Path, folder: Path) -> None
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one(root, reference, tmp_path):
     # forked, as importing everything anew takes ten seconds a process
     multiprocessing.start_processes(evaluate_in_process, args=(2, root, tmp_path), nprocs=2, start_method="fork")

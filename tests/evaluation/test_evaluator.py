@@ -192,6 +192,7 @@ def evaluate_in_process(rank, world, root, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one(reference, data_root, dataset, tmp_path):
     multiprocessing.spawn(evaluate_in_process, args=(2, data_root, tmp_path), nprocs=2)
     expected = evaluate_all(data_root, tmp_path / "alone")

@@ -136,6 +136,7 @@ def test_a_backend_can_be_chosen() -> None:
 def test_without_a_compiler_attention_runs_as_operations(
     compiler: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
+    monkeypatch.setenv("DDP_REPRO_KERNELS", "on")
     monkeypatch.setenv("CXX", compiler)
     native_library.library.cache_clear()
     try:
@@ -143,3 +144,17 @@ def test_without_a_compiler_attention_runs_as_operations(
     finally:
         native_library.library.cache_clear()
     assert ["not built" in str(each.message) for each in recwarn] == [True] * (compiler == "false")
+
+
+@pytest.mark.parametrize("switch", ["off", "OFF", "0"])
+def test_compiled_code_can_be_switched_off(switch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDP_REPRO_KERNELS", switch)
+    native_library.library.cache_clear()
+    try:
+        if switch == "off":
+            assert native_library.library() is None
+        else:
+            with pytest.raises(ConfigError, match="must be on or off"):
+                native_library.library()
+    finally:
+        native_library.library.cache_clear()

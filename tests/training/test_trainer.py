@@ -102,6 +102,7 @@ def test_killed_while_saving_resumes_from_the_state_before(uninterrupted, images
     assert_equal_logs(resumed.history, uninterrupted.history)
 
 
+@pytest.mark.slow
 def test_a_signal_to_all_processes_saves_and_stops(uninterrupted, images, tmp_path):
     """As sent by a batch system, or by Ctrl-C in a terminal: the data workers get it too."""
     [process] = start(images, tmp_path, train__workers=2)
