@@ -53,7 +53,7 @@ def accelerate(
     if compile == "cuda_graphs" and next(model.parameters()).device.type != "cuda":
         raise ConfigError("compile=cuda_graphs needs a model on a CUDA device; default runs anywhere")
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    _checkpoint(model, gradient_checkpointing)
+    set_checkpointing(model, gradient_checkpointing)
     _uncompile(model)
     if compile != "off":
         _prepare_compiler()
@@ -73,7 +73,8 @@ def accelerated(model: nn.Module, *, compile: CompileMode = "off", channels_last
         ConfigError: CUDA graphs without CUDA.
     """
     compiled = {module: module._compiled_call_impl for module in model.modules()}
-    layout, checkpointing = _memory_format(model), model.decoder.checkpointing
+    decoder = getattr(model, "decoder", None)
+    layout, checkpointing = _memory_format(model), getattr(decoder, "checkpointing", False)
     if compile == "off" and (not channels_last or layout == torch.channels_last):
         yield  # nothing to change
         return
@@ -104,6 +105,8 @@ def compiled_parts(model: nn.Module) -> list[nn.Module]:
     is a BEV model's neck.  The time embedding is too: log-SNR(1) hangs on the rounding of its arithmetic.  Without
     gradients, a CPU runs Swin's blocks as the compiled code of :mod:`ddp_repro.networks.kernels.swin` in any case.
     """
+    if not (hasattr(model, "backbone") and hasattr(model, "decoder")):
+        raise ConfigError(f"a {type(model).__name__} has no backbone and decoder to compile")
     backbone = model.backbone
     kinds = BACKBONE_PARTS.get(backbone.family, ())
     neck = [model.neck] if hasattr(model, "neck") else []
@@ -136,6 +139,15 @@ def _uncompile(model: nn.Module) -> None:
         module._compiled_call_impl = None
 
 
-def _checkpoint(model: nn.Module, enabled: bool) -> None:
+def set_checkpointing(model: nn.Module, enabled: bool) -> None:
+    """Switch gradient checkpointing of a model's backbone and decoder.
+
+    Raises:
+        ConfigError: the model, or its backbone, cannot be checkpointed.
+    """
+    if not (hasattr(model, "backbone") and hasattr(model, "decoder")):
+        if enabled:
+            raise ConfigError(f"a {type(model).__name__} has no backbone and decoder to checkpoint")
+        return
     model.decoder.checkpointing = enabled
     model.backbone.set_checkpointing(enabled)

@@ -19,6 +19,7 @@ from torch import nn
 from ddp_repro import training
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.networks.acceleration import set_checkpointing
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
@@ -105,7 +106,7 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
         )
     training.check_settings(recipe)
     model = model or recipe.model.build()
-    model.backbone.set_checkpointing(recipe.train.gradient_checkpointing)
+    set_checkpointing(model, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
     data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
     task_named(recipe.model.task).check(
