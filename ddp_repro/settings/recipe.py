@@ -119,7 +119,7 @@ class Recipe:
     name: str  # e.g. "ade20k_swin_t"
     preset: Preset = "paper"
     table: str = ""  # e.g. "table1"
-    row: str = ""  # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
+    row: str = ""  # e.g. "DDP (Swin-T)": groups the rows of papers/ddp/printed/<table>.json
     weights_of: str | None = None  # the recipe whose trained weights this one evaluates, instead of training
     model: ModelConfig | BEVConfig = field(default_factory=ModelConfig)
     data: DataConfig | BEVDataConfig = field(default_factory=DataConfig)
