@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")  # as in workbook.recipes
@@ -68,15 +69,21 @@ def _guarded(command: Any) -> int:
     except BrokenPipeError:  # the reader, e.g. `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("ddp-repro: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        return interrupted(error)
     except OSError as error:
         return _mistake(error)
     except Exception as error:
         if not isinstance(error, _user_errors()):
             raise
         return _mistake(error)
+
+
+def interrupted(error: KeyboardInterrupt) -> int:
+    """Say that the command was interrupted, also by other signals than Ctrl-C, and return the exit code for it."""
+    with suppress(OSError):  # the terminal may be gone
+        print("ddp-repro: interrupted", file=sys.stderr, flush=True)
+    return getattr(error, "exit_code", 130)
 
 
 def _mistake(error: Exception) -> int:

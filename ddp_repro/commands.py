@@ -6,6 +6,7 @@ The arguments are the parser's (see :mod:`ddp_repro.cli`).
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 from pathlib import Path
@@ -28,7 +29,25 @@ if TYPE_CHECKING:
 def reproduce(
     names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
 ) -> int:
-    """Run notebooks, render the claims and the index page, and show what there is now."""
+    """Run notebooks, render the claims and the index page, and show what there is now.
+
+    SIGINT, SIGTERM and SIGHUP end it, and all that it started, within seconds.
+    """
+    from ddp_repro.cli import interrupted
+    from ddp_repro.workbook.notebooks.interruption import Interrupted, interruptible
+
+    try:
+        with interruptible(interrupted):
+            return _reproduce(names, preset, everything, jobs, parameters, output, overwrite)
+    except Interrupted as error:
+        code = interrupted(error)
+    gc.collect()  # gives back what processes shared; it hangs on the exception, which is gone by now
+    os._exit(code)  # at once: threads of libraries can hold the interpreter's own end back for seconds
+
+
+def _reproduce(
+    names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
+) -> int:
     from ddp_repro.workbook.index import write_index
     from ddp_repro.workbook.notebooks import runner
     from ddp_repro.workbook.tables.rendering import save_table
@@ -93,8 +112,13 @@ def list_all(preset: str | None) -> None:
         print(f"recipes of the preset {each}:")
         for recipe in (named_recipe(name, each) for name in recipe_names(each)):
             print(f"  {recipe.name:<34}{recipe.table:<9}{recipe.row}")
+    try:
+        folder = repository_root() / "notebooks"
+    except ConfigError as error:  # an installed package has recipes, and no notebooks
+        print(f"notebooks: {error}")
+        return
     print("notebooks:")
-    for path in sorted((repository_root() / "notebooks").glob("*.ipynb")):
+    for path in sorted(folder.glob("*.ipynb")):
         notebook = read_notebook(path)
         if not preset or not notebook.presets or preset in notebook.presets:
             values = (f"{p.name}={p.default!r}" for p in notebook.parameters.values())

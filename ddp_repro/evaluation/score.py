@@ -21,4 +21,4 @@ class Score:
     @classmethod
     def measures(cls) -> tuple[str, ...]:
         """Return the names of the measures."""
-        return tuple(field.name for field in dataclasses.fields(cls) if field.type in ("float", "float | None"))
+        return tuple(field.name for field in dataclasses.fields(cls) if field.type in ("float", "float | None", float))

@@ -1,1 +1,1 @@
-"""Papers: a folder each, with models, recipes, tables, figures, claims."""
+"""What belongs to one paper, in a folder of its name."""

@@ -121,7 +121,7 @@ class Recipe(Settings):
     name: str = setting(decides="nothing", matches=r"[^/\\.][^/\\]*")
     preset: str = setting("paper", decides="nothing")
     table: str = setting("", decides="nothing", matches=r".*")  # e.g. "table1"
-    # e.g. "DDP (Swin-T)": groups the rows of results/paper/<table>.json
+    # e.g. "DDP (Swin-T)": groups the rows of papers/ddp/printed/<table>.json
     row: str = setting("", decides="nothing", matches=r".*")
     # the recipe whose trained weights this one evaluates, instead of training
     weights_of: str | None = setting(None, decides="weights", matches=r"[^/\\.][^/\\]*")

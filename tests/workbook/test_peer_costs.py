@@ -18,7 +18,7 @@ def measured(tmp_path, monkeypatch):
         return peers.PeerCost(peer, 10**6, Macs(convolution=10**9), "a remark")
 
     monkeypatch.setattr(peers, "measure_peer", measure)
-    monkeypatch.setattr(peer_costs, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(peer_costs, "working_root", lambda: tmp_path)
     return calls
 
 

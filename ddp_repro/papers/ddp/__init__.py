@@ -1,1 +1,1 @@
-"""DDP: Diffusion Model for Dense Visual Prediction (Ji et al. 2023)."""
+"""DDP: Diffusion Model for Dense Visual Prediction (ICCV 2023); ``printed/`` holds the numbers of its tables."""

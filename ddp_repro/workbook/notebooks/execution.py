@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from ddp_repro.store.paths import ROOT_VARIABLE, working_root
+
+ResultT = TypeVar("ResultT")
 
 KERNEL = "ddp-repro"
+LONGEST_SOCKET_FOLDER = 80  # bytes: the path of a socket holds about 100 on every system
+GRACE = 2.0  # seconds in which an interrupted kernel may save its training, before it is killed
 
 
 class NotebookFailure(RuntimeError):
@@ -38,12 +49,18 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], *, show_outp
     output.unlink(missing_ok=True)
     # papermill cannot read a parameter whose comment holds an "=" and calls it unknown; ours are checked before this
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with _private_kernel():
+    managers: list[Any] = []
+    with _private_kernel(), _socket_folder() as sockets:
+        options = {
+            "kernel_name": KERNEL, "language": "python", "start_timeout": 300, "progress_bar": False,
+            "stderr_file": sys.stderr if show_output else None, "config": _over_sockets(sockets),
+            "kernel_manager_class": _manager_class(managers),
+        }  # fmt: skip
         try:
-            notebook = papermill.execute_notebook(
-                source, output, parameters, kernel_name=KERNEL, language="python", start_timeout=300,
-                progress_bar=False, stderr_file=sys.stderr if show_output else None,
-            )  # fmt: skip
+            notebook = _in_thread(
+                lambda: papermill.execute_notebook(source, output, parameters, **options),
+                lambda thread: _end_kernels(managers, thread),
+            )
         except papermill.PapermillExecutionError as error:
             raise NotebookFailure(f"cell In [{error.exec_count}]: {error.ename}: {_line(error.evalue)}") from None
         except DeadKernelError:
@@ -111,6 +128,103 @@ def _line(text: str) -> str:
     return lines[0][:300] if lines else ""
 
 
+def _in_thread(call: Callable[[], ResultT], interrupt: Callable[[threading.Thread], None]) -> ResultT:
+    """Return what ``call`` returns in another thread, where nbclient cannot put its handlers of signals over ours.
+
+    Args:
+        interrupt: Called with the thread when an exception (of a signal's handler) arrives here before it is done.
+    """
+    future: Future[ResultT] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)  # one that hangs does not keep the process from ending
+    thread.start()
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            interrupt(thread)
+        raise
+
+
+def _end_kernels(managers: list[Any], thread: threading.Thread) -> None:
+    """End the kernels that ``thread`` waits for, with all that they started."""
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # that the kernel died is no news
+    kernels: dict[int, Any] = {}  # process group -> process
+    deadline = time.monotonic() + 2 * GRACE
+    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+        started = {
+            manager.provisioner.pgid: manager.provisioner.process for manager in managers if _has_process(manager)
+        }
+        for kernel in (kernel for group, kernel in started.items() if group not in kernels):
+            kernel.send_signal(signal.SIGTERM)  # to it alone: its training may need its workers to the end
+        kernels |= started
+        if kernels and all(kernel.poll() is not None for kernel in kernels.values()):
+            break
+        if left < GRACE:
+            _kill(kernels)
+        thread.join(0.05)  # a kernel that it is about to start is waited for
+    _kill(kernels)
+    thread.join(0.5)
+
+
+def _has_process(manager: Any) -> bool:
+    return manager.provisioner is not None and manager.provisioner.process is not None
+
+
+def _kill(groups: Iterable[int]) -> None:
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _manager_class(managers: list[Any]) -> type:
+    """Return the kernel manager's class that appends what is made of it to ``managers``."""
+    from jupyter_client import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            managers.append(self)
+
+    return Manager
+
+
+def _over_sockets(folder: Path) -> Any:
+    """Return the configuration of a kernel that is talked to through files in ``folder``.
+
+    Two kernels that start at once can be given one free port, and the later one waits for a kernel that is dead; a
+    folder is nobody else's.
+    """
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(folder / "kernel")}})
+
+
+@contextmanager
+def _socket_folder() -> Iterator[Path]:
+    """Make a folder whose path is short enough for a socket, also where that of temporary files is not.
+
+    Raises:
+        NotebookFailure: there is none.
+    """
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+        if len(os.fsencode(parent)) <= LONGEST_SOCKET_FOLDER and os.access(parent, os.W_OK | os.X_OK):
+            folder = Path(tempfile.mkdtemp(prefix="ddp-repro-", dir=parent))
+            break
+    else:
+        raise NotebookFailure("no folder for the kernel's sockets: set TMPDIR to one of a short path that is writable")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def _private_kernel() -> Iterator[None]:
     """Make ``KERNEL`` mean this interpreter, whatever kernels and start-up files this machine's user has."""
@@ -123,6 +237,7 @@ def _private_kernel() -> Iterator[None]:
             "JUPYTER_PATH": os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")])),
             "JUPYTER_RUNTIME_DIR": folder,  # also works where the home folder is read-only
             "IPYTHONDIR": folder,
+            ROOT_VARIABLE: str(working_root()),  # the kernel's relative paths are the runner's
             # tqdm's advice to install widgets, with a local path in it
             "PYTHONWARNINGS": ",".join(filter(None, ["ignore:IProgress", os.environ.get("PYTHONWARNINGS")])),
         }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ddp_repro.store.paths import repository_root
+from ddp_repro.store.paths import working_root
 from ddp_repro.workbook.runs.records import write_atomically
 
 FILE = Path("results", "complexity", "peers.json")
@@ -46,7 +46,7 @@ def peer_count(table: str, method: str, backbone: str | None) -> PeerCount | Non
         return None
     if peer.reason:  # it cannot be built, whatever is installed
         return PeerCount(None, None, peer.reason)
-    key, path = f"{table}/{method}/{backbone}", repository_root() / FILE
+    key, path = f"{table}/{method}/{backbone}", working_root() / FILE
     stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     inputs = {"packages": _versions(), "peer": _hash(dataclasses.asdict(peer))}
     if stored.get(key, {}).get("inputs") != inputs:

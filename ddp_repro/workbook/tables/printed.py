@@ -1,4 +1,4 @@
-"""The paper's printed numbers (``results/paper/*.json``), the left-hand side of every comparison.
+"""The paper's printed numbers (``papers/ddp/printed/*.json``), the left-hand side of every comparison.
 
 They are data, transcribed by hand; nothing in this package computes or changes them.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import Any, Literal
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.store.paths import repository_root
 
+PRINTED = "ddp_repro.papers.ddp"
 TABLES = (*(f"table{n}" for n in "1234"), *(f"table5{part}" for part in "abcde"), "table6", "table7")
 
 # Images of the split the paper evaluates on: only a run over all of them may claim the paper's number.
@@ -74,13 +74,12 @@ def load_table(name: str) -> PaperTable:
     """A table of the paper by name: one of :data:`TABLES`, or ``figure3`` (numbers given in the text).
 
     Raises:
-        ConfigError: no such table, or not run from a clone of the repository.
+        ConfigError: no such table.
     """
     if name not in (*TABLES, "figure3"):
         raise ConfigError(f"the paper has no table {name!r}; it has: {', '.join(TABLES)}")
     file, part = (name[:-1], name[-1]) if name[-1].isalpha() else (name, None)
-    path = repository_root() / "results" / "paper" / f"{file}.json"
-    content = _read(path)
+    content = json.loads(resources.files(PRINTED).joinpath("printed", f"{file}.json").read_text(encoding="utf-8"))
     if part is not None:
         content |= content.pop("parts")[part]
     return _table(content, name)
@@ -96,12 +95,6 @@ def paper_value(recipe: str, steps: int, key: str) -> float | None:
             if row.recipe == recipe and row.steps in (steps, None):
                 return row.values.get(key)
     return None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing: restore it with `git checkout results/paper`")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _table(content: dict[str, Any], name: str) -> PaperTable:
