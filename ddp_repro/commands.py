@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ddp_repro.settings.recipe import ConfigError, Recipe, from_dict, override, 
 from ddp_repro.store.paths import repository_root, resolve, run_folder
 
 if TYPE_CHECKING:
+    from ddp_repro.evaluation.folders import Report, Writer
     from ddp_repro.workbook.notebooks.runner import Outcome
     from ddp_repro.workbook.runs.records import Record
 
@@ -175,14 +175,18 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
 
 def predict(
     images: list[str], task: str | None, recipe: str | None, checkpoint: str | None, steps: int, noise_samples: int,
-    output: str,
-) -> None:  # fmt: skip
+    output: str, device: str, arrays: bool,
+) -> int:  # fmt: skip
     """Write label map, overlay and uncertainty, or depth, its preview and uncertainty, as PNG for every picture."""
-    from tqdm import tqdm
+    from ddp_repro.store.deferred import defer_image_models
 
-    from ddp_repro.evaluation import predict as predict_one
+    defer_image_models()  # before anything imports timm: one picture should not wait for all of its models
+    from ddp_repro.evaluation.folders import find_pictures, predict_pictures
+    from ddp_repro.evaluation.predict import predict as predict_one
+    from ddp_repro.evaluation.saved import weights_hash
     from ddp_repro.interop import load_checkpoint, official_checkpoint
     from ddp_repro.papers.ddp.build import build_model
+    from ddp_repro.settings.checks import check_positive
 
     if recipe is None and checkpoint is None and task is not None:
         recipe = _trained_for(task)
@@ -193,17 +197,23 @@ def predict(
         raise ConfigError(
             f"{chosen.name} sees six cameras at once, not single pictures; `ddp-repro evaluate` scores it"
         )
-    clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
-    if clash:
-        raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
-    save = _prediction_writer(chosen, Path(output))
+    check_positive(steps=steps, noise_samples=noise_samples)
+    place, folder = _checked_device(device), Path(output)
+    pictures = find_pictures(images, folder)
+    write, class_names = _prediction_writer(chosen, arrays)
     model = build_model(chosen.model)
     _say(str(load_checkpoint(model, official_checkpoint(chosen.name) if weights == "official" else weights)))
-    model = model.to(_device()).eval()
-    for image in tqdm(images, unit="image", disable=len(images) == 1):
-        prediction = predict_one(model, image, steps, noise_samples, image_scale=chosen.data.image_scale)
-        for path in save(prediction, Path(image)):
-            tqdm.write(_short(path))
+    model = model.to(place).eval()
+    decisive = {
+        "recipe": chosen.name, "weights_sha256": weights_hash(model), "steps": steps, "noise_samples": noise_samples,
+        "image_scale": chosen.data.image_scale and list(chosen.data.image_scale), "arrays": arrays,
+    }  # fmt: skip
+    report = predict_pictures(
+        lambda path: predict_one(model, path, steps, noise_samples, image_scale=chosen.data.image_scale),
+        write, pictures, folder, model=decisive, class_names=class_names,
+    )  # fmt: skip
+    _show_predictions(report, len(pictures), folder)
+    return int(bool(report.failed))
 
 
 def convert(source: str, destination: str, recipe: str) -> None:
@@ -221,16 +231,52 @@ def doctor(as_json: bool) -> int:
     return examination.main(as_json=as_json)
 
 
-def _prediction_writer(recipe: Recipe, folder: Path) -> Callable[[Any, Path], list[Path]]:
-    """What writes the files of one (prediction, picture) of the recipe's task, and returns their paths."""
+def _prediction_writer(recipe: Recipe, arrays: bool) -> tuple[Writer, tuple[str, ...]]:
+    """What writes the files of a prediction of the recipe's task, and the names of its classes (none for depth)."""
+    from ddp_repro.evaluation.folders import save_arrays
     from ddp_repro.evaluation.pictures import save_depth, save_prediction
-
-    if recipe.model.task == "depth":
-        return lambda prediction, image: save_depth(prediction, image, recipe.model.max_depth, folder)
     from ddp_repro.tasks.segmentation.dataset import dataset_spec
 
-    palette = dataset_spec(recipe.data.dataset, resolve(recipe.data.root)).palette
-    return lambda prediction, image: save_prediction(prediction, image, palette, folder)
+    spec = None if recipe.model.task == "depth" else dataset_spec(recipe.data.dataset, resolve(recipe.data.root))
+
+    def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
+        if spec is None:
+            files = save_depth(prediction, image, recipe.model.max_depth, folder, name)
+        else:
+            files = save_prediction(prediction, image, spec.palette, folder, name)
+        return files + (save_arrays(prediction, folder, name) if arrays else [])
+
+    return write, () if spec is None else spec.class_names
+
+
+def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
+    """The files of a single picture; of more, how many there are and where."""
+    from ddp_repro.evaluation.folders import MANIFEST
+
+    if pictures == 1:
+        for path in report.written:
+            _say(_short(path))
+    before = f"{report.done_before} of {pictures} pictures done before with this model; " if report.done_before else ""
+    failed = f"; {len(report.failed)} FAILED" if report.failed else ""
+    done = pictures - report.done_before - len(report.failed)
+    _say(f"{before}{done} predicted{failed}; manifest: {_short(folder / MANIFEST)}")
+
+
+def _checked_device(name: str) -> str:
+    """The device of this name, ``auto`` being a GPU where there is one.
+
+    Raises:
+        ConfigError: PyTorch knows no such device, or this machine has none.
+    """
+    import torch
+
+    if name == "auto":
+        return _device()
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
+    return name
 
 
 def _trained_for(task: str) -> str:

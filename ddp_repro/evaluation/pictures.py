@@ -19,15 +19,20 @@ LARGEST = 2**16 - 1
 
 
 def save_prediction(
-    prediction: Prediction, image: Path, palette: Sequence[tuple[int, int, int]], folder: Path
+    prediction: Prediction,
+    image: Path,
+    palette: Sequence[tuple[int, int, int]],
+    folder: Path,
+    name: str | None = None,
 ) -> list[Path]:
-    """Write three PNG files named after ``image``; returns their paths.
+    """Write three PNG files; returns their paths.
 
     ``_labels`` holds class ids with a palette (a viewer shows colours, a program reads ids), ``_overlay`` the colours
     over the picture, ``_uncertainty`` 8-bit grey: 0 certain, 255 uncertain.
 
     Args:
         palette: an RGB colour per class.
+        name: what the files' names begin with; None: the picture's name without its suffix.
 
     Raises:
         DataError: the picture cannot be read.
@@ -42,11 +47,13 @@ def save_prediction(
         "overlay": Image.fromarray(blended.round().astype(np.uint8)),
         "uncertainty": Image.fromarray((255 * prediction.uncertainty.clip(0, 1)).round().astype(np.uint8)),
     }
-    return _save(pictures, image, folder)
+    return _save(pictures, name or image.stem, folder)
 
 
-def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folder: Path) -> list[Path]:
-    """Write up to three PNG files named after ``image``, of its size and upright; returns their paths.
+def save_depth(
+    prediction: DepthPrediction, image: Path, max_depth: float, folder: Path, name: str | None = None
+) -> list[Path]:
+    """Write up to three PNG files of the picture's size and upright; returns their paths.
 
     ``_depth`` holds 16-bit units of 1/``depth_scale`` metres (the number is inside the file, as text),
     ``_depth_colour`` a preview from the nearest (bright) to the farthest point, ``_uncertainty`` 16-bit units of the
@@ -54,6 +61,7 @@ def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folde
 
     Args:
         max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m, or what fits.
+        name: as of :func:`save_prediction`.
 
     Raises:
         OSError: the folder cannot be written.
@@ -67,19 +75,20 @@ def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folde
     pictures = {"depth": _to_16_bit(prediction.depth, scale), "depth_colour": Image.fromarray(colours)}
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
-    return _save(pictures, image, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}")
+    facts = {"depth_scale": str(scale), "nearest_m": f"{near:.3f}", "farthest_m": f"{far:.3f}"}
+    return _save(pictures, name or image.stem, folder, **facts)
 
 
 def _to_16_bit(metres: np.ndarray, scale: int) -> Image.Image:
     return Image.fromarray((metres * scale).round().clip(0, LARGEST).astype(np.uint16))
 
 
-def _save(pictures: dict[str, Image.Image], image: Path, folder: Path, **facts: str) -> list[Path]:
+def _save(pictures: dict[str, Image.Image], name: str, folder: Path, **facts: str) -> list[Path]:
     inside = PngInfo()
-    for name, text in facts.items():
-        inside.add_text(name, text)
+    for key, text in facts.items():
+        inside.add_text(key, text)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: folder / f"{image.stem}_{kind}.png" for kind in pictures}
+    paths = {kind: folder / f"{name}_{kind}.png" for kind in pictures}
     for kind, picture in pictures.items():
         picture.save(paths[kind], pnginfo=inside)
     return list(paths.values())

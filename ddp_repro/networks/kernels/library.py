@@ -17,7 +17,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("attention", "layers", "windows", "resize"))
@@ -41,10 +40,13 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-@torch.compiler.assume_constant_result
 def available() -> bool:
     """Whether the compiled code is there; answered once where a graph is traced."""
     return library() is not None
+
+
+# What torch.compiler.assume_constant_result sets; calling it imports PyTorch's compiler, which takes seconds.
+available._dynamo_marked_constant = True
 
 
 def address(tensor: Tensor, first: int = 0) -> ctypes.c_void_p:
