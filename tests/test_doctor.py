@@ -1,6 +1,8 @@
 """The doctor recognises the known troubles and says what to do."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +25,16 @@ def test_every_part_of_this_environment_works(capsys):
     assert {f["part"]: f["state"] for f in report["findings"]} == dict.fromkeys(doctor.PROBES, "ok")
     assert report["machine"]["cores"] >= 1
     assert report["packages"].keys() >= {"torch", "timm", "papermill", "mmsegmentation", "nuscenes-devkit"}
+
+
+HEAVY = ("torch._dynamo", "torchvision.models.detection", "timm.models.beit", "sklearn", "scipy.stats", "jupyterlab")
+
+
+@pytest.mark.parametrize("part", doctor.PROBES)
+def test_probes_do_not_import_what_they_do_not_try(part):
+    code = f"{doctor.PROBES[part]}\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def save_untrained(recipe, path: Path) -> None:
     from ddp_repro.papers.ddp.build import build_model
     from ddp_repro.settings.overrides import to_dict
 
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(build_model(recipe.model), path, {"recipe": json.dumps(to_dict(recipe)), "iteration": "0"})
 
 

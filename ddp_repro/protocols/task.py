@@ -113,6 +113,10 @@ class Task(Protocol):
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 
-    def writer(self, model: ModelSettings, data: DataSettings, folder: Path) -> Callable[[Any, Path], list[Path]]:
-        """Return what writes the files of a (prediction, picture) into ``folder`` and returns their paths."""
+    def class_names(self, data: DataSettings) -> tuple[str, ...]:
+        """Return the names of a dataset's classes; none for what has no classes."""
+        ...
+
+    def writer(self, model: ModelSettings, data: DataSettings) -> Callable[[Any, Path, Path, str], list[Path]]:
+        """Return what writes the files of a (prediction, picture, folder, name) and returns their paths."""
         ...

@@ -11,7 +11,7 @@ from ddp_repro.networks.kernels import decoder as native_decoder
 from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels import resize as native_resize
 from ddp_repro.networks.kernels import swin as native_swin
-from ddp_repro.networks.kernels.library import library
+from ddp_repro.networks.kernels.library import available, library
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.tasks.segmentation.loss import segmentation_loss
@@ -143,3 +143,12 @@ def test_cross_entropy_of_nothing_but_ignored_pixels_is_zero() -> None:
 def test_a_label_beyond_the_classes_is_an_error(wrong: int) -> None:
     with pytest.raises(IndexError, match=r"of 3 classes"):
         segmentation_loss(torch.randn(1, 3, 2, 2), torch.full((1, 8, 8), wrong))
+
+
+def test_the_compiler_takes_whether_there_is_compiled_code_as_a_constant() -> None:
+    """Marked by hand, since PyTorch's decorator imports its compiler; it must stay what that decorator does."""
+
+    def marked() -> None: ...
+
+    torch.compiler.assume_constant_result(marked)
+    assert vars(marked) == vars(available)

@@ -273,7 +273,9 @@ def test_predict_depth_with_what_was_trained_here(place, capsys):
 def test_predict_with_weights_of_another_recipe(place):
     Image.new("RGB", (40, 30)).save("a.png")
     assert cli.main(["predict", "a.png", "--recipe", "sunrgbd_mini", "--steps", "1", "--output", "maps"]) == 0
-    assert sorted(path.name for path in (place / "maps").iterdir()) == ["a_depth.png", "a_depth_colour.png"]
+    assert sorted(path.name for path in (place / "maps").iterdir()) == [
+        "a_depth.png", "a_depth_colour.png", "predictions.jsonl",
+    ]  # fmt: skip
 
 
 def test_predict_refuses_what_it_cannot_do(place, capsys):

@@ -17,7 +17,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
@@ -52,10 +51,13 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-@torch.compiler.assume_constant_result
 def available() -> bool:
     """Whether the compiled code is there; answered once where a graph is traced."""
     return library() is not None
+
+
+# What torch.compiler.assume_constant_result sets; calling it imports PyTorch's compiler, which takes seconds.
+available._dynamo_marked_constant = True
 
 
 def address(tensor: Tensor, first: int = 0) -> ctypes.c_void_p:

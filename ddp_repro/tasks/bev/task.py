@@ -13,7 +13,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev import evaluate, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
-from ddp_repro.tasks.bev.settings import BEVDataConfig
+from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 
 # Settings of a BEV model that its samples must have too.
 SHARED = ("image_size", "map_range", "map_cell")
@@ -63,7 +63,10 @@ class BEV:
     def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
-    def writer(self, model: Any, data: BEVDataConfig, folder: Path) -> Callable[[Any, Path], list[Path]]:
+    def class_names(self, data: BEVDataConfig) -> tuple[str, ...]:
+        return MAP_CLASSES
+
+    def writer(self, model: Any, data: BEVDataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
         raise ConfigError(self.not_from_a_picture)
 
 

@@ -15,8 +15,10 @@ DEPTH_SCALES = (1000, 256)  # stored units per metre: millimetres, or KITTI's wh
 LARGEST = 2**16 - 1
 
 
-def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folder: Path) -> list[Path]:
-    """Write up to three PNG files named after ``image``, of its size and upright; returns their paths.
+def save_depth(
+    prediction: DepthPrediction, image: Path, max_depth: float, folder: Path, name: str | None = None
+) -> list[Path]:
+    """Write up to three PNG files of the picture's size and upright; returns their paths.
 
     ``_depth`` holds 16-bit units of 1/``depth_scale`` metres (the number is inside the file, as text),
     ``_depth_colour`` a preview from the nearest (bright) to the farthest point, ``_uncertainty`` 16-bit units of the
@@ -24,6 +26,7 @@ def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folde
 
     Args:
         max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m, or what fits.
+        name: what the files' names begin with; None: the picture's name without its suffix.
 
     Raises:
         OSError: the folder cannot be written.
@@ -38,7 +41,7 @@ def save_depth(prediction: DepthPrediction, image: Path, max_depth: float, folde
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
     return save_pictures(
-        pictures, image, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
+        pictures, name or image.stem, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
     )
 
 

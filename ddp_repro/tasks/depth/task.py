@@ -57,10 +57,14 @@ class Depth:
     ) -> predict.DepthEstimator:
         return predict.DepthEstimator(model, images, views, view_average)
 
-    def writer(self, model: Any, data: DataConfig, folder: Path) -> Callable[[Any, Path], list[Path]]:
+    def class_names(self, data: DataConfig) -> tuple[str, ...]:
+        return ()
+
+    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.depth.pictures import save_depth
 
-        return lambda prediction, image: save_depth(prediction, image, model.max_depth, folder)
+        limit = model.max_depth
+        return lambda prediction, image, folder, name: save_depth(prediction, image, limit, folder, name)
 
 
 TASK: Task = Depth()

@@ -16,15 +16,20 @@ OPACITY = 0.55  # of the class colours over the picture
 
 
 def save_prediction(
-    prediction: Prediction, image: Path, palette: Sequence[tuple[int, int, int]], folder: Path
+    prediction: Prediction,
+    image: Path,
+    palette: Sequence[tuple[int, int, int]],
+    folder: Path,
+    name: str | None = None,
 ) -> list[Path]:
-    """Write three PNG files named after ``image``; returns their paths.
+    """Write three PNG files; returns their paths.
 
     ``_labels`` holds class ids with a palette (a viewer shows colours, a program reads ids), ``_overlay`` the colours
     over the picture, ``_uncertainty`` 8-bit grey: 0 certain, 255 uncertain.
 
     Args:
         palette: an RGB colour per class.
+        name: what the files' names begin with; None: the picture's name without its suffix.
 
     Raises:
         DataError: the picture cannot be read.
@@ -39,4 +44,4 @@ def save_prediction(
         "overlay": Image.fromarray(blended.round().astype(np.uint8)),
         "uncertainty": Image.fromarray((255 * prediction.uncertainty.clip(0, 1)).round().astype(np.uint8)),
     }
-    return save_pictures(pictures, image, folder)
+    return save_pictures(pictures, name or image.stem, folder)

@@ -64,11 +64,14 @@ class Segmentation:
     ) -> predict.Segmenter:
         return predict.Segmenter(model, images, views, view_average)
 
-    def writer(self, model: Any, data: DataConfig, folder: Path) -> Callable[[Any, Path], list[Path]]:
+    def class_names(self, data: DataConfig) -> tuple[str, ...]:
+        return datasets.dataset_spec(data.dataset, Path(data.root)).class_names
+
+    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.segmentation.pictures import save_prediction
 
         palette = datasets.dataset_spec(data.dataset, Path(data.root)).palette
-        return lambda prediction, image: save_prediction(prediction, image, palette, folder)
+        return lambda prediction, image, folder, name: save_prediction(prediction, image, palette, folder, name)
 
 
 TASK: Task = Segmentation()
