@@ -223,7 +223,8 @@ def predict(
     _say(str(load_checkpoint(model, weights)))
     model = model.to(place).eval()
     decisive = {
-        "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()), "steps": steps, "noise_samples": noise_samples,
+        "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
+        "steps": steps, "noise_samples": noise_samples,
         "image_scale": chosen.data.image_scale and list(chosen.data.image_scale), "arrays": arrays,
     }  # fmt: skip
     report = predict_pictures(

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ddp_repro.evaluation.calibration import CalibrationHistogram
-from ddp_repro.evaluation.error_detection import ErrorHistogram
+from ddp_repro.evaluation.uncertainty.calibration import CalibrationHistogram
+from ddp_repro.evaluation.uncertainty.error_detection import ErrorHistogram
 
 levels = [0.0, 2.0**-30, 2.0**-11, 0.125, 0.25, 0.5, 0.75, 1.0]  # far enough apart to have bins of their own
 pixels = st.lists(st.tuples(st.sampled_from(levels), st.booleans()), min_size=2, max_size=60)

@@ -1,0 +1,1 @@
+"""How well an uncertainty finds errors, and whether a confidence can be believed."""
