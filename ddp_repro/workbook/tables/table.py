@@ -53,6 +53,7 @@ class Table:
         frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live...`` or
             ``measured (...)``; the columns that identify a row have a heading as source and no quantity.
         provenance: one row per run that a measured cell comes from.
+        prose: whether cells hold sentences: on a page they wrap, and rows that were not run are folded away.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Table:
     frame: pd.DataFrame
     provenance: pd.DataFrame
     notes: tuple[str, ...]
+    prose: bool = False
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
