@@ -14,6 +14,7 @@ from pathlib import Path
 from ddp_repro.settings.presets import INFO, check_preset
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs.records import Record, find_records, spread, write_atomically
+from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import provenance_frame
 
 
@@ -53,15 +54,16 @@ def _summary(records: list[Record]) -> str:
     """One card a run: its best-known number, spread and verdict."""
     cards = []
     for record in records:
-        steps = 3 if 3 in record.steps else record.steps[-1]
+        steps, measure = 3 if 3 in record.steps else record.steps[-1], measures()[record.metrics[0]]
         mean, std = spread(record.values(steps))
-        value = f"{mean:.1f}" + (f"<small> ± {std:.1f}</small>" if std is not None else "")
-        at = f"mIoU at {steps} step{'s' if steps > 1 else ''}" if record.seeds else "mIoU"
+        value = f"{mean:.{measure.decimals}f}"
+        value += f"<small> ± {std:.{measure.decimals}f}</small>" if std is not None else ""
+        at = measure.heading + (f" at {steps} step{'s' if steps > 1 else ''}" if record.seeds else "")
         verdict = record.verdict.replace(" ", "-")
         name = html.escape(record.run).replace("_", "_<wbr>")
         cards.append(
             f'<li><span class="name">{name}</span><span class="value">{value}</span>'
-            f'<span class="what">{at}, {record.dataset.images} images</span>'
+            f'<span class="what">{html.escape(at)}, {record.dataset.images} images</span>'
             f'<span class="verdict {verdict}">{record.verdict}</span></li>'
         )
     return f"<ul class='cards'>{''.join(cards)}</ul>" if cards else '<p class="nothing">No finished run yet.</p>'

@@ -1,5 +1,6 @@
 """The index page: everything of a preset on one page that works from disk."""
 
+import dataclasses
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -7,17 +8,19 @@ from urllib.parse import unquote
 import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
+from ddp_repro.papers.ddp.claims import claims_table
 from ddp_repro.papers.ddp.costs import complexity as complexity_module
 from ddp_repro.papers.ddp.figures import figure3 as figures
 from ddp_repro.papers.ddp.samples.segmentation import load_trajectory
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.store.paths import repository_root
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.figures.style import save_figure
-from ddp_repro.workbook.index import write_index
-from ddp_repro.workbook.runs.records import RecordError
+from ddp_repro.workbook.index import _summary, write_index
+from ddp_repro.workbook.runs.records import RecordError, load_record, spread
 from ddp_repro.workbook.tables import counts
 from ddp_repro.workbook.tables import table as tables
-from ddp_repro.workbook.tables.rendering import save_table
+from ddp_repro.workbook.tables.rendering import save_table, to_html
 
 
 class Links(HTMLParser):
@@ -70,13 +73,57 @@ def test_every_link_leads_somewhere(results):
 def test_shows_tables_figures_runs_and_provenance(results):
     text = write_index("mini", results).read_text()
     for expected in (
-        "42.0<small> ± 1.4</small>", "mIoU at 3 steps, 24 images", "trend only", "Table 2.", "Figure 3a.", "Figure 3c.",
+        "42.00<small> ± 1.41</small>", "mIoU (%) ↑ at 3 steps, 24 images", "trend only", "Table 2.", "Figure 3a.", "Figure 3c.",
         "measured (mini: synthetic, 24 images)", "cityscapes val", "cccccccccccc",
         "none of these numbers is comparable",
         "runs/ade20k_mini/record.json", "notebooks/table2_cityscapes.html", "torch ",
     ):  # fmt: skip
         assert expected in text
     assert str(results) not in text
+
+
+def test_a_table_and_a_figure_of_one_name_have_ids_of_their_own(results):
+    folder = results / "mini"
+    record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0]})
+    figure = dataclasses.replace(figures.figure_3a(record), name="figure3c_quality")
+    table = dataclasses.replace(tables.paper_table("table2", "mini", results), name="figure3c_quality")
+    save_figure(figure, folder / "figures")
+    save_table(table, folder / "tables")
+    page = Links(write_index("mini", results).read_text())  # asserts that ids are unique
+    assert {"figure-figure3c_quality", "table-figure3c_quality"} <= page.ids
+
+
+@pytest.mark.parametrize("preset", ["camvid", "sevenscenes", "kitti_lidar"])
+def test_committed_pages_have_unique_ids_and_links_that_lead_somewhere(preset):
+    path = repository_root() / "results" / preset / "index.html"
+    page = Links(path.read_text(encoding="utf-8"))
+    assert all((path.parent / unquote(link)).is_file() for link in page.links if not link.startswith("#"))
+
+
+def test_cards_name_the_records_own_measure():
+    text = (repository_root() / "results" / "sevenscenes" / "index.html").read_text(encoding="utf-8")
+    record = load_record(repository_root() / "results/sevenscenes/runs/sevenscenes_lite0/record.json")
+    mean, std = spread(record.values(3))
+    assert f"{mean:.3f}<small> ± {std:.3f}</small>" in _summary([record])
+    assert "REL ↓ at 3 steps" in _summary([record])
+    assert "mIoU" not in _summary([record])
+    assert f"{mean:.3f}<small>" in text
+
+
+def test_figures_link_to_their_full_size(results):
+    assert {"figures/figure3a.png", "figures/figure3a.pdf"} <= set(
+        Links(write_index("mini", results).read_text()).links
+    )
+
+
+def test_claims_that_were_not_run_fold_into_one_line(results):
+    text = to_html(claims_table("mini", results))
+    shown, _, folded = text.partition("<details><summary>")
+    assert 'class="table prose"' in shown
+    assert "absent" not in shown
+    count = int(folded.split()[0])
+    assert count == folded.count('<td class="measured absent"') > 10
+    assert 'data-heading="Claim"' in text  # what a narrow page shows before the cell
 
 
 def test_printed_numbers_come_with_the_verdict(results):

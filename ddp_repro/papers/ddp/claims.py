@@ -292,7 +292,7 @@ def claims_table(preset: str, output: str | Path = "results") -> Table:
         "A verdict holds for the named model and data; only the paper preset speaks about the paper's own numbers.",
     )
     return Table("claims", f"The paper's claims under the {preset} preset", table_frame(columns),
-                 provenance_frame(used), notes)  # fmt: skip
+                 provenance_frame(used), notes, prose=True)  # fmt: skip
 
 
 def _questions(preset: str, output: str | Path) -> list[tuple[Claim, list[Measured]]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from ddp_repro.papers.ddp.claims import claims_table
+from ddp_repro.papers.ddp.costs.records import BenchRecord, find_benches
 from ddp_repro.papers.ddp.figures import depth_views
 from ddp_repro.papers.ddp.figures import figure3 as figures
 from ddp_repro.papers.ddp.figures.figure4 import Variant, figure_4
 from ddp_repro.papers.ddp.figures.figure5_6 import figure_trajectories
+from ddp_repro.papers.ddp.figures.speed import draw_benches
 from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
 from ddp_repro.papers.ddp.recipes.registry import main_model
 from ddp_repro.papers.ddp.samples import bev as bev_samples
@@ -53,7 +56,15 @@ def rerender(preset: str, output: str | Path = "results") -> list[Path]:
         paths += save_table(table, folder / "tables")
     for figure in _figures(preset, output, found):
         paths += save_figure(figure, folder / "figures")
+    benches = find_benches(output)
+    if benches:
+        paths += draw_benches(min(benches, key=_distance_to_usual_size), output)
     return paths
+
+
+def _distance_to_usual_size(bench: BenchRecord) -> int:
+    height, width = bench.setting.size
+    return abs(height * width - 512 * 512)
 
 
 def dynamics_figure(preset: str, model: str, output: str | Path = "results") -> Figure | None:
@@ -89,8 +100,8 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
     made += [costs_table(each) for each in find_costs(output)] if "table3" in named else []
     checked = find_analyses("map_use", preset, output)
     made += [map_use_table(checked)] if checked else []
-    for analysis in find_analyses("uncertainty", preset, output):
-        made.append(_named(uncertainty_table(analysis), analysis.run, preset))
+    scored = find_analyses("uncertainty", preset, output)
+    made += [_named(uncertainty_table(a), a.run, _lead(scored, preset)) for a in scored]
     return made
 
 
@@ -103,14 +114,16 @@ def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[
     names = bev_views.MODELS.get(preset, ())
     if names and all((run_folder(output, preset, name) / bev_samples.FILE).is_file() for name in names):
         made.append(bev_views.bev_figure(names, preset, output))
-    for analysis in find_analyses("uncertainty", preset, output):
-        made.append(_named(figure_uncertainty(analysis), analysis.run, preset))
-    for analysis in find_analyses("speed", preset, output):
-        figure = dynamics_figure(preset, analysis.run, output)
-        made += [_named(figure, analysis.run, preset)] if figure else []
-    for sampled in find_analyses("trajectories", preset, output):
-        figure = images_figure(sampled, found[sampled.run].recipe["data"]["dataset"], output)
-        made.append(figure if figure.name == "figure6" else _named(figure, sampled.run, preset))
+    scored = find_analyses("uncertainty", preset, output)
+    made += [_named(figure_uncertainty(a), a.run, _lead(scored, preset)) for a in scored]
+    timed = [(a, dynamics_figure(preset, a.run, output)) for a in find_analyses("speed", preset, output)]
+    timed = [(analysis, figure) for analysis, figure in timed if figure]
+    made += [_named(figure, a.run, _lead([a for a, _ in timed], preset)) for a, figure in timed]
+    drawn = [(images_figure(a, found[a.run].recipe["data"]["dataset"], output), a)
+             for a in find_analyses("trajectories", preset, output)]  # fmt: skip
+    for name in dict.fromkeys(figure.name for figure, _ in drawn):
+        alike = [(figure, a) for figure, a in drawn if figure.name == name]
+        made += [_named(figure, a.run, _lead([a for _, a in alike], preset)) for figure, a in alike]
     return made
 
 
@@ -124,6 +137,12 @@ def _figure_3(preset: str, output: str | Path, found: dict[str, Record]) -> list
     return [figures.figure_3a(record, *baselines), figures.figure_3b(saved, record), figures.figure_3c(saved, record)]
 
 
-def _named(made: Named, run: str, preset: str) -> Named:
-    """A table or figure under a name of its own where it is not of the preset's main model."""
-    return made if run == main_model(preset) else dataclasses.replace(made, name=f"{made.name}_{run}")
+def _lead(analyses: Sequence[Analysis], preset: str) -> str:
+    """The run whose table or figure bears the paper's name, as in its notebook: the main model's, else the first."""
+    runs = [analysis.run for analysis in analyses]
+    return main_model(preset) if main_model(preset) in runs else runs[0]
+
+
+def _named(made: Named, run: str, lead: str) -> Named:
+    """A table or figure under a name of its own where it is not of the leading run."""
+    return made if run == lead else dataclasses.replace(made, name=f"{made.name}_{run}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddp_repro.workbook.drawing import content_hash
 from ddp_repro.workbook.runs.records import write_atomically
 
 if TYPE_CHECKING:
@@ -69,19 +70,26 @@ def paper_style() -> Iterator[None]:
 def save_figure(figure: Figure, folder: Path) -> list[Path]:
     """Write ``<name>.pdf`` (vector), ``.png`` and ``.html`` (title, caption, source, for the index page).
 
-    Dates are left out, so that equal figures are equal files.
+    Dates and versions are left out, so that equal figures are equal files.  Pictures whose content is the same stay as
+    they are, because another version of Matplotlib would draw the same with other bytes.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    paths = []
-    metadata: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-    for suffix, entries in metadata.items():
-        paths.append(folder / f"{figure.name}.{suffix}")
-        write_atomically(paths[-1], _rendered(figure, suffix, metadata=entries))
-    paths.append(folder / f"{figure.name}.html")
-    write_atomically(paths[-1], _html(figure).encode())
-    return paths
+    metadata: dict[str, dict[str, str | None]] = {
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}
+    }  # fmt: skip
+    paths, page = [folder / f"{figure.name}.{suffix}" for suffix in metadata], folder / f"{figure.name}.html"
+    drawn = content_hash(figure.drawing, _SETTINGS)
+    before = page.read_text(encoding="utf-8") if page.is_file() else ""
+    same = f'data-drawn="{drawn}"' in before and all(path.is_file() for path in paths)
+    for path, (suffix, entries) in zip(paths, metadata.items(), strict=True):
+        if same:
+            path.touch()  # it is what this call would write
+        else:
+            write_atomically(path, _rendered(figure, suffix, metadata=entries))
+    write_atomically(page, _html(figure, drawn).encode())
+    return [*paths, page]
 
 
 def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
@@ -91,13 +99,13 @@ def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _html(figure: Figure) -> str:
+def _html(figure: Figure, drawn: str) -> str:
     """The figure for a page one folder above its own."""
     picture = f"figures/{html.escape(figure.name)}"
     sources = ", ".join(html.escape(source) for source in figure.sources)
     return (
-        f'<figure id="{html.escape(figure.name)}"><h3>{html.escape(figure.title)}</h3>\n'
-        f'<a href="{picture}.pdf"><img src="{picture}.png" alt="{html.escape(figure.title)}"></a>\n'
+        f'<figure id="figure-{html.escape(figure.name)}" data-drawn="{drawn}"><h3>{html.escape(figure.title)}</h3>\n'
+        f'<a class="scroll" href="{picture}.png"><img src="{picture}.png" alt="{html.escape(figure.title)}"></a>\n'
         f'<figcaption>{html.escape(figure.caption)} <span class="source">Runs: {sources}. '
-        f'<a href="{picture}.pdf">PDF</a></span></figcaption></figure>\n'
+        f'<a href="{picture}.png">full size</a>, <a href="{picture}.pdf">PDF</a></span></figcaption></figure>\n'
     )

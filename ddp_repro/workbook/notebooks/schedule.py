@@ -33,7 +33,7 @@ def side_by_side(
     """
     waiting, running = list(waiting), {}
     threads = max(1, len(os.sched_getaffinity(0)) // count)
-    stop = multiprocessing.get_context("spawn").Event()
+    stop = _event()
     # A new process inherits which signals are blocked: what ends it is heeded only while it runs its job.
     with ThreadPoolExecutor(count, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, SIGNALS)) as pool:
         try:
@@ -47,6 +47,15 @@ def side_by_side(
         except BaseException:
             stop.set()
             raise
+
+
+def _event() -> Event:
+    """Make an event; the process that multiprocessing starts with the first one outlives SIGHUP, to clean up."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        return multiprocessing.get_context("spawn").Event()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def next_job(waiting: list[JobT], running: list[JobT], related: Callable[[JobT, JobT], bool]) -> JobT:

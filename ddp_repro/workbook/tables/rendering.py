@@ -24,6 +24,7 @@ class Table:
         frame: text cells; two-level columns (quantity, source), the source being ``paper``, ``counted live...`` or
             ``measured (...)``; the columns that identify a row have a heading as source and no quantity.
         provenance: one row per run that a measured cell comes from.
+        prose: whether cells hold sentences: on a page they wrap, and rows that were not run are folded away.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     frame: pd.DataFrame
     provenance: pd.DataFrame
     notes: tuple[str, ...]
+    prose: bool = False
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -72,9 +74,10 @@ def to_html(table: Table) -> str:
     if len(table.provenance):
         inner = table.provenance.to_html(index=False, border=0, classes="provenance", justify="left")
         provenance = f"<details><summary>Provenance of the measured cells</summary>{inner}</details>"
+    kind = "table prose" if table.prose else "table"
     return (
-        f'<section class="table" id="{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>\n'
-        f'<div class="scroll">{_html_cells(table.frame)}</div>\n'
+        f'<section class="{kind}" id="table-{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>\n'
+        f"{_html_folded(table.frame) if table.prose else _html_scrolling(table.frame)}\n"
         f'<ul class="notes">{notes}</ul>\n{provenance}</section>\n'
     )
 
@@ -104,10 +107,30 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     return flat
 
 
-def _html_cells(frame: pd.DataFrame) -> str:
-    """The cells with a class per source, so that a style sheet can set printed and measured numbers apart."""
+def _html_scrolling(frame: pd.DataFrame, prose: bool = False) -> str:
+    return f'<div class="scroll">{_html_cells(frame, prose)}</div>'
+
+
+def _html_folded(frame: pd.DataFrame) -> str:
+    """The rows that were run; the others fold into one line."""
+    kinds = [_kind(source) for source in frame.columns.get_level_values(1)]
+    measured = frame.loc[:, [kind == "measured" for kind in kinds]]
+    idle = measured.eq(NOT_RUN).all(axis=1) if len(measured.columns) else pd.Series(False, index=frame.index)
+    parts = [] if idle.all() else [_html_scrolling(frame[~idle], prose=True)]
+    if idle.any():
+        count = f"{idle.sum()} {'row' if idle.sum() == 1 else 'rows'}"
+        parts.append(f"<details><summary>{count} not run</summary>{_html_scrolling(frame[idle], prose=True)}</details>")
+    return "\n".join(parts)
+
+
+def _html_cells(frame: pd.DataFrame, prose: bool) -> str:
+    """The cells with a class per source, so that a style sheet can set printed and measured numbers apart.
+
+    In prose, the heading is an attribute of each cell: it stands before it where a narrow page shows rows as blocks.
+    """
     kinds = [_kind(source) for source in frame.columns.get_level_values(1)] if len(frame.columns) else []
-    body = "".join(_html_row(row, kinds) for row in frame.itertuples(index=False, name=None))
+    headings = [f"{quantity} {source}".strip() if prose else "" for quantity, source in frame.columns]
+    body = "".join(_html_row(row, kinds, headings) for row in frame.itertuples(index=False, name=None))
     return f"<table><thead>{_html_head(frame, kinds)}</thead>\n<tbody>{body}</tbody></table>"
 
 
@@ -124,15 +147,16 @@ def _html_head(frame: pd.DataFrame, kinds: list[str]) -> str:
     return f"<tr>{top}</tr><tr>{bottom}</tr>"
 
 
-def _html_row(row: tuple[str, ...], kinds: list[str]) -> str:
-    cells = list(zip(row, kinds, strict=True))
-    own = "printed" in kinds and all(cell == NOTHING for cell, kind in cells if kind == "printed")
+def _html_row(row: tuple[str, ...], kinds: list[str], headings: list[str]) -> str:
+    cells = list(zip(row, kinds, headings, strict=True))
+    own = "printed" in kinds and all(cell == NOTHING for cell, kind, _ in cells if kind == "printed")
     return f"<tr{' class=own' if own else ''}>" + "".join(_html_cell(*cell) for cell in cells) + "</tr>\n"
 
 
-def _html_cell(cell: str, kind: str) -> str:
+def _html_cell(cell: str, kind: str, heading: str) -> str:
     classes = f"{kind} absent" if cell == NOT_RUN else kind
-    return f'<td class="{classes}">{html.escape(str(cell))}</td>'
+    attribute = f' data-heading="{html.escape(heading)}"' if heading else ""
+    return f'<td class="{classes}"{attribute}>{html.escape(str(cell))}</td>'
 
 
 def _kind(source: str) -> str:
