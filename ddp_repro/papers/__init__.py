@@ -1,1 +1,1 @@
-"""Papers: a folder each, with models, recipes, tables, figures, claims."""
+"""The reproduced papers, a package for each."""
