@@ -1,1 +1,1 @@
-"""Tasks: a folder each, with data, loss, metrics, pictures."""
+"""The tasks, a package for each: data, losses, measures."""

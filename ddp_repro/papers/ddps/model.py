@@ -1,0 +1,314 @@
+"""DDPS: a frozen segmentor's feature conditions the prior, which samples a class map in a few cheap steps.
+
+The data set's labels are 0..C-1 and 255 for unlabelled pixels; the prior's *symbols* are 0..K-1 with K = C + 1, where 0
+stands for an unlabelled pixel and is noise like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddp_repro.diffusion.discrete import (
+    ImageLabelNoise,
+    LabelNoise,
+    LabelStep,
+    SamplerName,
+    check_steps,
+    denoise_labels,
+    noise_labels,
+    visited_steps,
+)
+from ddp_repro.papers.ddps.head import PriorHead
+from ddp_repro.papers.ddps.layers import Segmentor
+from ddp_repro.papers.ddps.settings import DDPSConfig
+
+IGNORE_INDEX = 255
+STRIDE = 4
+
+Batch = dict[str, Tensor]
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+@dataclass(frozen=True)
+class LabelTrajectory:
+    """Everything a sampling run went through, at the prior's resolution; K' is K, or C where symbol 0 is dropped.
+
+    Attributes:
+        output: what :meth:`DDPS.sample` returns, (B, K', h, w).
+        steps: the visited steps, S of them.
+        decoded: logits of every step, (S, B, K', h, w).
+        maps: the noisy symbols that the network saw at every step, (S, B, h, w), 0..K-1.
+    """
+
+    output: Tensor
+    steps: list[int]
+    decoded: Tensor
+    maps: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Probabilities of every step, (S, B, K', h, w)."""
+        return self.decoded.softmax(2)
+
+    @property
+    def predictions(self) -> Tensor:
+        """Most likely entry of every step, (S, B, h, w)."""
+        return self.decoded.argmax(2)
+
+
+class DDPS(nn.Module):
+    """A mask prior on a frozen segmentor.
+
+    Args:
+        segmentor: trained; its parameters are frozen here.
+
+    Raises:
+        ValueError: the segmentor has another number of classes, or another stride than 4.
+    """
+
+    def __init__(self, config: DDPSConfig, segmentor: Segmentor) -> None:
+        super().__init__()
+        if segmentor.num_classes != config.num_classes:
+            raise ValueError(f"the segmentor has {segmentor.num_classes} classes; expected {config.num_classes}")
+        if segmentor.stride != STRIDE:
+            raise ValueError(f"the segmentor's feature has stride {segmentor.stride}; the prior expects {STRIDE}")
+        self.config = config
+        self.segmentor = segmentor.requires_grad_(False)
+        self.prior = PriorHead(config, segmentor.feature_channels)
+
+    def train(self, mode: bool = True) -> DDPS:
+        """Set the mode of the prior; the segmentor stays in evaluation, but for its batch norms where they move."""
+        super().train(mode)
+        self.segmentor.eval()
+        if self.config.batch_statistics == "moving":
+            for module in self.segmentor.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.train(mode)
+        return self
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of the image normalisation, RGB on the 0..255 scale."""
+        return self.segmentor.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of the image normalisation, RGB on the 0..255 scale."""
+        return self.segmentor.std
+
+    @property
+    def stride(self) -> int:
+        """Input pixels per pixel of the predicted map."""
+        return STRIDE
+
+    @property
+    def first_symbol(self) -> int:
+        """Symbol that a prediction's channel 0 stands for: 0, or 1 where symbol 0 is dropped."""
+        return int(self.config.class_zero == "dropped")
+
+    # -- the frozen segmentor ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> condition (B, F, ⌈H/4⌉, ⌈W/4⌉).  Runs the segmentor, once.
+
+        Images are padded with zeros to a multiple of the U-Net's stride (16), as in the released evaluation.
+        """
+        height, width = images.shape[-2:]
+        divisor = STRIDE * self.prior.unet.stride
+        padded = F.pad(images, (0, -width % divisor, 0, -height % divisor))
+        feature = self.segmentor.feature(padded)  # (B, F, h, w)
+        if feature.shape[1:] != (self.segmentor.feature_channels, *(side // STRIDE for side in padded.shape[-2:])):
+            raise ValueError(
+                f"the segmentor gave {tuple(feature.shape)} for images of {tuple(padded.shape)}; expected "
+                f"{self.segmentor.feature_channels} channels at stride {STRIDE}"
+            )
+        return feature[..., : -(-height // STRIDE), : -(-width // STRIDE)]
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The condition of a batch's "image"."""
+        return self.encode_image(batch["image"])
+
+    @torch.no_grad()
+    def base_prediction(self, features: Tensor) -> Tensor:
+        """What the segmentor itself says: condition (B, F, h, w) -> logits (B, C, h, w)."""
+        return self.segmentor.classify(features)
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def symbols_of(self, label: Tensor) -> Tensor:
+        """Labels (B, H, W), 0..C-1 or 255 -> symbols (B, H, W), 1..C or 0.
+
+        Raises:
+            ValueError: a label outside its range.
+        """
+        label = label.long()
+        wrong = (label != IGNORE_INDEX) & ((label < 0) | (label >= self.config.num_classes))
+        if bool(wrong.any()):
+            raise ValueError(
+                f"labels hold class {int(label[wrong][0])}; expected 0..{self.config.num_classes - 1}, or "
+                f"{IGNORE_INDEX} (unlabelled)"
+            )
+        return (label + 1).masked_fill(label == IGNORE_INDEX, 0)
+
+    def training_loss(
+        self, batch: Batch, t: Tensor | None = None, start: Tensor | None = None, uniform: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return "loss", the cross-entropy of one denoising step against the ground truth, and its part detached.
+
+        Args:
+            batch: "image" (B, 3, H, W) and "label" (B, H, W), 255 = unlabelled.
+            t: steps (B,); drawn from 0..T-1 where None.
+            start: random symbols (B, h, w), for step 0 of stage 1 and for first predictions; drawn where None.
+            uniform: U(0, 1) numbers (B, K, h, w) for noising; drawn where None.
+
+        Raises:
+            ValueError: a label outside its range.
+        """
+        symbols, features = self.symbols_of(batch["label"]), self.encode(batch)
+        logits = self.training_logits(features, symbols, t, start, uniform)
+        loss = self.cross_entropy(logits, symbols)
+        return {"loss": loss, "decode": loss.detach()}
+
+    def training_logits(
+        self,
+        features: Tensor,
+        symbols: Tensor,
+        t: Tensor | None = None,
+        start: Tensor | None = None,
+        uniform: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (B, K, h, w) of one denoising step of training; arguments as of :meth:`training_loss`.
+
+        Args:
+            features: (B, F, h, w).
+            symbols: ground truth (B, H, W), 0..K-1.
+        """
+        batch, device, size = len(features), features.device, features.shape[-2:]
+        t = torch.randint(self.config.levels, (batch,), device=device) if t is None else t
+        start = torch.randint(self.config.symbols, (batch, *size), device=device) if start is None else start
+        if self.training and self.config.condition_dropout:
+            features = features * (torch.rand(batch, 1, 1, 1, device=device) >= self.config.condition_dropout)
+        if self.config.stage == "single":
+            return self.prior(features, start, t)
+        clean = F.interpolate(symbols[:, None].float(), size, mode="nearest")[:, 0].long()  # (B, h, w)
+        if self.config.noised == "prediction":
+            clean = self._first_predictions(features, clean, t, start)
+        if uniform is None:
+            uniform = torch.rand(batch, self.config.symbols, *size, device=device)
+        kept = self.prior.schedule.cumulative.to(device)[self.config.levels - 1 - t]  # (B,)
+        return self.prior(features, noise_labels(clean, kept, uniform), t)
+
+    @torch.no_grad()
+    def _first_predictions(self, features: Tensor, clean: Tensor, t: Tensor, start: Tensor) -> Tensor:
+        """The map to noise: at steps > 0 the prior's prediction from a random map; at step 0 the ground truth, of which
+        that level leaves nothing.
+        """
+        later = t > 0
+        if not bool(later.any()):
+            return clean
+        clean = clean.clone()
+        clean[later] = self.prior(features[later], start[later], torch.zeros_like(t[later])).argmax(1)
+        return clean
+
+    def cross_entropy(self, logits: Tensor, symbols: Tensor) -> Tensor:
+        """Cross-entropy of logits (B, K, h, w), resized to the symbols' size, against symbols (B, H, W).
+
+        Unlabelled pixels add nothing.  The released mean runs over all pixels, the sound one over the labelled.
+        """
+        logits = F.interpolate(logits.float(), symbols.shape[-2:], mode="bilinear", align_corners=False)
+        total = F.cross_entropy(logits, symbols, ignore_index=0, reduction="sum")
+        pixels = symbols.numel() if self.config.loss_mean == "all_pixels" else (symbols > 0).sum().clamp(min=1)
+        return total / pixels
+
+    # -- sampling ------------------------------------------------------------------------------------------------------
+
+    def steps_of(self, steps: int | Sequence[int] | None = None) -> list[int]:
+        """The steps to visit: n as the released code spaces them, chosen ones, or the settings' default.
+
+        Raises:
+            ValueError: they do not fit T.
+        """
+        steps = self.config.steps if steps is None else steps
+        if steps is None or isinstance(steps, int):
+            return visited_steps(self.config.levels, steps)
+        return check_steps(steps, self.config.levels)
+
+    def denoise(
+        self,
+        features: Tensor,
+        steps: Sequence[int],
+        noise: LabelNoise,
+        sampler: SamplerName | None = None,
+        guidance: float | None = None,
+    ) -> Iterable[LabelStep]:
+        """Run the reverse process on conditions (B, F, h, w), a :class:`LabelStep` at a time; None: the settings'."""
+        guidance = self.config.guidance if guidance is None else guidance
+        schedule = self.prior.schedule.to(features.device)
+
+        def predict(noisy: Tensor, step: int) -> Tensor:
+            at = torch.full((len(noisy),), step, device=noisy.device)
+            return self.prior.guided(features, noisy, at, guidance).float()
+
+        return denoise_labels(predict, schedule, steps, noise, sampler or self.config.sampler)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        images: Tensor | None = None,
+        steps: int | Sequence[int] | None = None,
+        noise: LabelNoise | None = None,
+        generator: Generators | None = None,
+        average_steps: bool | None = None,
+        return_trajectory: bool = False,
+        *,
+        features: Tensor | None = None,
+        sampler: SamplerName | None = None,
+        guidance: float | None = None,
+    ) -> Tensor | LabelTrajectory:
+        """Denoise a random map into the prediction.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+            steps: n, or the steps themselves; see :meth:`steps_of`.
+            noise: where the random numbers come from; None: of ``generator``, by image and step.
+            generator: one generator, one per image, or None (torch's global one).
+            average_steps: return the mean softmax over the visited steps instead of the last step's logits.
+            return_trajectory: return a :class:`LabelTrajectory` instead of its output alone.
+            features: of :meth:`encode_image`, in place of images.
+            sampler: "free", "strict" or "strict_released"; see :func:`ddp_repro.diffusion.discrete.re_noise`.
+            guidance: 1 is off; any other doubles the cost.
+
+        Returns:
+            (B, K', h, w): channel 0 is symbol :attr:`first_symbol`.
+
+        Raises:
+            ValueError: impossible steps, no such sampler, or neither images nor features.
+        """
+        if features is None:
+            if images is None:
+                raise ValueError("sample needs images or features")
+            features = self.encode_image(images)
+        visited = self.steps_of(steps)
+        if noise is None:
+            shape = (self.config.symbols, features.shape[-2], features.shape[-1])
+            noise = ImageLabelNoise(shape, len(features), generator, features.device)
+        average = self.config.average_steps if average_steps is None else average_steps
+        mean: Tensor | float = 0.0
+        logits, passed = features.new_empty(0), []
+        for step in self.denoise(features, visited, noise, sampler, guidance):
+            logits = step.logits[:, self.first_symbol :]
+            if average:
+                mean = mean + logits.softmax(1) / len(visited)
+            if return_trajectory:
+                passed.append((logits, step.noisy))
+        output = mean if isinstance(mean, Tensor) else logits
+        if not return_trajectory:
+            return output
+        decoded, maps = (torch.stack(values) for values in zip(*passed, strict=True))
+        return LabelTrajectory(output, visited, decoded, maps)
