@@ -180,7 +180,7 @@ def predict(
     """Write label map, overlay and uncertainty, or depth, its preview and uncertainty, as PNG for every picture."""
     from tqdm import tqdm
 
-    from ddp_repro.evaluation import predict as predict_one
+    from ddp_repro.evaluation.predict import predict as predict_one
     from ddp_repro.interop import load_checkpoint, official_checkpoint
     from ddp_repro.papers.ddp.build import build_model
 

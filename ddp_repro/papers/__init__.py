@@ -1,1 +1,1 @@
-"""Papers: a folder each, with models, recipes, tables, figures, claims."""
+"""The papers, each in a package: its networks, its settings, its printed numbers."""

@@ -1,1 +1,1 @@
-"""Tasks: a folder each, with data, loss, metrics, pictures."""
+"""The tasks, each in a package: its data, its measures, its score."""

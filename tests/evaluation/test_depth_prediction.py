@@ -8,9 +8,8 @@ from PIL import Image
 from ddp_repro.data.io import read_depth
 from ddp_repro.data.transforms import normalize
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import predict
 from ddp_repro.evaluation.pictures import save_depth
-from ddp_repro.evaluation.predict import DepthPrediction
+from ddp_repro.evaluation.predict import DepthPrediction, predict
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.settings.recipe import ConfigError
 from tests.evaluation.tiny_depth import tiny_depth_model

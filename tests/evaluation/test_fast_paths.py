@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ddp_repro.data.io import DataError
-from ddp_repro.evaluation import predict
 from ddp_repro.evaluation.evaluate import evaluate_model
+from ddp_repro.evaluation.predict import predict
 from ddp_repro.evaluation.views import inference_mode
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.bench import Setting

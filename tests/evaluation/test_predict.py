@@ -6,7 +6,7 @@ from PIL import Image
 from ddp_repro.data.io import DataError
 from ddp_repro.data.transforms import normalize
 from ddp_repro.diffusion import image_generator
-from ddp_repro.evaluation import predict
+from ddp_repro.evaluation.predict import predict
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.settings.recipe import ConfigError
 from tests.evaluation.conftest import tiny_model
