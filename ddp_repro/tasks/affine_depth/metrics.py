@@ -1,0 +1,144 @@
+"""Ten measures of an affine-invariant depth map after least-squares alignment, and the benchmarks' protocols.
+
+Each image is aligned by itself, clipped to the benchmark's range and measured; a set's score is the mean over images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
+from ddp_repro.tasks.depth.metrics import METRICS as METRIC_DEPTH_METRICS
+from ddp_repro.tasks.depth.metrics import depth_errors
+
+METRICS = (*METRIC_DEPTH_METRICS, "i_rmse")
+
+
+@dataclass(frozen=True)
+class AffineProtocol:
+    """How a benchmark aligns and clips.
+
+    Attributes:
+        name: of the benchmark.
+        min_depth, max_depth: metres; truths beyond are not counted, aligned predictions are clipped to them.
+        max_resolution: longer side of the maps that the alignment is fitted on (None: all pixels).
+    """
+
+    name: str
+    min_depth: float
+    max_depth: float
+    max_resolution: int | None = None
+
+    def valid(self, truth: Tensor) -> Tensor:
+        """Return which pixels of a metric depth count, before any mask or crop of the data set; bool, shaped alike."""
+        return (truth > self.min_depth) & (truth < self.max_depth)
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        AffineProtocol("nyu", 1e-3, 10.0),
+        AffineProtocol("kitti", 1e-5, 80.0),
+        AffineProtocol("scannet", 1e-3, 10.0),
+        AffineProtocol("diode", 0.6, 350.0),
+        AffineProtocol("eth3d", 1e-5, float("inf"), max_resolution=1024),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ImageErrors:
+    """One image's measures (in the order of :data:`METRICS`), the alignment they were taken under, and a name."""
+
+    values: tuple[float, ...]
+    alignment: Alignment
+    name: str = ""
+
+
+def affine_depth_errors(aligned: Tensor, truth: Tensor) -> Tensor:
+    """Return the measures of :data:`METRICS`: those of metric depth, and the RMSE of 1/d in 1/metres; float64 (10,).
+
+    Args:
+        aligned, truth: metres, greater than 0, of the counted pixels, (N,).
+    """
+    inverse = (1 / aligned.double() - 1 / truth.double()).square().mean().sqrt()
+    return torch.cat([depth_errors(aligned, truth), inverse[None]])
+
+
+class AffineDepthErrors:
+    """The measures of a set's images under one protocol.
+
+    Attributes:
+        images: the statistics of every image, in order of arrival.
+    """
+
+    metrics = METRICS
+
+    def __init__(self, protocol: AffineProtocol, space: Space = "depth", width_only: bool = False) -> None:
+        """Start with no image.
+
+        Args:
+            protocol: range and resolution of the alignment.
+            space: of the predictions: depth, or disparity.
+            width_only: subsample columns alone for the alignment, as the released evaluation does.
+        """
+        self.protocol, self.space, self.width_only = protocol, space, width_only
+        self.images: list[ImageErrors] = []
+
+    def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
+        """Align and measure one image, and return its statistics.
+
+        Args:
+            prediction: affine-invariant, (H, W).
+            truth: metres, (H, W).
+            valid: bool, (H, W): mask and crop of the data set, in addition to the protocol's range.
+
+        Raises:
+            ValueError: shapes differ, values not finite, or fewer than two pixels that count.
+        """
+        counted = self.protocol.valid(truth)
+        if valid is not None:
+            counted = counted & valid.bool()
+        alignment = fit_alignment(
+            prediction,
+            truth,
+            counted,
+            space=self.space,
+            max_resolution=self.protocol.max_resolution,
+            width_only=self.width_only,
+        )
+        aligned = alignment.apply(prediction)[counted].clamp(self.protocol.min_depth, self.protocol.max_depth)
+        errors = affine_depth_errors(aligned.cpu(), truth[counted].cpu())
+        if not errors.isfinite().all():
+            raise ValueError("the aligned depth is not finite at the counted pixels")
+        self.images.append(ImageErrors(tuple(errors.tolist()), alignment, name))
+        return self.images[-1]
+
+    def merge(self, tally: AffineDepthErrors) -> AffineDepthErrors:
+        """Append the images of ``tally``.
+
+        Raises:
+            ValueError: another protocol or space.
+        """
+        if (tally.protocol, tally.space, tally.width_only) != (self.protocol, self.space, self.width_only):
+            raise ValueError(f"cannot merge measures of {self.protocol.name} and {tally.protocol.name}")
+        self.images += tally.images
+        return self
+
+    def value(self, metric: str) -> float:
+        """Return a measure's mean over the images.
+
+        Raises:
+            ValueError: no image yet, or no such measure.
+        """
+        if not self.images:
+            raise ValueError("no image was measured")
+        index = METRICS.index(metric)
+        return sum(image.values[index] for image in self.images) / len(self.images)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the means of all measures."""
+        return {metric: self.value(metric) for metric in METRICS}

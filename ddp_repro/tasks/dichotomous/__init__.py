@@ -1,0 +1,1 @@
+"""Dichotomous image segmentation: a precise mask of the foreground."""

@@ -1,0 +1,1 @@
+"""Image matting: the opacity (alpha) of the foreground at every pixel."""

@@ -1,0 +1,1 @@
+"""Surface normals: a unit vector for every pixel."""
