@@ -32,7 +32,7 @@ PACKAGES = {
 PROBES = {
     "core": """
 import importlib.metadata, torch, safetensors.torch, cv2, PIL.Image
-from ddp_repro.deferred import defer_image_models, import_family
+from ddp_repro.store.deferred import defer_image_models, import_family
 defer_image_models()
 import torchvision.extension, torchvision._meta_registrations
 boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9]])
@@ -57,7 +57,7 @@ print("tables and notebooks work")
 """,
     "bev": """
 import numpy
-from ddp_repro.deferred import defer
+from ddp_repro.store.deferred import defer
 defer("nuscenes")  # it imports scikit-learn, which projection and lanes do not need
 from nuscenes.map_expansion.arcline_path_utils import discretize_lane, length_of_lane
 from nuscenes.utils.geometry_utils import view_points

@@ -23,7 +23,7 @@ BLOCKS = [match.groupdict() for match in BLOCK.finditer(README)]
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
     """What a user has after ``make demo``, made small: the notebooks, a picture, and weights of a mini model."""
-    from ddp_repro.papers.ddp.recipes import segmentation as recipes
+    from ddp_repro.workbook import catalogue as recipes
 
     folder = tmp_path_factory.mktemp("clone with spaces")
     for name in ("Makefile", "pyproject.toml", "uv.lock", "notebooks"):

@@ -158,7 +158,7 @@ def test_the_first_signal_raises_and_says_the_exit_code(number):
 def test_cleaning_up_that_takes_too_long_is_cut(monkeypatch):
     script = (
         "import os, time\n"
-        "from ddp_repro.workbook import interruption\n"
+        "from ddp_repro.workbook.notebooks import interruption\n"
         "interruption.PATIENCE = 0.2\n"
         "with interruption.interruptible(lambda error: print('cut', flush=True)):\n"
         f"    try: os.kill(os.getpid(), {int(signal.SIGTERM)})\n"
