@@ -12,15 +12,16 @@ Tensors only: log-probabilities are (B, K, h, w), and no array grows with K².
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from ddp_repro.diffusion.label_noise import LabelNoise
 
 MAX_KEPT, MIN_KEPT = 0.99999, 0.000009  # abar at the first and last level, of both schedules
 MIN_PROBABILITY = 1e-30
@@ -81,16 +82,16 @@ class LabelSchedule:
 def linear_cumulative(timesteps: int) -> Tensor:
     """Return abar (T,) of the linear schedule, float64: evenly spaced from 0.99999 to 9e-6."""
     if timesteps == 1:  # the only level is that of the random map
-        return torch.tensor([MIN_KEPT], dtype=torch.float64)
-    level = torch.arange(timesteps, dtype=torch.float64)
+        return torch.tensor([MIN_KEPT], dtype=torch.float64, device="cpu")
+    level = torch.arange(timesteps, dtype=torch.float64, device="cpu")
     return MAX_KEPT + (MIN_KEPT - MAX_KEPT) * level / (timesteps - 1)
 
 
 def cos_cumulative(timesteps: int) -> Tensor:
     """Return abar (T,) of the cosine schedule, float64: (cos((t + T)π / 2T) + 1)² scaled to 0.99999 ... 9e-6."""
     if timesteps == 1:
-        return torch.tensor([MIN_KEPT], dtype=torch.float64)
-    level = torch.arange(timesteps, dtype=torch.float64)
+        return torch.tensor([MIN_KEPT], dtype=torch.float64, device="cpu")
+    level = torch.arange(timesteps, dtype=torch.float64, device="cpu")
     fall = (torch.cos((level + timesteps) * math.pi / (2 * timesteps)) + 1).square()
     return fall * (MAX_KEPT - MIN_KEPT) + MIN_KEPT
 
@@ -99,7 +100,7 @@ LABEL_SCHEDULES: dict[str, Callable[[int], Tensor]] = {"linear": linear_cumulati
 
 
 def label_schedule(name: str, timesteps: int) -> LabelSchedule:
-    """Return the schedule ``name`` of T = ``timesteps`` levels, float64 (see :meth:`LabelSchedule.float`).
+    """Return the schedule ``name`` of T = ``timesteps`` levels, float64, on the CPU (whatever the default device is).
 
     Raises:
         ValueError: no such schedule, or fewer than one level.
@@ -312,16 +313,6 @@ def re_noise(
     raise ValueError(f"sampler must be free, strict or strict_released; got {sampler!r}")
 
 
-class LabelNoise(Protocol):
-    """The random numbers of one sampling run, drawn when they are needed."""
-
-    def start(self) -> Tensor:
-        """Return the random map (B, h, w) that step 0 begins with."""
-
-    def uniform(self, step: int) -> Tensor:
-        """Return the U(0, 1) numbers (B, K, h, w) that make the map of a step > 0."""
-
-
 @dataclass(frozen=True)
 class LabelStep:
     """One step of the reverse process.
@@ -363,72 +354,3 @@ def denoise_labels(
         logits = predict(noisy, step)
         yield LabelStep(step, noisy, logits)
         clean = logits.argmax(1)
-
-
-# -- random numbers ----------------------------------------------------------------------------------------------------
-
-
-class ImageLabelNoise:
-    """Noise that belongs to (seed, image, step): the same for any batch, and whatever other steps are visited.
-
-    Drawn on the CPU, so that a seed means the same noise on every device.
-
-    Args:
-        shape: (K, h, w).
-        batch: number of images.
-        generator: one generator for the batch, one per image, or None for torch's global one.  Each image takes one
-            number from it, which seeds the image's own noise.
-
-    Raises:
-        ValueError: the number of generators is not the batch size.
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        batch: int,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        shared = generator is None or isinstance(generator, torch.Generator)
-        generators = [generator] * batch if shared else list(generator)
-        if len(generators) != batch:
-            raise ValueError(f"{len(generators)} generators for {batch} images; give one, or one per image")
-        self.shape, self.device = shape, device
-        self.seeds = [int(torch.randint(2**62, (), generator=source)) for source in generators]
-
-    def start(self) -> Tensor:
-        classes, *size = self.shape
-        return self._stack(lambda generator: torch.randint(classes, size, generator=generator), 0)
-
-    def uniform(self, step: int) -> Tensor:
-        return self._stack(lambda generator: torch.rand(self.shape, generator=generator), step)
-
-    def _stack(self, draw: Callable[[torch.Generator], Tensor], step: int) -> Tensor:
-        return torch.stack([draw(_generator_of(seed, step)) for seed in self.seeds]).to(self.device)
-
-
-class StreamLabelNoise:
-    """Noise as the released code draws it: one stream for the batch, in the order of use, laid out (B, h, w, K).
-
-    Args:
-        shape: (K, h, w).
-        batch: number of images; a batch is not its images one by one.
-        generator: the stream; None: torch's global one.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], batch: int, generator: torch.Generator | None = None) -> None:
-        self.shape, self.batch, self.generator = shape, batch, generator
-
-    def start(self) -> Tensor:
-        classes, *size = self.shape
-        return torch.randint(classes, (self.batch, *size), generator=self.generator)
-
-    def uniform(self, step: int) -> Tensor:
-        classes, *size = self.shape
-        return torch.rand((self.batch, *size, classes), generator=self.generator).permute(0, 3, 1, 2)
-
-
-def _generator_of(seed: int, step: int) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}:{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from ddp_repro.diffusion.discrete import (
     LABEL_SCHEDULES,
-    ImageLabelNoise,
     LabelSchedule,
-    StreamLabelNoise,
     check_labels,
     denoise_labels,
     draw_labels,
@@ -30,6 +28,7 @@ from ddp_repro.diffusion.discrete import (
     transition_matrix,
     visited_steps,
 )
+from ddp_repro.diffusion.label_noise import ImageLabelNoise, StreamLabelNoise
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "siblings" / "ddps_core.npz")
 SAMPLERS = ("free", "strict", "strict_released")

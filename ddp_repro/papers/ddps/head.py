@@ -33,6 +33,7 @@ class PriorHead(nn.Module):
         self.dropout = nn.Dropout2d(config.dropout)
         self.conv_seg_new = nn.Conv2d(config.out_channels, config.symbols, 1)
         nn.init.normal_(self.conv_seg_new.weight, std=0.01)
+        assert self.conv_seg_new.bias is not None
         nn.init.zeros_(self.conv_seg_new.bias)
         self.embed = nn.Embedding(config.symbols, config.embedding_channels)
         self.embed.requires_grad_(False)
@@ -40,7 +41,7 @@ class PriorHead(nn.Module):
         if config.stage == "multi":
             for name, table in released_tables(self.schedule, config.symbols).items():
                 self.register_buffer(name, table)
-            self.register_load_state_dict_post_hook(lambda module, _: module.check_tables())
+            self.register_load_state_dict_post_hook(_check_loaded)
 
     def check_tables(self) -> None:
         """Check that the loaded noise tables are those of the settings.
@@ -76,11 +77,16 @@ class PriorHead(nn.Module):
         return self.conv_seg_new(self.dropout(x))
 
     def guided(self, feature: Tensor, noisy: Tensor, step: Tensor, guidance: float) -> Tensor:
-        """As :meth:`forward`, away from what the U-Net says with the condition zeroed; ``guidance`` = 1 is off."""
+        """Denoise, and move away from what the U-Net says with the condition zeroed; ``guidance`` = 1 is off."""
         logits = self(feature, noisy, step)
         if guidance == 1:
             return logits
         return guide(logits, self(torch.zeros_like(feature), noisy, step), guidance)
+
+
+def _check_loaded(head: PriorHead, _: object) -> None:
+    """A function of the module, not a lambda, so that a model can be pickled."""
+    head.check_tables()
 
 
 def released_tables(schedule: LabelSchedule, num_classes: int) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,15 +34,20 @@ class Segmentor(nn.Module):
         self.mean, self.std = mean, std
 
     def feature(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> feature (B, F, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        """Return the feature (B, F, ⌈H/stride⌉, ⌈W/stride⌉) of normalised images (B, 3, H, W)."""
+        raise NotImplementedError
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The layer that reads classes off the feature; the prior does not need it."""
         raise NotImplementedError
 
     def classify(self, feature: Tensor) -> Tensor:
-        """Feature (B, F, h, w) -> logits (B, C, h, w)."""
-        raise NotImplementedError
+        """Return the logits (B, C, h, w) of a feature (B, F, h, w)."""
+        return self.classifier(feature)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) -> logits (B, C, h, w)."""
+        """Return the logits (B, C, h, w) of normalised images (B, 3, H, W)."""
         return self.classify(self.feature(images))
 
 
@@ -99,7 +105,7 @@ class InputCatcher:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
 
-    def __call__(self, network: nn.Module, *arguments: object, **keywords: object) -> Tensor:
+    def __call__(self, network: Callable[..., object], *arguments: object, **keywords: object) -> Tensor:
         """Run ``network`` and return the module's input."""
         caught: list[Tensor] = []
         handle = self.module.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
@@ -109,4 +115,4 @@ class InputCatcher:
             handle.remove()
         if len(caught) != 1:
             raise RuntimeError(f"the classifier ran {len(caught)} times; expected once")
-        return torch.as_tensor(caught[0])
+        return caught[0]

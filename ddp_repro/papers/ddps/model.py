@@ -1,7 +1,8 @@
 """DDPS: a frozen segmentor's feature conditions the prior, which samples a class map in a few cheap steps.
 
-The data set's labels are 0..C-1 and 255 for unlabelled pixels; the prior's *symbols* are 0..K-1 with K = C + 1, where 0
-stands for an unlabelled pixel and is noise like any other.
+The data set's labels are 0..C-1 and 255 for unlabelled pixels.  The prior works on *symbols* 0..K-1 with K = C + 1,
+where 0 stands for an unlabelled pixel and is noise like any other.  What :meth:`DDPS.sample` returns is in the order of
+labels: channels 0..C-1, then, where the settings keep it, C for "unlabelled".
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddp_repro.diffusion.discrete import (
-    ImageLabelNoise,
-    LabelNoise,
     LabelStep,
     SamplerName,
     check_steps,
@@ -23,6 +22,7 @@ from ddp_repro.diffusion.discrete import (
     noise_labels,
     visited_steps,
 )
+from ddp_repro.diffusion.label_noise import ImageLabelNoise, LabelNoise
 from ddp_repro.papers.ddps.head import PriorHead
 from ddp_repro.papers.ddps.layers import Segmentor
 from ddp_repro.papers.ddps.settings import DDPSConfig
@@ -36,12 +36,12 @@ Generators = torch.Generator | Sequence[torch.Generator]
 
 @dataclass(frozen=True)
 class LabelTrajectory:
-    """Everything a sampling run went through, at the prior's resolution; K' is K, or C where symbol 0 is dropped.
+    """Everything a sampling run went through, at the prior's resolution; K' is C + 1, or C where symbol 0 is dropped.
 
     Attributes:
         output: what :meth:`DDPS.sample` returns, (B, K', h, w).
         steps: the visited steps, S of them.
-        decoded: logits of every step, (S, B, K', h, w).
+        decoded: logits of every step in the order of labels, (S, B, K', h, w).
         maps: the noisy symbols that the network saw at every step, (S, B, h, w), 0..K-1.
     """
 
@@ -57,7 +57,7 @@ class LabelTrajectory:
 
     @property
     def predictions(self) -> Tensor:
-        """Most likely entry of every step, (S, B, h, w)."""
+        """Most likely label of every step, (S, B, h, w)."""
         return self.decoded.argmax(2)
 
 
@@ -107,17 +107,27 @@ class DDPS(nn.Module):
         return STRIDE
 
     @property
-    def first_symbol(self) -> int:
-        """Symbol that a prediction's channel 0 stands for: 0, or 1 where symbol 0 is dropped."""
-        return int(self.config.class_zero == "dropped")
+    def output_classes(self) -> int:
+        """K', channels of a prediction: C, and one more where it may say "unlabelled"."""
+        return self.config.num_classes + (self.config.class_zero == "kept")
+
+    def released_parameters(self) -> int:
+        """Count the parameters as the released table does: all but the segmentor's classifier, which its code drops."""
+        unused = sum(parameter.numel() for parameter in self.segmentor.classifier.parameters())
+        return sum(parameter.numel() for parameter in self.parameters()) - unused
 
     # -- the frozen segmentor ------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> condition (B, F, ⌈H/4⌉, ⌈W/4⌉).  Runs the segmentor, once.
+        """Run the segmentor, once: normalised images (B, 3, H, W) -> condition (B, F, ⌈H/4⌉, ⌈W/4⌉).
 
-        Images are padded with zeros to a multiple of the U-Net's stride (16), as in the released evaluation.
+        Images are padded with zeros to a multiple of the U-Net's stride (16), as in the released evaluation.  The part
+        of the feature that lies beyond the image is cut off, so that a prediction has the image's shape; the released
+        code cuts after the U-Net, which here sees the border repeated.  At multiples of 16 nothing differs.
+
+        Raises:
+            ValueError: the segmentor's feature has another stride or number of channels than it says.
         """
         height, width = images.shape[-2:]
         divisor = STRIDE * self.prior.unet.stride
@@ -131,18 +141,22 @@ class DDPS(nn.Module):
         return feature[..., : -(-height // STRIDE), : -(-width // STRIDE)]
 
     def encode(self, batch: Batch) -> Tensor:
-        """The condition of a batch's "image"."""
+        """Return the condition (B, F, h, w) of a batch's "image"."""
         return self.encode_image(batch["image"])
 
     @torch.no_grad()
     def base_prediction(self, features: Tensor) -> Tensor:
-        """What the segmentor itself says: condition (B, F, h, w) -> logits (B, C, h, w)."""
+        """Return what the segmentor says without the prior: condition (B, F, h, w) -> logits (B, C, h, w)."""
         return self.segmentor.classify(features)
+
+    def in_label_order(self, logits: Tensor) -> Tensor:
+        """Reorder logits of symbols (B, K, h, w) to those of labels (B, K', h, w): symbol 0 last, or dropped."""
+        return logits.roll(-1, dims=1)[:, : self.output_classes]
 
     # -- training ------------------------------------------------------------------------------------------------------
 
     def symbols_of(self, label: Tensor) -> Tensor:
-        """Labels (B, H, W), 0..C-1 or 255 -> symbols (B, H, W), 1..C or 0.
+        """Return the symbols (B, H, W), 1..C or 0, of labels (B, H, W), 0..C-1 or 255.
 
         Raises:
             ValueError: a label outside its range.
@@ -183,7 +197,7 @@ class DDPS(nn.Module):
         start: Tensor | None = None,
         uniform: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B, K, h, w) of one denoising step of training; arguments as of :meth:`training_loss`.
+        """Return the logits (B, K, h, w) of one denoising step of training; arguments as of :meth:`training_loss`.
 
         Args:
             features: (B, F, h, w).
@@ -206,8 +220,9 @@ class DDPS(nn.Module):
 
     @torch.no_grad()
     def _first_predictions(self, features: Tensor, clean: Tensor, t: Tensor, start: Tensor) -> Tensor:
-        """The map to noise: at steps > 0 the prior's prediction from a random map; at step 0 the ground truth, of which
-        that level leaves nothing.
+        """Return the map to noise (B, h, w): at steps > 0 the prior's prediction from a random map.
+
+        At step 0 it is the ground truth, of which that level leaves nothing.
         """
         later = t > 0
         if not bool(later.any()):
@@ -217,7 +232,7 @@ class DDPS(nn.Module):
         return clean
 
     def cross_entropy(self, logits: Tensor, symbols: Tensor) -> Tensor:
-        """Cross-entropy of logits (B, K, h, w), resized to the symbols' size, against symbols (B, H, W).
+        """Return the cross-entropy of logits (B, K, h, w), resized to the symbols' size, against symbols (B, H, W).
 
         Unlabelled pixels add nothing.  The released mean runs over all pixels, the sound one over the labelled.
         """
@@ -229,7 +244,7 @@ class DDPS(nn.Module):
     # -- sampling ------------------------------------------------------------------------------------------------------
 
     def steps_of(self, steps: int | Sequence[int] | None = None) -> list[int]:
-        """The steps to visit: n as the released code spaces them, chosen ones, or the settings' default.
+        """Return the steps to visit: n as the released code spaces them, chosen ones, or the settings' default.
 
         Raises:
             ValueError: they do not fit T.
@@ -247,7 +262,7 @@ class DDPS(nn.Module):
         sampler: SamplerName | None = None,
         guidance: float | None = None,
     ) -> Iterable[LabelStep]:
-        """Run the reverse process on conditions (B, F, h, w), a :class:`LabelStep` at a time; None: the settings'."""
+        """Run the reverse process on conditions (B, F, h, w), in symbols, a step at a time; None: the settings'."""
         guidance = self.config.guidance if guidance is None else guidance
         schedule = self.prior.schedule.to(features.device)
 
@@ -285,7 +300,7 @@ class DDPS(nn.Module):
             guidance: 1 is off; any other doubles the cost.
 
         Returns:
-            (B, K', h, w): channel 0 is symbol :attr:`first_symbol`.
+            (B, K', h, w) in the order of labels, with K' = :attr:`output_classes`.
 
         Raises:
             ValueError: impossible steps, no such sampler, or neither images nor features.
@@ -302,7 +317,7 @@ class DDPS(nn.Module):
         mean: Tensor | float = 0.0
         logits, passed = features.new_empty(0), []
         for step in self.denoise(features, visited, noise, sampler, guidance):
-            logits = step.logits[:, self.first_symbol :]
+            logits = self.in_label_order(step.logits)
             if average:
                 mean = mean + logits.softmax(1) / len(visited)
             if return_trajectory:

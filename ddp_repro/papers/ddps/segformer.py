@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ class MixTransformer(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) -> four (B, C, h, w)"""
         x, maps = images, []
-        for patches, blocks, norm in self.layers:
+        for patches, blocks, norm in cast(Iterable[Iterable[Any]], self.layers):
             tokens, shape = patches(x)
             for block in blocks:
                 tokens = block(tokens, shape)
@@ -160,5 +161,6 @@ class Segformer(Segmentor):
     def feature(self, images: Tensor) -> Tensor:
         return self.decode_head.feature(self.backbone(images))
 
-    def classify(self, feature: Tensor) -> Tensor:
-        return self.decode_head.conv_seg(feature)
+    @property
+    def classifier(self) -> nn.Module:
+        return self.decode_head.conv_seg

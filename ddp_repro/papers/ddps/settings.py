@@ -36,7 +36,7 @@ class DDPSConfig:
     guidance: float = 1.0  # 1: off, as in the released code; the released inference file has 0.4
     average_steps: bool = False
     loss_mean: Literal["all_pixels", "labelled"] = "all_pixels"  # sound: labelled
-    class_zero: Literal["kept", "dropped"] = "kept"  # whether a prediction may be symbol 0; sound: dropped
+    class_zero: Literal["kept", "dropped"] = "kept"  # whether a prediction may be "unlabelled"; sound: dropped
     batch_statistics: Literal["frozen", "moving"] = "frozen"  # of the segmentor in training; released: moving
 
     def __post_init__(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +18,7 @@ from torch import Tensor, nn
 
 HEADS, HEAD_CHANNELS = 4, 32
 GROUPS = 8
-EPSILON = 1e-5
-LOW_PRECISION_EPSILON = 1e-3  # the released one of half precision
-
-
-def _epsilon(dtype: torch.dtype) -> float:
-    return EPSILON if dtype in (torch.float32, torch.float64) else LOW_PRECISION_EPSILON
+EPSILON = 1e-5  # in every precision; the released 1e-3 of half precision would be another network
 
 
 class TimeEncoding(nn.Module):
@@ -46,11 +42,11 @@ class StandardizedConvolution(nn.Conv2d):
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__(channels, out_channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h, w)"""
         filters = self.weight.flatten(1)  # (C', C·9)
-        filters = F.layer_norm(filters, filters.shape[1:], eps=_epsilon(x.dtype))
-        return F.conv2d(x, filters.view_as(self.weight), self.bias, padding=1)
+        filters = F.layer_norm(filters, filters.shape[1:], eps=EPSILON)
+        return F.conv2d(input, filters.view_as(self.weight), self.bias, padding=1)
 
 
 class ConvolutionBlock(nn.Module):
@@ -95,8 +91,8 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> same"""
         x = x - x.mean(1, keepdim=True)  # torch.var_mean takes ten times as long on a CPU
-        deviation = (x.square().mean(1, keepdim=True) + _epsilon(x.dtype)).rsqrt()  # (B, 1, h, w)
-        return x * deviation * self.g
+        variance = x.square().mean(1, keepdim=True, dtype=torch.float32)  # (B, 1, h, w)
+        return x * (variance + EPSILON).rsqrt().to(x.dtype) * self.g
 
 
 class LinearAttention(nn.Module):
@@ -236,14 +232,14 @@ class PriorUNet(nn.Module):
         time = self.time_mlp(step)  # (B, 4·dim)
         x = first = self.init_conv(x)  # (B, dim, h, w)
         skipped = []
-        for block1, block2, attention, downsample in self.downs:
+        for block1, block2, attention, downsample in cast(Iterable[Iterable[Any]], self.downs):
             x = block1(x, time)
             skipped.append(x)
             x = attention(block2(x, time))
             skipped.append(x)
             x = downsample(x)
         x = self.mid_block2(self.mid_attn(self.mid_block1(x, time)), time)  # (B, dim·m, h/4, w/4)
-        for block1, block2, attention, upsample in self.ups:
+        for block1, block2, attention, upsample in cast(Iterable[Iterable[Any]], self.ups):
             x = block1(torch.cat([x, skipped.pop()], dim=1), time)
             x = block2(torch.cat([x, skipped.pop()], dim=1), time)
             x = upsample(attention(x))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.diffusion.discrete import StreamLabelNoise, noise_labels
+from ddp_repro.diffusion.discrete import noise_labels
+from ddp_repro.diffusion.label_noise import StreamLabelNoise
+from ddp_repro.interop.weight_files import read_state_dict, save_weights
 from ddp_repro.papers.ddps.model import DDPS
 from ddp_repro.papers.ddps.settings import DDPSConfig
 from ddp_repro.settings.errors import ConfigError
@@ -33,16 +38,13 @@ def stream(seed: int) -> StreamLabelNoise:
 )
 def test_sampling_is_the_released_one(guidance: float, sampler: str, prefix: str) -> None:
     reference, model = golden.read("head_tiny"), tiny.model()
-    run = model.sample(
-        features=tiny.features(), steps=2, noise=stream(7), sampler=sampler, guidance=guidance, return_trajectory=True
-    )
-    assert run.steps == reference["timesteps_T20_inf2"].tolist()
-    compared = [
-        (step, logits) for step, logits in zip(run.steps, run.decoded, strict=True) if f"{prefix}{step}" in reference
-    ]
+    with torch.no_grad():
+        run = list(model.denoise(tiny.features(), model.steps_of(2), stream(7), sampler, guidance))
+    assert [step.step for step in run] == reference["timesteps_T20_inf2"].tolist()
+    compared = [step for step in run if f"{prefix}{step.step}" in reference]
     assert compared
-    for step, logits in compared:
-        golden.assert_close(logits, reference[f"{prefix}{step}"])
+    for step in compared:
+        golden.assert_close(step.logits, reference[f"{prefix}{step.step}"])
 
 
 @pytest.mark.parametrize("name", ["T20_inf2", "T20_infNone", "T20_inf3", "T100_inf10"])
@@ -55,8 +57,11 @@ def test_steps_are_the_released_ones(name: str) -> None:
 
 def test_the_single_step_is_the_released_one() -> None:
     reference = golden.read("head_tiny")["single_step_seed7"]
-    golden.assert_close(tiny.model(stage="single").sample(features=tiny.features(), noise=stream(7)), reference)
-    golden.assert_close(tiny.model().sample(features=tiny.features(), steps=[0], noise=stream(7)), reference)
+    for output in (
+        tiny.model(stage="single").sample(features=tiny.features(), noise=stream(7)),
+        tiny.model().sample(features=tiny.features(), steps=[0], noise=stream(7)),
+    ):
+        golden.assert_close(output, reference.roll(-1, 1))  # symbol 0 last
 
 
 @pytest.mark.parametrize("step", [0, 19])
@@ -129,13 +134,36 @@ def test_the_trajectory_and_the_mean_over_steps() -> None:
     golden.assert_close(run.output, model.sample(features=features, steps=2, noise=stream(3), average_steps=True))
 
 
-def test_symbol_zero_can_be_dropped() -> None:
-    kept, dropped = (
-        tiny.model(class_zero=how).sample(features=tiny.features(), steps=2, noise=stream(3))
-        for how in ("kept", "dropped")
-    )
-    assert torch.equal(kept[:, 1:], dropped)
-    assert tiny.model().first_symbol == 0 and tiny.model(class_zero="dropped").first_symbol == 1
+def test_predictions_are_in_the_order_of_labels() -> None:
+    kept, dropped = tiny.model(), tiny.model(class_zero="dropped")
+    assert (kept.output_classes, dropped.output_classes) == (5, 4)
+    outputs = [model.sample(features=tiny.features(), steps=2, noise=stream(3)) for model in (kept, dropped)]
+    assert torch.equal(outputs[0][:, :4], outputs[1])
+    label = tiny.batch()["label"]
+    logits = F.one_hot(kept.symbols_of(label), 5).permute(0, 3, 1, 2)
+    assert torch.equal(kept.in_label_order(logits).argmax(1), label.masked_fill(label == 255, 4))
+
+
+def test_one_level_is_the_single_step() -> None:
+    single, multi = tiny.model(stage="single"), tiny.model(timesteps=1)
+    multi.prior.load_state_dict(single.prior.state_dict(), strict=False)
+    outputs = [
+        model.sample(features=tiny.features(), generator=torch.Generator().manual_seed(4)) for model in (single, multi)
+    ]
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("stage", ["single", "multi"])
+def test_a_model_can_be_copied_and_saved(tmp_path: Path, stage: str) -> None:
+    model = tiny.model(stage=stage)
+    save_weights(model, tmp_path / "model.safetensors")
+    other = DDPS(model.config, tiny.TinySegmentor()).eval()
+    other.load_state_dict(read_state_dict(tmp_path / "model.safetensors")[0])
+    copies = [other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    options = {"images": tiny.batch()["image"], "steps": [0]}
+    expected = model.sample(generator=torch.Generator().manual_seed(4), **options)
+    for copied in copies:
+        assert torch.equal(copied.sample(generator=torch.Generator().manual_seed(4), **options), expected)
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -174,6 +202,32 @@ def test_what_is_noised() -> None:
     assert torch.equal(seen["prediction"][0], stream(1).start()[:1])  # of the late image alone
     assert (seen["prediction"][1][0] == first[0]).float().mean() > 0.95
     assert torch.equal(seen["prediction"][1][1], seen["ground_truth"][0][1])  # step 0: noise of the ground truth
+
+
+@pytest.mark.parametrize("stage", ["single", "multi"])
+def test_training_learns(stage: str) -> None:
+    torch.manual_seed(0)
+    model, batch = tiny.model(stage=stage).train(), tiny.batch((32, 32))
+    batch["label"] = batch["label"][:, ::8, ::8].repeat_interleave(8, 1).repeat_interleave(8, 2)  # blocks of 8×8
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+    losses = []
+    for _ in range(40):
+        loss = model.training_loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 0.4])
+def test_half_precision(guidance: float) -> None:
+    model, images = tiny.model(), tiny.batch()["image"]
+    full = model.sample(images, steps=[0], guidance=guidance, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.sample(images, steps=[0], guidance=guidance, generator=torch.Generator().manual_seed(0))
+    assert half.dtype == torch.float32
+    assert (half - full).abs().max() < 0.05 * full.abs().max()
 
 
 def test_unlabelled_pixels_add_nothing() -> None:

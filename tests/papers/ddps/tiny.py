@@ -49,8 +49,9 @@ class TinySegmentor(Segmentor):
         self.runs += 1
         return self.decode_head.feature(self.backbone(images))
 
-    def classify(self, feature: Tensor) -> Tensor:
-        return self.decode_head.conv_seg(feature)
+    @property
+    def classifier(self) -> nn.Module:
+        return self.decode_head.conv_seg
 
 
 def model(**changes: object) -> DDPS:
@@ -60,7 +61,7 @@ def model(**changes: object) -> DDPS:
     weights = golden.weights("head_tiny")
     base = {key: value for key, value in weights.items() if key.startswith(("convs", "fusion"))}
     ddps.segmentor.decode_head.load_state_dict(base, strict=False)
-    own = ddps.prior.state_dict()
+    expected = ddps.prior.state_dict()
     if changes.keys() <= {
         "stage",
         "noised",
@@ -71,7 +72,7 @@ def model(**changes: object) -> DDPS:
         "class_zero",
         "loss_mean",
     }:
-        ddps.prior.load_state_dict({key: value for key, value in weights.items() if key in own})
+        ddps.prior.load_state_dict({key: value for key, value in weights.items() if key in expected})
     return ddps
 
 

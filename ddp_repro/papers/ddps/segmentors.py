@@ -1,0 +1,85 @@
+"""The frozen segmentors that a prior can stand on, behind one interface (:class:`Segmentor`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ddp_repro.papers.ddps.deeplab import DeepLabV3Plus
+from ddp_repro.papers.ddps.layers import InputCatcher, Segmentor
+from ddp_repro.papers.ddps.segformer import Segformer
+from ddp_repro.settings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import SegformerForSemanticSegmentation
+
+    from ddp_repro.papers.ddp.segmentation import SegmentationBaseline
+
+__all__ = ["SEGMENTORS", "BaselineSegmentor", "Segmentor", "TransformersSegmentor", "build_segmentor"]
+
+
+class BaselineSegmentor(Segmentor):
+    """This project's own segmentor: an encoder, and DDP's decoder without diffusion."""
+
+    def __init__(self, model: SegmentationBaseline) -> None:
+        super().__init__(model.config.num_classes, model.config.channels, model.stride, model.mean, model.std)
+        self.model = model
+        self._before_classifier = InputCatcher(model.decoder.get_submodule("classifier"))
+
+    def feature(self, images: Tensor) -> Tensor:
+        encoded = self.model.encode_image(images)  # (B, D, h, w)
+        tokens = self._before_classifier(self.model.decode, encoded)  # (B, h·w, D)
+        return tokens.transpose(1, 2).unflatten(-1, encoded.shape[-2:])
+
+    @property
+    def classifier(self) -> nn.Module:
+        return self.model.decoder.get_submodule("classifier")
+
+    def classify(self, feature: Tensor) -> Tensor:
+        logits = self.classifier(feature.flatten(2).transpose(1, 2))  # (B, h·w, C)
+        return logits.transpose(1, 2).unflatten(-1, feature.shape[-2:])
+
+
+class TransformersSegmentor(Segmentor):
+    """Any ``SegformerForSemanticSegmentation`` of transformers.
+
+    Its structure is not that of the released checkpoints, which load into :class:`Segformer`.
+    """
+
+    def __init__(self, model: SegformerForSemanticSegmentation) -> None:
+        config = model.config
+        super().__init__(int(config.num_labels or 0), config.decoder_hidden_size, config.strides[0])
+        self.model = model
+        self._before_classifier = InputCatcher(model.decode_head.classifier)
+
+    def feature(self, images: Tensor) -> Tensor:
+        return self._before_classifier(self.model, pixel_values=images)
+
+    @property
+    def classifier(self) -> nn.Module:
+        return self.model.decode_head.classifier
+
+
+SEGMENTORS: dict[str, Callable[[int], Segmentor]] = {
+    "segformer_b0": partial(Segformer, "b0"),
+    "segformer_b2": partial(Segformer, "b2"),
+    "segformer_b5": partial(Segformer, "b5"),
+    "deeplabv3plus_mobilenet_v2": partial(DeepLabV3Plus, "mobilenet_v2"),
+    "deeplabv3plus_r50": partial(DeepLabV3Plus, "r50"),
+    "deeplabv3plus_r101": partial(DeepLabV3Plus, "r101"),
+}
+"""By name; each takes the number of classes and has initial weights."""
+
+
+def build_segmentor(name: str, num_classes: int) -> Segmentor:
+    """Return the segmentor ``name`` for C = ``num_classes`` classes, with initial weights.
+
+    Raises:
+        ConfigError: no such segmentor.
+    """
+    if name not in SEGMENTORS:
+        raise ConfigError(f"segmentor must be one of {', '.join(SEGMENTORS)}; got {name!r}")
+    return SEGMENTORS[name](num_classes)

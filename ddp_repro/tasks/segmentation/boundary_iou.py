@@ -1,0 +1,175 @@
+"""Boundary IoU (Cheng et al. 2021), summed over a data set, and means of per-class scores with and without a class.
+
+The boundary of a class is its mask without the mask eroded d times by a 3×3 square, d = 2 % of the image's diagonal,
+where everything outside the image counts as another class.  So a pixel is on its class's boundary unless all pixels of
+the (2d + 1)² square around it are in the image and of its class: one map serves all classes, and no array holds a mask
+per class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORE_INDEX = 255
+RATIO = 0.02
+
+
+def erosions(height: int, width: int, ratio: float = RATIO) -> int:
+    """Return d, the width of a boundary in pixels: ``ratio`` of the diagonal, at least 1."""
+    return max(1, round(ratio * math.hypot(height, width)))
+
+
+def boundary(labels: Tensor, ratio: float = RATIO) -> Tensor:
+    """Return which pixels lie on the boundary of the class that they have.
+
+    Args:
+        labels: (H, W), integers; an ignored label is a class like any other.
+        ratio: width of the boundary in units of the diagonal.
+
+    Returns:
+        (H, W), boolean.
+    """
+    height, width = labels.shape
+    d = erosions(height, width, ratio)
+    on_boundary = torch.ones(height, width, dtype=torch.bool, device=labels.device)
+    if min(height, width) > 2 * d:
+        across = _box_sums(labels[:, 1:] != labels[:, :-1], 2 * d + 1, 2 * d)  # (H - 2d, W - 2d)
+        down = _box_sums(labels[1:] != labels[:-1], 2 * d, 2 * d + 1)
+        on_boundary[d : height - d, d : width - d] = (across + down) > 0
+    return on_boundary
+
+
+def _box_sums(edges: Tensor, rows: int, columns: int) -> Tensor:
+    """How many of ``edges`` (H, W) lie in each box of ``rows`` × ``columns``; (H - rows + 1, W - columns + 1)."""
+    corner = F.pad(edges.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))  # (H + 1, W + 1)
+    return corner[rows:, columns:] - corner[:-rows, columns:] - corner[rows:, :-columns] + corner[:-rows, :-columns]
+
+
+class BoundaryIoU:
+    """Boundary pixels of each class, in both maps and in either; counts of disjoint images add up exactly.
+
+    Args:
+        num_classes: K.
+        ignore_index: label of pixels without truth.
+        unscored: a class that predictions may have and that has no score, such as "unlabelled"; None: ``ignore_index``,
+            where it is one of 0..K-1.
+        mask_ignored: leave out what is predicted on ignored pixels.  The released code counts it.
+
+    Attributes:
+        counts: (3, K) int64 on the CPU: intersection, predicted and true boundary pixels.
+    """
+
+    metrics = ("mbiou",)
+    higher_is_better = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        ignore_index: int = IGNORE_INDEX,
+        unscored: int | None = None,
+        mask_ignored: bool = False,
+        ratio: float = RATIO,
+    ) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.ignore_index, self.mask_ignored, self.ratio = ignore_index, mask_ignored, ratio
+        self.unscored = ignore_index if unscored is None else unscored
+        self.counts = torch.zeros(3, num_classes, dtype=torch.int64)
+
+    @property
+    def num_classes(self) -> int:
+        return self.counts.shape[1]
+
+    def update(self, prediction: Tensor, label: Tensor) -> BoundaryIoU:
+        """Count the pixels of one image, or of each of a batch.
+
+        Args:
+            prediction: class of every pixel, (H, W) or (B, H, W), 0..K-1.
+            label: true class, same shape and device; :attr:`ignore_index` has none.
+
+        Raises:
+            ValueError: shapes differ or are no maps, or a value outside 0..K-1.
+        """
+        if prediction.shape != label.shape or prediction.dim() not in (2, 3):
+            raise ValueError(
+                f"prediction has shape {tuple(prediction.shape)}, label {tuple(label.shape)}; expected two maps "
+                "(H, W), or (B, H, W), of one shape"
+            )
+        maps = (x.long().reshape(-1, *x.shape[-2:]) for x in (prediction, label))
+        for predicted, truth in zip(*maps, strict=True):
+            self._count(predicted, truth)
+        return self
+
+    def _count(self, prediction: Tensor, label: Tensor) -> None:
+        valid = label != self.ignore_index
+        self._check_range("label", label[valid])
+        self._check_range("prediction", prediction)
+        predicted_edge, true_edge = boundary(prediction, self.ratio), boundary(label, self.ratio) & valid
+        if self.mask_ignored:
+            predicted_edge &= valid
+        both = predicted_edge & true_edge & (prediction == label)
+        selected = (label[both], prediction[predicted_edge], label[true_edge])
+        self.counts += torch.stack([torch.bincount(x, minlength=self.num_classes) for x in selected]).cpu()
+
+    def _check_range(self, name: str, values: Tensor) -> None:
+        if not values.numel():
+            return
+        low, high = (int(value) for value in torch.aminmax(values))
+        if low < 0 or high >= self.num_classes:
+            wrong = low if low < 0 else high
+            ignored = f" or {self.ignore_index} (ignored)" if name == "label" else ""
+            raise ValueError(f"{name} holds class {wrong}; expected 0..{self.num_classes - 1}{ignored}")
+
+    def merge(self, other: BoundaryIoU) -> BoundaryIoU:
+        """Add the counts of ``other`` to these.
+
+        Raises:
+            ValueError: another number of classes.
+        """
+        if other.num_classes != self.num_classes:
+            raise ValueError(f"cannot merge boundary counts of {self.num_classes} and {other.num_classes} classes")
+        self.counts += other.counts
+        return self
+
+    def biou(self) -> Tensor:
+        """(K,) float64 boundary IoU; NaN for a class without boundary pixels, and for the unscored one."""
+        intersection, predicted, true = self.counts.double()
+        scores = intersection / (predicted + true - intersection)  # 0 / 0 = NaN
+        if 0 <= self.unscored < self.num_classes:
+            scores[self.unscored] = torch.nan
+        return scores
+
+    @property
+    def mbiou(self) -> float:
+        """Mean boundary IoU over the classes that occur; NaN when nothing was counted."""
+        return float(self.biou().nanmean())
+
+    def value(self, metric: str) -> float:
+        """One of :attr:`metrics`, as a fraction."""
+        return getattr(self, metric)
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the counts, e.g. by their sum over processes."""
+        self.counts = combine(self.counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All measures, JSON-ready up to NaN."""
+        return {"mbiou": self.mbiou, "biou": self.biou().tolist()}
+
+
+def mean_over_classes(scores: Tensor, left_out: int | None = None) -> float:
+    """Return the mean of per-class scores (K,), NaN left out, and class ``left_out`` too.
+
+    A model that may predict "unlabelled", which the truth never has, gets an IoU of 0 for it as soon as one pixel is
+    predicted so.  The released evaluation keeps that 0 in the mean; leaving the class out is the mean over those that
+    exist.
+    """
+    chosen = torch.arange(len(scores)) != left_out if left_out is not None else slice(None)
+    return float(scores[chosen].nanmean())
