@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead, up_block_features
+from ddp_repro.papers.genpercept.model import decoder_parts
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.settings.errors import ConfigError
 
@@ -117,8 +118,7 @@ def parameters() -> Parameters:
     """Count parameters at full size."""
     with torch.device("meta"):
         unet, vae, head = sd21_unet(), sd21_vae(), DPTHead()
-    decoder = count(vae.decoder) + count(vae.post_quant_conv)
-    return Parameters(count(unet), count(vae), decoder, count(head))
+    return Parameters(count(unet), count(vae), sum(map(count, decoder_parts(vae))), count(head))
 
 
 def count(module: nn.Module) -> int:

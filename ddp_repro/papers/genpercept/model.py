@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ddp_repro.papers.genpercept import losses
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead, min_max, up_block_features
+from ddp_repro.papers.genpercept.ensemble import ensemble_maps
 from ddp_repro.papers.genpercept.lora import add_lora
 from ddp_repro.papers.genpercept.schedule import BlendSchedule, multi_resolution_noise
 from ddp_repro.papers.genpercept.settings import SINGLE_CHANNEL, GenPerceptConfig
@@ -72,8 +73,8 @@ class GenPercept(nn.Module):
             _drop_output_layers(unet)
         self.vae.requires_grad_(False)
         if config.decoder_from_scratch and head is None:
-            self.vae.decoder.requires_grad_(True)
-            self.vae.post_quant_conv.requires_grad_(True)
+            for part in decoder_parts(vae):
+                part.requires_grad_(True)
         if config.unet == "frozen":
             self.unet.requires_grad_(False)
         if config.unet == "lora" and not getattr(unet, "peft_config", None):
@@ -211,7 +212,7 @@ class GenPercept(nn.Module):
         members = [self._member(latent, steps, generator) for _ in range(self.config.ensemble)]
         if self.config.ensemble == 1:
             return members[0][..., :height, :width]
-        return self._ensemble(torch.stack(members, dim=1)[..., :height, :width])
+        return ensemble_maps(torch.stack(members, dim=1)[..., :height, :width], self.config.task)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return :meth:`predict` of the images, for callers that expect a module to be called."""
@@ -224,16 +225,6 @@ class GenPercept(nn.Module):
         if self.config.decoder == "upernet":
             return output
         return F.normalize(output, dim=1) if self.config.task == "normals" else (output + 1) / 2
-
-    def _ensemble(self, members: Tensor) -> Tensor:
-        """Return the mean of aligned members by Marigold's rules, (B, C, H, W) from (B, E, C, H, W)."""
-        from diffusers import MarigoldDepthPipeline, MarigoldNormalsPipeline
-
-        if self.config.task == "normals":
-            results = [MarigoldNormalsPipeline.ensemble_normals(image, False, "mean")[0] for image in members]
-        else:
-            results = [MarigoldDepthPipeline.ensemble_depth(image, reduction="mean")[0] for image in members]
-        return torch.cat(results)
 
     def _head_output(self, image_latent: Tensor) -> Tensor:
         assert self.head is not None
@@ -298,6 +289,8 @@ class GenPercept(nn.Module):
             # The mean over no pixel would be NaN.
             counted = (label != 255).sum().clamp(min=1)
             return F.cross_entropy(prediction, label, ignore_index=255, reduction="sum") / counted
+        if prediction.shape != label.shape:
+            raise ValueError(f"a label of shape {tuple(label.shape)} for a prediction of {tuple(prediction.shape)}")
         if self.config.loss == "angular":
             return losses.angular_loss(prediction, label, valid)
         if self.config.loss == "customised":
@@ -315,6 +308,11 @@ class GenPercept(nn.Module):
             return torch.randn(like.shape, generator=generator, device=like.device).to(like)
         annealed = self.config.multi_resolution_noise * t / self.config.train_steps
         return multi_resolution_noise(like, annealed, generator)
+
+
+def decoder_parts(vae: AutoencoderKL) -> list[nn.Module]:
+    """Return the VAE's modules that decode: the decoder and, where the VAE has one, the 1x1 convolution before it."""
+    return [vae.decoder, *([] if vae.post_quant_conv is None else [vae.post_quant_conv])]
 
 
 def pad_to(image: Tensor, stride: int) -> Tensor:

@@ -85,7 +85,8 @@ class AffineDepthErrors:
             space: of the predictions: depth, or disparity.
             width_only: subsample columns alone for the alignment, as the released evaluation does.
         """
-        self.protocol, self.space, self.width_only = protocol, space, width_only
+        self.protocol, self.width_only = protocol, width_only
+        self.space: Space = space
         self.images: list[ImageErrors] = []
 
     def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:

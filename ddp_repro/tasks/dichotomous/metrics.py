@@ -145,7 +145,7 @@ class DichotomousErrors:
             "mean_e": np.mean([image.e_curve for image in self.images]),
         }
         if self.effort:
-            values["hce"] = np.mean([image.hce for image in self.images])
+            values["hce"] = np.mean([image.hce for image in self.images if image.hce is not None])
         return {metric: float(value) for metric, value in values.items()}
 
     def value(self, metric: str) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddp_repro.papers.genpercept import loading
 from ddp_repro.papers.genpercept.dpt_head import DPTHead
+from ddp_repro.papers.genpercept.hub_files import embed_prompt
 from ddp_repro.papers.genpercept.lora import add_lora, count_lora, merge_lora
 from ddp_repro.papers.genpercept.model import GenPercept
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
@@ -139,13 +140,13 @@ def test_lora_is_merged_before_it_is_saved(base: Path, images: Tensor, tmp_path:
 
 def test_prompt_is_embedded_once_without_padding(base: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    empty = loading.embed_prompt("", base, cache=cache, local_files_only=True)
+    empty = embed_prompt("", base, cache=cache, local_files_only=True)
     assert empty.shape == (1, 2, 32)
-    assert loading.embed_prompt("a b", base, cache=cache, local_files_only=True).shape == (1, 4, 32)
+    assert embed_prompt("a b", base, cache=cache, local_files_only=True).shape == (1, 4, 32)
     shutil.rmtree(base)
-    assert torch.equal(loading.embed_prompt("", base, cache=cache, local_files_only=True), empty)
+    assert torch.equal(embed_prompt("", base, cache=cache, local_files_only=True), empty)
     with pytest.raises(ConfigError, match=r"prompt 'b'.*cannot be had"):
-        loading.embed_prompt("b", base, cache=cache, local_files_only=True)
+        embed_prompt("b", base, cache=cache, local_files_only=True)
 
 
 def test_missing_files_say_what_is_missing(tmp_path: Path) -> None:

@@ -216,6 +216,11 @@ def test_masked_pixels_never_reach_a_loss(build: Build, images: Tensor) -> None:
         model.training_loss(images * 2 - 1, images[..., :8])
 
 
+def test_labels_of_other_channels_are_refused(build: Build, images: Tensor) -> None:
+    with pytest.raises(ValueError, match="prediction"):
+        build(**HEADS[0]).training_loss(images * 2 - 1, images)
+
+
 def test_frozen_unet_trains_the_head_alone(build: Build, images: Tensor) -> None:
     model = build(unet="frozen", **HEADS[0])
     model.training_loss(images * 2 - 1, images[:, :1]).backward()
