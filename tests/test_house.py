@@ -16,7 +16,7 @@ LAYERS = (
     "costs", "workbook", "papers", "",
 )  # fmt: skip
 LARGEST_FOLDER = 14
-LONGEST_FILE = 440  # lines
+LONGEST_FILE = 400  # lines
 DISPATCH = re.compile(r"\.task ?(?:==|!=| in )|\[[a-z_.]*\.task[,\]]|truth ?(?:==|!=) ?\"")
 
 

@@ -75,18 +75,23 @@ def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], name: str) -> None:
-    """Check that all numbers are finite.
+    """Check that all numbers are finite; tables of logarithms (``log_…``) may hold that of zero.
 
     Raises:
         CheckpointError: some are not; ``name`` says of what.
     """
     numbers = {key: each for key, each in tensors.items() if each.is_floating_point() and not each.is_meta}
-    bad = [key for key, each in numbers.items() if not each.isfinite().all()]
+    bad = [key for key, each in numbers.items() if not (each.isfinite() | _is_log_of_zero(key, each)).all()]
     if bad:
         others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise CheckpointError(
             f"{name}: {bad[0]}{others} has numbers that are not finite: damaged, or training diverged"
         )
+
+
+def _is_log_of_zero(key: str, values: Tensor) -> Tensor:
+    """Where a table of logarithms has minus infinity."""
+    return values.isneginf() if "log_" in key.rpartition(".")[2] else values.new_zeros(values.shape, dtype=torch.bool)
 
 
 def check_archive(path: Path) -> None:

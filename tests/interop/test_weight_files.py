@@ -250,3 +250,13 @@ def test_equal_weights_have_one_identity(tmp_path):
         {"a": tensor, "b": tensor},
     ]
     assert len({weights_hash(each) for each in others}) == len(others)
+
+
+def test_tables_of_logarithms_may_hold_that_of_zero(tmp_path):
+    table = torch.tensor([0.0, -torch.inf])
+    torch.save({"head.log_table": table, "weight": torch.ones(1)}, tmp_path / "a.pth")
+    assert torch.equal(read_state_dict(tmp_path / "a.pth")[0]["head.log_table"], table)
+    for name, value in (("head.table", -torch.inf), ("head.log_table", torch.inf), ("head.log_table", torch.nan)):
+        torch.save({name: torch.tensor([0.0, value])}, tmp_path / "b.pth")
+        with pytest.raises(CheckpointError, match="not finite"):
+            read_state_dict(tmp_path / "b.pth")

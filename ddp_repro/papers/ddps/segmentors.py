@@ -16,7 +16,6 @@ from ddp_repro.settings.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import SegformerForSemanticSegmentation
 
-    from ddp_repro.papers.ddp.segmentation import SegmentationBaseline
 
 __all__ = ["SEGMENTORS", "BaselineSegmentor", "Segmentor", "TransformersSegmentor", "build_segmentor"]
 
@@ -24,7 +23,7 @@ __all__ = ["SEGMENTORS", "BaselineSegmentor", "Segmentor", "TransformersSegmento
 class BaselineSegmentor(Segmentor):
     """This project's own segmentor: an encoder, and DDP's decoder without diffusion."""
 
-    def __init__(self, model: SegmentationBaseline) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__(model.config.num_classes, model.config.channels, model.stride, model.mean, model.std)
         self.model = model
         self._before_classifier = InputCatcher(model.decoder.get_submodule("classifier"))

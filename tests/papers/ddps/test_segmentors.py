@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.papers.ddp.segmentation import SegmentationBaseline
+from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.papers.ddps.model import DDPS
 from ddp_repro.papers.ddps.segmentors import BaselineSegmentor, Segmentor, TransformersSegmentor, build_segmentor
 from ddp_repro.papers.ddps.settings import DDPSConfig
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import ModelConfig
 
 from . import golden, tiny
 
