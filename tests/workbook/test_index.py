@@ -72,7 +72,8 @@ def test_every_link_leads_somewhere(results):
 def test_shows_tables_figures_runs_and_provenance(results):
     text = write_index("mini", results).read_text()
     for expected in (
-        "42.00<small> ± 1.41</small>", "mIoU (%) ↑ at 3 steps, 24 images", "trend only", "Table 2.", "Figure 3a.", "Figure 3c.",
+        "42.00<small> ± 1.41</small>", "mIoU (%) ↑ at 3 steps, 24 images", "trend only",
+        "Table 2.", "Figure 3a.", "Figure 3c.",
         "measured (mini: synthetic, 24 images)", "cityscapes val", "cccccccccccc",
         "none of these numbers is comparable",
         "runs/ade20k_mini/record.json", "notebooks/table2_cityscapes.html", "torch ",
