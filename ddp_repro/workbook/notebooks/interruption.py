@@ -40,7 +40,7 @@ def interruptible(last_resort: Callable[[Interrupted], None] = lambda interrupte
 
     def receive(number: int, frame: FrameType | None) -> None:
         for other in heeded:
-            signal.signal(other, signal.SIG_IGN)
+            signal.signal(other, _ignore)
         timer = threading.Timer(PATIENCE, _end, (Interrupted(number), last_resort))
         timer.daemon = True
         timer.start()
@@ -53,6 +53,10 @@ def interruptible(last_resort: Callable[[Interrupted], None] = lambda interrupte
         if signal.getsignal(heeded[0]) is receive:  # after a signal the process is ending: ignore any more
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing; Python prints a traceback where a signal that has arrived finds SIG_IGN in place of a handler."""
 
 
 def _end(interrupted: Interrupted, last_resort: Callable[[Interrupted], None]) -> None:
