@@ -31,6 +31,8 @@ from ddp_repro.diffusion.discrete import (
     visited_steps,
 )
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "siblings" / "ddps_core.npz")
 SAMPLERS = ("free", "strict", "strict_released")
 
