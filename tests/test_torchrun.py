@@ -22,6 +22,8 @@ from ddp_repro.training.log import read_log
 from ddp_repro.workbook.runs.records import load_record
 from tests.workbook.tiny import OVERRIDES, write_data
 
+# None is marked as `numerics`: starting so many processes takes too long to repeat for every emulated processor, where
+# tests/training/test_processes.py compares one process with two.
 CLONE = Path(__file__).parents[1]
 TWO_EACH = ["train.batch_size=4", "train.device_batch_size=1", "train.log_every=1", "train.checkpoint_every=1"]
 ONE_VIEW = ["evaluation.batch_size=1"]  # an image is computed alike in whichever batch: then counts agree exactly
@@ -110,7 +112,6 @@ def compared_evaluations(run: Run, recipe: str, settings: list[str]) -> list[lis
     return made
 
 
-@pytest.mark.numerics
 def test_two_processes_train_and_evaluate_as_one(tmp_path):
     settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}"]
     one, two = (train(tmp_path / str(count), "ade20k_mini", settings, count) for count in (1, 2))
@@ -120,7 +121,6 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.numerics
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
 def test_going_on_with_another_number_of_processes(tmp_path, first, then):
     settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}", "train.iterations=3"]
@@ -154,7 +154,6 @@ def stop_after_one_iteration(output: Path, words: list[str], processes: int) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.numerics
 def test_self_aligned_stage(tmp_path):
     settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}"]
     plain = train(tmp_path / "1", "ade20k_mini", settings, 1)
@@ -165,7 +164,6 @@ def test_self_aligned_stage(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.numerics
 def test_depth(tmp_path):
     write_mini("nyu", tmp_path / "data", train=4, val=3, size=(96, 128))
     settings = [*DEPTH, f"data.root={tmp_path / 'data'}"]
@@ -177,7 +175,6 @@ def test_depth(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.numerics
 def test_bev(tmp_path):
     write_mini("nuscenes", tmp_path / "data", train=8, val=8)
     settings = [*BEV, f"data.root={tmp_path / 'data'}"]
