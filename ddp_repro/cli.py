@@ -10,9 +10,12 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
+
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.launchers import announced_processes, announcing_variable
 
 PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")  # as in workbook.recipes
 SHARED = (
@@ -43,12 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 something failed, 2 a mistake in the request."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["data"]:  # has a command line of its own
-        return _guarded(lambda: importlib.import_module("data_prep.__main__").main(words[1:]))
+        return _guarded(
+            lambda: _run_alone("data", lambda: importlib.import_module("data_prep.__main__").main(words[1:]))
+        )
     options = _options(words)
     command = options.pop("command")
-    if command not in SHARED and int(os.environ.get("WORLD_SIZE") or 1) > 1:
-        return _mistake(RuntimeError(f"{words[0]} runs in one process: start it without torchrun (WORLD_SIZE is set)"))
-    return _guarded(lambda: getattr(importlib.import_module("ddp_repro.commands"), command)(**options))
+
+    def run() -> Any:
+        return getattr(importlib.import_module("ddp_repro.commands"), command)(**options)
+
+    return _guarded(run if command in SHARED else lambda: _run_alone(words[0], run))
+
+
+def _prepare_data(words: list[str]) -> int:
+    return importlib.import_module("data_prep.__main__").main(words)
+
+
+def _run_alone(name: str, run: Callable[[], Any]) -> Any:
+    """Run a command that processes cannot share.
+
+    Raises:
+        ConfigError: a launcher has started several, which would write over each other's results.
+    """
+    if announced_processes() > 1:
+        variable = announcing_variable()
+        raise ConfigError(f"{name} runs in one process: start it without torchrun or mpirun ({variable} is set)")
+    return run()
 
 
 def _options(words: list[str]) -> dict[str, Any]:

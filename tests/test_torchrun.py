@@ -3,22 +3,27 @@
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from accelerate import PartialState
 from safetensors.torch import load_file
 
 from data_prep.mini import write_mini
 from ddp_repro import cli
+from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.training.log import read_log
 from ddp_repro.workbook.runs.records import load_record
 from tests.workbook.tiny import OVERRIDES, write_data
 
-pytestmark = pytest.mark.numerics
+# None is marked as `numerics`: starting so many processes takes too long to repeat for every emulated processor, where
+# tests/training/test_processes.py compares one process with two.
 CLONE = Path(__file__).parents[1]
 TWO_EACH = ["train.batch_size=4", "train.device_batch_size=1", "train.log_every=1", "train.checkpoint_every=1"]
 ONE_VIEW = ["evaluation.batch_size=1"]  # an image is computed alike in whichever batch: then counts agree exactly
@@ -130,6 +135,7 @@ def test_going_on_with_another_number_of_processes(tmp_path, first, then):
 STOPPING = """
 import sys
 from ddp_repro import cli
+from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.training import trainer
 save = trainer._Run._save_if_due
 trainer._Run._save_if_due = lambda run, stopping: save(run, True)  # as if a signal had come
@@ -178,19 +184,81 @@ def test_bev(tmp_path):
     assert alone == together
 
 
-def test_a_process_whose_companions_are_missing_refuses(tmp_path, monkeypatch, capsys):
-    """As mpirun would start it, without what the processes need to find each other."""
-    from ddp_repro.evaluation.processes import rank_and_world
-    from ddp_repro.settings.errors import ConfigError
+# torchrun's and accelerate's, then MPI's; all set in every test, so that what accelerate sets is undone after it.
+VARIABLES = (
+    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMPI_COMM_WORLD_SIZE",
+    "PMI_SIZE",
+)  # fmt: skip
+TRAIN = ["train", "ade20k_mini", "train.iterations=1", "train.warmup_iterations=0"]
 
-    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("accelerate.PartialState", lambda **options: None)  # came to know of no other process
-    for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"):
-        with monkeypatch.context() as environment:
-            environment.setenv(name, "2")
-            with pytest.raises(ConfigError, match="announces 2 processes, but this run has 1"):
-                rank_and_world()
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert cli.main(["reproduce", "--output", str(tmp_path)]) == 2
-    assert "runs in one process" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Set what a launcher would, and nothing else of it: a function of the variables."""
+
+    def set_variables(**given: str) -> None:
+        for name in VARIABLES:
+            monkeypatch.setenv(name, given.get(name, ""))
+
+    return set_variables
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capfd):
+    """Run a command that writes nothing and ends with one line: a function that returns it."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        assert cli.main([*words, "--output", str(tmp_path / "results")]) == 2
+        assert not list(tmp_path.iterdir())
+        return capfd.readouterr().err.splitlines()[-1]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK and MASTER_ADDR"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR"),
+        ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, "RANK"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "RANK and MASTER_ADDR"),
+        ({"PMI_SIZE": "2"}, "RANK and MASTER_ADDR"),
+    ],
+)
+def test_a_process_that_cannot_find_its_companions_refuses(given, missing, launched, refused, tmp_path):
+    launched(**given)
+    line = refused(*TRAIN, f"data.root={tmp_path / 'data'}")
+    assert f"announces 2 processes, which cannot find each other without {missing}:" in line
+    assert f"unset {next(iter(given))}" in line
+
+
+def test_a_process_whose_companions_do_not_come_refuses(launched, refused, tmp_path, monkeypatch):
+    """The place where they would meet is another program's."""
+    monkeypatch.setattr(PartialState, "_shared_state", {})  # as in a process that has trained nothing yet
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        launched(WORLD_SIZE="2", RANK="0", LOCAL_RANK="0", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
+                 MASTER_PORT=str(other.getsockname()[1]))  # fmt: skip
+        for _ in range(2):  # nor may a second try take itself for a run of one process
+            line = refused(*TRAIN, f"data.root={tmp_path / 'data'}")
+            assert "the 2 processes that the environment announces did not meet: " in line
+
+
+def test_a_process_with_fewer_companions_than_announced_refuses(launched, monkeypatch):
+    """As a launcher that accelerate does not know on this device, which then takes the process to be alone."""
+    launched(WORLD_SIZE="2", RANK="0", MASTER_ADDR="127.0.0.1")
+    monkeypatch.setattr("accelerate.PartialState", lambda **options: None)
+    with pytest.raises(ConfigError, match="announces 2 processes, but this run has 1: .*unset WORLD_SIZE"):
+        rank_and_world()
+
+
+@pytest.mark.parametrize("words", [["reproduce"], ["render"], ["data", "mini", "ade20k"]])
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"])
+def test_work_that_processes_cannot_share_is_refused(words, name, launched, refused):
+    launched(**{name: "2"})
+    assert f"{words[0]} runs in one process: start it without torchrun or mpirun ({name} is set)" in refused(*words)
+
+
+def test_a_number_of_processes_that_is_none_is_refused(launched, refused):
+    launched(WORLD_SIZE="two")
+    assert "WORLD_SIZE must be the number of processes; got 'two'" in refused("render")

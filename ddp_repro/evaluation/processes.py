@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -12,11 +11,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.launchers import REMEDY, announced_processes, announcing_variable, check_meeting_point
 
 T = TypeVar("T")
 LOADER_THREADS = 2
-# Where torchrun and accelerate, then MPI's launchers, tell a process how many of them they started.
-_ANNOUNCED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -26,14 +24,29 @@ def rank_and_world() -> tuple[int, int]:
         ConfigError: the environment announces more processes than came together.  Each would do all the work, and
             write its results over the others'.
     """
-    announced = max(int(os.environ.get(name) or 1) for name in _ANNOUNCED)
+    announced = announced_processes()
     if not dist.is_initialized() and announced > 1:
-        from accelerate import PartialState
-
-        PartialState(cpu=on_cpu())
+        _join(announced)
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     refuse_strangers(announced, world)
     return rank, world
+
+
+def _join(announced: int) -> None:
+    """Wait for the other processes, as long as PyTorch does (half an hour).
+
+    Raises:
+        ConfigError: they did not come, or cannot be reached.
+    """
+    from accelerate import PartialState
+
+    check_meeting_point()
+    try:
+        PartialState(cpu=on_cpu())
+    except (ValueError, RuntimeError) as error:
+        PartialState._reset_state()  # half set up, it would pass for a run of one process
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"the {announced} processes that the environment announces did not meet: {reason}") from error
 
 
 def on_cpu() -> bool:
@@ -53,8 +66,8 @@ def refuse_strangers(announced: int, world: int) -> None:
     """
     if announced > world:
         raise ConfigError(
-            f"the environment announces {announced} processes, but this run has {world}: start them all with torchrun "
-            "or accelerate launch, or unset WORLD_SIZE to run in one process"
+            f"the environment announces {announced} processes, but this run has {world}: "
+            f"{REMEDY.format(name=announcing_variable())}"
         )
 
 

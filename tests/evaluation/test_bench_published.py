@@ -22,6 +22,9 @@ CASES = {
     "linear": {"schedule": "linear"}, "ddpm": {"sampler": "ddpm"}, "td0": {"time_difference": 0}, "depth": DEPTH,
     "depth as released": DEPTH | {"time_conditioned": False},
 }  # fmt: skip
+# Both sum the same products in another order: relative to the largest score, as one near zero is a difference of large
+# numbers.  The largest on the emulated processors was 3.2e-6; a term left out changes the first digits.
+SCORES = 2e-5
 
 
 def tiny(**changes: object) -> DDP:
@@ -50,7 +53,7 @@ def test_sampling_equals_the_published_one(
     start, *between = noises(model, images, 5)
     ours = model.sample(images, steps, noise=start, average_steps=average, step_noise=between)
     theirs = bench_published.sample(model, images, steps, start, average, between)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert (ours - theirs).abs().max() <= SCORES * theirs.abs().max()
 
 
 @pytest.mark.parametrize("case", ["embedding", "depth"])

@@ -15,6 +15,8 @@ from ddp_repro.tasks.depth.pictures import save_depth
 from ddp_repro.tasks.depth.predict import DepthPrediction
 from tests.evaluation.tiny_depth import tiny_depth_model
 
+pytestmark = pytest.mark.numerics
+
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (77, 101, 3), dtype=np.uint8)
 

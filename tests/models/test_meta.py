@@ -8,6 +8,7 @@ from ddp_repro.networks.precision import full_precision
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.workbook.catalogue import recipe
 from tests.models.bev.test_model import CONFIGS, batch
+from tests.papers.ddps import tiny
 
 pytestmark = pytest.mark.numerics
 
@@ -44,6 +45,12 @@ def test_costs_of_a_map_from_above() -> None:
     model = build_model(CONFIGS["camera"]).eval()
     with torch.no_grad():
         features = model.encode(batch(1))
+    expected = flops(model, None, 2, features=features)
+    assert flops(model.to("meta"), None, 2, features=features.to("meta")) == expected and expected[1] > 0
+
+
+def test_costs_of_mask_priors() -> None:
+    model, features = tiny.model(), tiny.features()
     expected = flops(model, None, 2, features=features)
     assert flops(model.to("meta"), None, 2, features=features.to("meta")) == expected and expected[1] > 0
 

@@ -33,7 +33,7 @@ def start(images: Path, output: Path, *, count: int = 1, kill_at: str = "", **ch
     processes = []
     for rank in range(count):
         environment = {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
-        arguments = (images, output, changes, environment, kill_at)
+        arguments = (images, output, changes, environment, torch.get_num_threads(), kill_at)
         processes.append(_CONTEXT.Process(target=_program, args=arguments))
         processes[-1].start()
     return processes
@@ -53,12 +53,12 @@ def exit_codes(processes: list[Any]) -> list[int]:
 
 
 def _program(
-    images: Path, output: Path, changes: dict[str, Any], environment: dict[str, str], kill_at: str = ""
+    images: Path, output: Path, changes: dict[str, Any], environment: dict[str, str], threads: int, kill_at: str
 ) -> None:
     os.environ.update(environment)
     if not environment:
         os.setsid()  # so that a test can signal this process and its workers
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)  # as many as the test's own: they decide the order of sums, and so the last bits
     if kill_at:
         _kill_at(kill_at)
     try:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from ddp_repro.training import train
 from tests.training.tiny import tiny_recipe
+
+pytestmark = pytest.mark.numerics
 
 
 def test_checkpointed_training_leaves_the_same_weights_and_statistics(images: Path, tmp_path: Path) -> None:

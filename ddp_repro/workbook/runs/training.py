@@ -214,6 +214,7 @@ def decided_by_main(decide: Callable[[], T]) -> T:
     if world == 1:
         return decide()
     answer: list[Any] = [None, None]
+    dist.barrier()  # deciding may move files that others are still checking
     if rank == 0:
         try:
             answer[0] = decide()

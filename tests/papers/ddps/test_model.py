@@ -21,6 +21,8 @@ from ddp_repro.settings.errors import ConfigError
 
 from . import golden, tiny
 
+pytestmark = pytest.mark.numerics
+
 SHAPE = (5, 8, 8)
 
 

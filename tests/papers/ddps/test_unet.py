@@ -9,6 +9,8 @@ from ddp_repro.papers.ddps.unet import PriorUNet
 
 from . import golden
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.fixture(scope="module")
 def unet() -> PriorUNet:

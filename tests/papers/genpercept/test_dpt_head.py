@@ -7,6 +7,8 @@ import torch
 
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead, min_max
 
+pytestmark = pytest.mark.numerics
+
 CHANNELS = (32, 32, 64, 64)
 
 

@@ -9,6 +9,8 @@ from ddp_repro.papers.genpercept import losses
 from ddp_repro.papers.genpercept.losses import OFFSET
 from ddp_repro.papers.genpercept.settings import SSIKind
 
+pytestmark = pytest.mark.numerics
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "siblings" / "genpercept_losses_metrics.npz"
 
 

@@ -9,6 +9,8 @@ from ddp_repro.papers.genpercept.model import GenPercept
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig, pipeline_config
 from ddp_repro.settings.errors import ConfigError
 
+pytestmark = pytest.mark.numerics
+
 STOCHASTIC = {"noise": "gaussian", "input": "concatenated"}
 HEADS = [
     {"decoder": "dpt", "task": "disparity", "loss": "image"},

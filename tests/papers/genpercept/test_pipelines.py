@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.numerics]
 TINY, TINY_8 = "genpercept_pipeline_tiny.npz", "genpercept_pipeline_tiny_8ch.npz"
 
 
