@@ -24,11 +24,67 @@ _HOMES = {
     "evaluate": "ddp_repro.workbook.runs.run",
     "recipe": "ddp_repro.workbook.catalogue",
     "recipe_names": "ddp_repro.workbook.catalogue",
+    # what notebooks are made of
+    "override": "ddp_repro.settings.overrides",
+    "parse_overrides": "ddp_repro.settings.overrides",
+    "resolve": "ddp_repro.store.paths",
+    "run_folder": "ddp_repro.store.paths",
+    "run": "ddp_repro.workbook.runs.run",
+    "run_table": "ddp_repro.workbook.runs.run",
+    "evaluation_dataset": "ddp_repro.workbook.runs.run",
+    "trained_model": "ddp_repro.workbook.runs.run",
+    "run_all": "ddp_repro.workbook.runs.batch",
+    "paper_named": "ddp_repro.workbook.catalogue",
+    "seeded": "ddp_repro.settings.training_seeds",
+    "Subject": "ddp_repro.workbook.runs.analyses",
+    "score_mean_depth": "ddp_repro.workbook.runs.mean_depth",
+    "score_constant_map": "ddp_repro.workbook.runs.constant_map",
+    "paper_table": "ddp_repro.workbook.tables.table",
+    "measured_table": "ddp_repro.workbook.tables.table",
+    "save_table": "ddp_repro.workbook.tables.rendering",
+    "save_figure": "ddp_repro.workbook.figures.style",
+    "main_model": "ddp_repro.papers.ddp.recipes.registry",
+    "ablation_base": "ddp_repro.papers.ddp.recipes.segmentation",
+    "cells": "ddp_repro.papers.ddp.recipes.variants",
+    "claims_table": "ddp_repro.papers.ddp.claims",
+    "ablation_table": "ddp_repro.papers.ddp.tables.ablations",
+    "cost_table": "ddp_repro.papers.ddp.tables.ablations",
+    "uncertainty_table": "ddp_repro.papers.ddp.tables.uncertainty",
+    "costs_table": "ddp_repro.papers.ddp.tables.bev_costs",
+    "find_costs": "ddp_repro.papers.ddp.tables.bev_costs",
+    "robustness_table": "ddp_repro.papers.ddp.tables.robustness",
+    "bev_figure": "ddp_repro.papers.ddp.tables.robustness",
+    "figure_prediction": "ddp_repro.papers.ddp.figures.figure3",
+    "figure_uncertainty": "ddp_repro.papers.ddp.figures.uncertainty",
+    "depth_figures": "ddp_repro.papers.ddp.figures.depth_views",
+    "dynamics_figure": "ddp_repro.papers.ddp.pages",
+    "images_figure": "ddp_repro.papers.ddp.pages",
+    "load_trajectory": "ddp_repro.papers.ddp.samples.segmentation",
+    "figure_3a": "ddp_repro.papers.ddp.figures.figure3",
+    "figure_3b": "ddp_repro.papers.ddp.figures.figure3",
+    "figure_3c": "ddp_repro.papers.ddp.figures.figure3",
+    "figure_stages": "ddp_repro.papers.ddp.figures.speed",
+    "figure_growth": "ddp_repro.papers.ddp.figures.speed",
+    "figure_accuracy_over_time": "ddp_repro.papers.ddp.figures.speed",
+    "Setting": "ddp_repro.papers.ddp.costs.bench",
+    "parse_size": "ddp_repro.papers.ddp.costs.bench",
+    "report": "ddp_repro.papers.ddp.costs.records",
+    "run_bench": "ddp_repro.papers.ddp.costs.records",
 }
-__all__ = [*_HOMES, "__version__"]
+# Other names of what their modules call more briefly, and whole modules.
+_ALIASES = {
+    "depth_models": ("ddp_repro.papers.ddp.figures.depth_views", "MODELS"),
+    "bev_models": ("ddp_repro.papers.ddp.tables.robustness", "MODELS"),
+    "analyses": ("ddp_repro.papers.ddp.analyses", None),
+}
+__all__ = [*_HOMES, *_ALIASES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ALIASES:
+        module, attribute = _ALIASES[name]
+        loaded = importlib.import_module(module)
+        return getattr(loaded, attribute) if attribute else loaded
     if name not in _HOMES:
         raise AttributeError(f"module 'ddp_repro' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
