@@ -93,6 +93,17 @@ class Task(Protocol):
         """
         ...
 
+    def survey(self, dataset: Any, recipe: Any) -> Any:
+        """Count what the ground truth of an opened training split holds, before the first iteration.
+
+        Returns:
+            :class:`ddp_repro.data.survey.Survey`; None: the ground truth is not drawn by the user.
+
+        Raises:
+            DataError: a file that training would stumble over; it is named.
+        """
+        ...
+
     def check_evaluation(self, evaluation: Any) -> None:
         """Refuse settings of the evaluation that the task cannot follow.
 

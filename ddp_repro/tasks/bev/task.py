@@ -10,7 +10,7 @@ from torch import nn
 
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.settings.recipe import EvalConfig, Recipe
 from ddp_repro.tasks.bev import evaluate, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
@@ -53,6 +53,9 @@ class BEV:
                 raise ConfigError(f"model.{name} is {ours}, but data.{name} is {theirs}; expected equal values")
         if model.sensors == "fusion" and not dataset.data.lidar:
             raise ConfigError("model.sensors is fusion, but data.lidar is false; a fusion model needs points")
+
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Return nothing: masks are drawn from nuScenes' own map."""
 
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings; :func:`evaluate_bev` refuses several views."""

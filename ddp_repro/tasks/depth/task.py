@@ -14,7 +14,7 @@ from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.depth import dataset as datasets
-from ddp_repro.tasks.depth import predict, score
+from ddp_repro.tasks.depth import predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
 
@@ -33,6 +33,7 @@ class Depth:
     evaluate = None
     predict = staticmethod(predict.estimate_depth)
     score = staticmethod(score.score)
+    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],

@@ -15,7 +15,7 @@ from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.segmentation import dataset as datasets
-from ddp_repro.tasks.segmentation import predict, score
+from ddp_repro.tasks.segmentation import predict, score, survey
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 
@@ -33,6 +33,7 @@ class Segmentation:
     evaluate = None
     predict = staticmethod(predict.segment)
     score = staticmethod(score.score)
+    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],

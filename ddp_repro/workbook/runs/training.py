@@ -17,10 +17,12 @@ import torch.distributed as dist
 from torch import nn
 
 from ddp_repro import training
+from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
 from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
@@ -44,12 +46,14 @@ class TrainingInputs:
     Attributes:
         processes: how many finished the training, on which weights depend by no more than rounding; None: not finished
             yet, or from before this was written down.
+        labels: what the training images' ground truth holds; None: it was not counted.
     """
 
     recipe: dict[str, Any]
     data: str
     code: str
     processes: int | None = None
+    labels: Survey | None = None
 
 
 def train(
@@ -65,9 +69,9 @@ def train(
         OSError: the results cannot be written.
     """
     with contextlib.chdir(working_root()):
-        check_training(recipe, output, overwrite)
+        labels = check_training(recipe, output, overwrite)
     with workplace(recipe, output) as folder:
-        return train_in(folder, recipe, output, overwrite, progress)
+        return train_in(folder, recipe, output, overwrite, progress, labels)
 
 
 def source_of(recipe: Recipe) -> Recipe:
@@ -76,12 +80,18 @@ def source_of(recipe: Recipe) -> Recipe:
     return dataclasses.replace(source, model=recipe.model, train=recipe.train)
 
 
-def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
-    """:func:`train` for those who hold the :func:`workplace` already."""
+def train_in(
+    folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool, labels: Survey | None
+) -> TrainResult:
+    """Do what :func:`train` does for those who hold the :func:`workplace` already, and have checked.
+
+    Args:
+        labels: what :func:`check_training` has counted.
+    """
     start = recipe.train.initialize_from
     if _is_recipe_name(start) and not (run_folder(output, recipe.preset, start) / "model.safetensors").is_file():
         train(named_recipe(start, recipe.preset), output=output, progress=progress)
-    resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite) or _make_room(recipe, folder))
+    resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite) or _make_room(recipe, folder, labels))
     result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
@@ -90,11 +100,18 @@ def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, 
     return result
 
 
-def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None) -> None:
+def check_training(
+    recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None
+) -> Survey | None:
     """Refuse a training that cannot work before anything is written but a ``mini`` recipe's data.
+
+    Says how often every class occurs in the training images, and what is probably wrong with them.
 
     Args:
         model: one of the recipe's settings, whose weights are changed; None: it is built here.
+
+    Returns:
+        What the labels hold; None where a training goes on that has counted them.
 
     Raises:
         ConfigError, DataError, CheckpointError, OSError: as :func:`train`.
@@ -109,9 +126,8 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
     set_checkpointing(model, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
     data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
-    task_named(recipe.model.task).check(
-        recipe.model, build_dataset(data, data.train_split, train=True, **normalisation)
-    )
+    images = build_dataset(data, data.train_split, train=True, **normalisation)
+    task_named(recipe.model.task).check(recipe.model, images)
     if recipe.train.validate_every:
         task_named(recipe.model.task).check(
             recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation)
@@ -119,9 +135,19 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), overwrite)
     start = _resolved(recipe, output)
     if _is_recipe_name(recipe.train.initialize_from) and not Path(start.train.initialize_from).is_file():
-        return _check_first_stage(recipe, output)
-    if not resume:
+        _check_first_stage(recipe, output)
+    elif not resume:
         training.load_initial_weights(model, start.train)
+    return None if resume else decided_by_main(lambda: _surveyed(recipe, images))
+
+
+def _surveyed(recipe: Recipe, images: TaskDataset) -> Survey | None:
+    labels = task_named(recipe.model.task).survey(images, recipe)
+    if labels is not None:
+        say(f"{recipe.name}: {labels}")
+        for warning in labels.warnings:
+            say(f"warning: {recipe.name}: {warning}")
+    return labels
 
 
 def _check_first_stage(recipe: Recipe, output: str | Path) -> None:
@@ -157,7 +183,9 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
     if not path.is_file():
         return _inputs_inside(weights) if weights.is_file() else None
     try:
-        return TrainingInputs(**json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        labels = Survey(**values.pop("labels")) if values.get("labels") else None
+        return TrainingInputs(**{**values, "labels": labels})
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged ({error}): delete it, and train anew with --overwrite") from None
 
@@ -258,14 +286,14 @@ def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
     return before is not None and not changed and before.data == now.data and before.code in (now.code, UNKNOWN)
 
 
-def _make_room(recipe: Recipe, folder: Path) -> bool:
+def _make_room(recipe: Recipe, folder: Path, labels: Survey | None) -> bool:
     """Put what is to be replaced aside, and write down what a new training depends on; returns False: no resuming."""
     model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
     if before and not changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)):
         say(f"{recipe.name}: {'the code' if before.data == now.data else 'the images'} changed; training anew")
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
-    _write_inputs(folder, now)
+    _write_inputs(folder, dataclasses.replace(now, labels=labels))
     return False
 
 
