@@ -128,7 +128,7 @@ def list_all(preset: str | None) -> None:
 
 def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
     """Train, or go on with an interrupted training."""
-    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    chosen = _overridden(recipe, preset, parse_overrides(overrides))
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     result = runs.train(chosen, output=output, overwrite=overwrite)
@@ -144,7 +144,7 @@ def evaluate(
     """Score weights and write the record; save the label maps too, if a folder is given for them."""
     changes = parse_overrides(overrides)
     changes |= {f"evaluation.{k}": v for k, v in {"steps": steps, "seeds": seeds}.items() if v is not None}
-    chosen = override(named_recipe(recipe, preset), changes)
+    chosen = _overridden(recipe, preset, changes)
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     options = {"output": output, "overwrite": overwrite, "predictions": predictions}
@@ -158,7 +158,7 @@ def map_use(
     output: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Give a model the true map, another image's, none and noise at every step, and print what it makes of each."""
-    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    chosen = _overridden(recipe, preset, parse_overrides(overrides))
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
     from ddp_repro.workbook.runs.analyses import Subject
     from ddp_repro.workbook.tables.map_use import map_use_table
@@ -174,7 +174,7 @@ def map_use(
 
 def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
     """Score saved label maps against the recipe's evaluation images."""
-    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    chosen = _overridden(recipe, preset, parse_overrides(overrides))
     from ddp_repro.tasks.build import build_dataset
     from ddp_repro.tasks.segmentation.rescore import rescore as rescore_folder
 
@@ -278,6 +278,12 @@ def _checked_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
     return name
+
+
+def _overridden(name: str, preset: str | None, changes: dict[str, str]) -> Recipe:
+    """A recipe with changed settings, and with what its data set alone knows."""
+    chosen = override(named_recipe(name, preset), changes)
+    return task_named(chosen.model.task).complete(chosen)
 
 
 def _trained_for(task: str) -> str:

@@ -85,6 +85,14 @@ class Task(Protocol):
         """Open one split; see :func:`ddp_repro.tasks.build.build_dataset`."""
         ...
 
+    def complete(self, recipe: Any) -> Any:
+        """Return a recipe with what its data set alone knows (how many classes) filled in.
+
+        Raises:
+            DataError: the data set does not say it.
+        """
+        ...
+
     def check(self, model: Any, dataset: Any) -> None:
         """Refuse a model and a dataset that cannot work together, before the first image is read.
 

@@ -42,6 +42,9 @@ class BEV:
 
         return NuScenesBEV(data, split, train=train, mean=mean, std=std, limit=limit)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")

@@ -12,7 +12,7 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.depth import dataset as datasets
 from ddp_repro.tasks.depth import predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
@@ -42,6 +42,9 @@ class Depth:
         root = checked_root(data, limit, public=data.dataset in datasets.DEPTH_SPECS)
         spec = datasets.depth_spec(data.dataset, root)
         return datasets.open_split(spec, root, data, split, limit, train=train, mean=mean, std=std)
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
 
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
 from ddp_repro.tasks.segmentation import predict, score, survey
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
@@ -44,12 +47,21 @@ class Segmentation:
         samples = checked(spec.list_samples(root, split), root, split, spec.layout)
         return datasets.SegmentationDataset(spec, samples[:limit], data, train=train, mean=mean, std=std)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        if recipe.model.num_classes is not None:
+            return recipe
+        data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
+        checked_root(data, None, public=data.dataset in datasets.SPECS)
+        return override(recipe, {"model.num_classes": len(self.class_names(data))})
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
         if model.num_classes != len(dataset.class_names):
+            source = dataset.spec.described_in or dataset.name
             raise ConfigError(
-                f"model.num_classes is {model.num_classes}, but {dataset.name} has {len(dataset.class_names)} classes"
+                f"model.num_classes is {model.num_classes}, but {source} has {len(dataset.class_names)} classes; "
+                "with model.num_classes=none it is the data set's"
             )
         if model.num_classes > IGNORE:  # label maps are 8 bits wide
             raise ConfigError(f"at most {IGNORE} classes are possible ({IGNORE} is the ignore label)")

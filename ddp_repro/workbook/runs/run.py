@@ -179,6 +179,7 @@ def _run(
     may_train: bool,
     predictions: str | Path | None = None,
 ) -> Record:
+    recipe = task_named(recipe.model.task).complete(recipe)
     weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
     with contextlib.chdir(working_root()):
         model, dataset, labels = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)

@@ -68,6 +68,7 @@ def train(
         DataError: missing or damaged images.
         OSError: the results cannot be written.
     """
+    recipe = task_named(recipe.model.task).complete(recipe)
     with contextlib.chdir(working_root()):
         labels = check_training(recipe, output, overwrite)
     with workplace(recipe, output) as folder:
