@@ -212,15 +212,16 @@ def predict(
     check_positive(steps=steps, noise_samples=noise_samples)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
-    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
-    save, class_names = task_object.writer(chosen.model, data), task_object.class_names(data)
+    model = chosen.model.build()
+    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
+    loaded = load_checkpoint(model, weights)
+    classes = loaded.classes or task_object.classes(chosen.data)
+    save = task_object.writer(chosen.model, classes)
 
     def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
         return save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
 
-    model = chosen.model.build()
-    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
-    _say(str(load_checkpoint(model, weights)))
+    _say(str(loaded))
     model = model.to(place).eval()
     decisive = {
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
@@ -229,7 +230,7 @@ def predict(
     }  # fmt: skip
     report = predict_pictures(
         lambda path: predict_one(model, path, steps, noise_samples, image_scale=chosen.data.image_scale),
-        write, pictures, folder, model=decisive, class_names=class_names,
+        write, pictures, folder, model=decisive, class_names=classes.names,
     )  # fmt: skip
     _show_predictions(report, len(pictures), folder)
     return int(bool(report.failed))

@@ -27,7 +27,14 @@ from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
-from ddp_repro.training.state import TrainingState, load_state, provenance, save_state, saved_states
+from ddp_repro.training.state import (
+    TrainingState,
+    described_classes,
+    load_state,
+    provenance,
+    save_state,
+    saved_states,
+)
 from ddp_repro.training.step import Step
 from ddp_repro.training.stream import BatchLayout, build_loader
 
@@ -239,7 +246,7 @@ class _Run:
             "seconds": f"{self.state.seconds:.1f}",
             "processes": str(self.accelerator.num_processes),
         }
-        save_weights(self.model, path, {**self.origin, **progress, **extra})
+        save_weights(self.model, path, {**self.origin, **described_classes(self.recipe), **progress, **extra})
 
     def _refuse_separate_folders(self) -> None:
         iterations = sorted(set(gather_object([self.state.iteration])))

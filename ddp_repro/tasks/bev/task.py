@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe
 from ddp_repro.tasks.bev import evaluate, score
@@ -69,10 +69,10 @@ class BEV:
     def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
-    def class_names(self, data: BEVDataConfig) -> tuple[str, ...]:
-        return MAP_CLASSES
+    def classes(self, data: BEVDataConfig) -> Classes:
+        return Classes(MAP_CLASSES)
 
-    def writer(self, model: Any, data: BEVDataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         raise ConfigError(self.not_from_a_picture)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
@@ -52,7 +52,7 @@ class Segmentation:
             return recipe
         data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
         checked_root(data, None, public=data.dataset in datasets.SPECS)
-        return override(recipe, {"model.num_classes": len(self.class_names(data))})
+        return override(recipe, {"model.num_classes": len(self.classes(data).names)})
 
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
@@ -77,14 +77,14 @@ class Segmentation:
     ) -> predict.Segmenter:
         return predict.Segmenter(model, images, views, view_average)
 
-    def class_names(self, data: DataConfig) -> tuple[str, ...]:
-        return datasets.dataset_spec(data.dataset, Path(data.root)).class_names
+    def classes(self, data: DataConfig) -> Classes:
+        spec = datasets.dataset_spec(data.dataset, resolve(data.root))
+        return Classes(spec.class_names, spec.palette)
 
-    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.segmentation.pictures import save_prediction
 
-        palette = datasets.dataset_spec(data.dataset, Path(data.root)).palette
-        return lambda prediction, image, folder, name: save_prediction(prediction, image, palette, folder, name)
+        return lambda prediction, image, folder, name: save_prediction(prediction, image, classes.colors, folder, name)
 
 
 TASK: Task = Segmentation()
