@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ddp_repro import training
+from ddp_repro.data.io import DataError
 from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
@@ -27,10 +28,11 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.locks import file_lock
-from ddp_repro.store.paths import run_folder, working_root
+from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.catalogue import recipes_of
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import write_atomically
 
@@ -204,15 +206,23 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def prepare_data(recipe: Recipe) -> None:
-    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare."""
-    root = Path(recipe.data.root)
+    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare.
+
+    Raises:
+        DataError: there are none in a folder that no recipe has by default: the name may be a mistake.
+    """
+    root, dataset = Path(recipe.data.root), recipe.data.dataset
     if recipe.preset != "mini" or root.is_dir():
         return
-    from data_prep.mini import write_mini
+    from data_prep.mini import MINI_DATASETS, write_mini
 
+    usual = {each.data.root for each in recipes_of("mini").values() if each.data.dataset == dataset}
+    if resolve(root) not in map(resolve, usual):
+        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
+        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
     with file_lock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir():
-            write_mini(recipe.data.dataset, root)
+            write_mini(dataset, root)
 
 
 @contextmanager
