@@ -23,7 +23,7 @@ from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
-from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training.ema import MovingAverage
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
 from ddp_repro.training.frozen import freeze, set_training_mode
@@ -74,7 +74,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
     torch.manual_seed(recipe.train.seed)
     model = recipe.model.build()
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
-    task_named(recipe.model.task).check(recipe.model, dataset)
+    check_dataset(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())
     if resume and (result := finished_result(files, origin, recipe)):
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import os
 import platform
@@ -120,8 +121,7 @@ def are_weights(path: Path, recorded: str) -> bool:
 
 def public_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON, with absolute paths made relative to the clone, or cut to their last part outside it."""
-    values = to_dict(recipe)
-    values["data"]["root"] = _public_path(values["data"]["root"])
+    values = to_dict(dataclasses.replace(recipe, data=recipe.data.placed(_public_path)))
     train = values["train"]
     for name in ("backbone_weights", "initialize_from"):
         train[name] = train[name] and _public_path(train[name])
