@@ -20,13 +20,14 @@ from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strang
 from ddp_repro.interop.checkpoints import save_weights
 from ddp_repro.interop.partial import describe_sources, trained_names
 from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.protocols.method import check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training.ema import MovingAverage
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
-from ddp_repro.training.frozen import freeze, set_training_mode
+from ddp_repro.training.frozen import check_frozen, freeze, set_training_mode
 from ddp_repro.training.initial_weights import (
     initial_files,
     initial_identities,
@@ -73,6 +74,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
         _check_writable(files.folder)
     torch.manual_seed(recipe.train.seed)
     model = recipe.model.build()
+    check_trainable(model, recipe.train)
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
     check_dataset(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())
@@ -264,6 +266,18 @@ class _Run:
         iterations = sorted(set(gather_object([self.state.iteration])))
         if len(iterations) > 1:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
+
+
+def check_trainable(model: nn.Module, config: TrainConfig) -> None:
+    """Refuse a model that lacks what its training needs, or has nothing left to train.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
+    check_method(model, "training", *([] if config.self_aligned == "off" else ["self_aligned_loss"]))
+    if config.validate_every:
+        check_method(model, "evaluation")
+    check_frozen(model, config)
 
 
 def check_settings(recipe: Recipe) -> None:

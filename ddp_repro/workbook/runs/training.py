@@ -113,13 +113,13 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
         )
     training.check_settings(recipe)
     model = model or recipe.model.build()
+    training.check_trainable(model, recipe.train)
     set_checkpointing(model, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
     data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
     check_dataset(recipe.model, build_dataset(data, data.train_split, train=True, **normalisation))
     if recipe.train.validate_every:
         check_dataset(recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation))
-    training.check_frozen(model, recipe.train)
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
     missing = [stage for stage in _stages(recipe) if not _weights_of(stage, recipe, output).is_file()]
     for stage in missing:
