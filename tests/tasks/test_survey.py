@@ -127,7 +127,7 @@ def test_training_says_it_and_writes_it_down(tmp_path, capsys):
     folder = tmp_path / "results/mini/runs/tiny"
     inputs = read_inputs(folder)
     assert inputs.labels == record.training.labels == load_record(folder / "record.json").training.labels
-    assert inputs.labels.pixels == {"ground": 6144, "red": 6144, "blue": 0}
+    assert inputs.labels[0].pixels == {"ground": 6144, "red": 6144, "blue": 0}
     train(recipe, output=tmp_path / "results", progress=False)  # finished: neither counted nor said again
     assert "never occur" not in capsys.readouterr().err and read_inputs(folder) == inputs
 

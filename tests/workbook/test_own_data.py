@@ -100,7 +100,7 @@ def test_depth_of_ones_own(place):
     assert do("train", "depth_folder", "data.root=frames", *SMALL) == 0
     assert do("evaluate", "depth_folder", "data.root=frames", *SMALL) == 0
     record = load_record(place / "results/own/runs/depth_folder/record.json")
-    assert record.recipe["evaluation"]["protocol"] == "indoor" and record.training.labels.median > 0
+    assert record.recipe["evaluation"]["protocol"] == "indoor" and record.training.labels[0].median > 0
     shutil.rmtree(place / "frames/depth")
     assert do("predict", "frames/images/val/a.jpg", "--task", "depth", "--steps", "1") == 0
 

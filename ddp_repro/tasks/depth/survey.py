@@ -25,7 +25,7 @@ def survey(dataset: DepthDataset, recipe: Recipe) -> Survey:
     """
     protocol = recipe.evaluation.protocol
     cap = recipe.model.max_depth if protocol is None else protocol_named(protocol).max_depth
-    return survey_depth(dataset.spec, dataset.samples, recipe.data.train_split, cap)
+    return survey_depth(dataset.spec, dataset.samples, dataset.data.train_split, cap)
 
 
 def survey_depth(spec: DepthSpec, samples: list[Sample], split: str, cap: float | None) -> Survey:

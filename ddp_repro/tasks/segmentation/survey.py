@@ -19,7 +19,7 @@ def survey(dataset: SegmentationDataset, recipe: Recipe) -> Survey:
     Raises:
         DataError: a damaged label map, or one with an id that the data set does not have; names the file.
     """
-    return survey_labels(dataset.spec, dataset.samples, recipe.data.train_split)
+    return survey_labels(dataset.spec, dataset.samples, dataset.data.train_split)
 
 
 def survey_labels(spec: DatasetSpec, samples: list[Sample], split: str) -> Survey:
