@@ -12,7 +12,7 @@ def folder() -> Recipe:
     """``camvid_lite0`` on images and masks (:mod:`ddp_repro.tasks.segmentation.datasets.folder`)."""
     plain = segmentation.camvid()
     return dataclasses.replace(
-        plain, name="folder", preset="own", table="own",
+        plain, name="folder", preset="own", table="ddp_own",
         model=dataclasses.replace(plain.model, num_classes=None),
         data=dataclasses.replace(plain.data, dataset="folder", root="data/own", eval_split="val"),
     )  # fmt: skip
@@ -22,6 +22,6 @@ def depth_folder() -> Recipe:
     """``sevenscenes_lite0`` on images and depth maps (:mod:`ddp_repro.tasks.depth.datasets.folder`), up to 10 m."""
     plain = depth.real("sevenscenes")
     return dataclasses.replace(
-        plain, name="depth_folder", preset="own", table="own",
+        plain, name="depth_folder", preset="own", table="ddp_own",
         data=dataclasses.replace(plain.data, dataset="depth_folder", root="data/own_depth", eval_split="val"),
     )  # fmt: skip
