@@ -58,8 +58,9 @@ def _reproduce(
         output=output, parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
         everything=everything,
     )  # fmt: skip
-    for paper in map(paper_named, paper_names()):
-        save_table(paper.tables["claims"](preset, output), resolve(output) / preset / "tables")
+    for tables in (paper_named(name).tables for name in paper_names()):
+        if "claims" in tables:
+            save_table(tables["claims"](preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {_short(page)}")
@@ -164,9 +165,12 @@ def map_use(
     from ddp_repro.workbook.tables.map_use import map_use_table
     from ddp_repro.workbook.tables.rendering import to_markdown
 
+    analyses = paper_of(chosen).analyses
+    if "map_use" not in analyses:
+        raise ConfigError(f"{chosen.name}: its paper has no map-use; it has {', '.join(analyses)}")
     record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
     subject = Subject(recipe=chosen, record=record, output=output, checkpoint=checkpoint, overwrite=overwrite)
-    analysis = paper_of(chosen).analyses["map_use"](subject, steps=steps, limit=limit)
+    analysis = analyses["map_use"](subject, steps=steps, limit=limit)
     table = map_use_table([analysis])
     _say(to_markdown(table))
     _say(f"written: {_short(run_folder(output, record.preset, record.run) / 'map_use.json')}")

@@ -1,4 +1,4 @@
-"""The paper's printed numbers (``papers/ddp/printed/*.json``), the left-hand side of every comparison.
+"""The papers' printed numbers (``papers/*/printed/*.json``), the left-hand side of every comparison.
 
 They are data, transcribed by hand; nothing in this package computes or changes them.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.catalogue import paper_named, paper_names, recipe, recipe_names
 
-PRINTED = "ddp_repro.papers.ddp"
 TABLES = (*(f"table{n}" for n in "1234"), *(f"table5{part}" for part in "abcde"), "table6", "table7")
 
 # Images of the split the paper evaluates on: only a run over all of them may claim the paper's number.
@@ -71,30 +71,46 @@ class PaperTable:
 
 @cache
 def load_table(name: str) -> PaperTable:
-    """A table of the paper by name: one of :data:`TABLES`, or ``figure3`` (numbers given in the text).
+    """A printed table by name: one of :data:`TABLES`, ``figure3`` (numbers given in the text), or another paper's.
+
+    Where papers have tables of one name, it is the first paper's.
 
     Raises:
         ConfigError: no such table.
     """
-    if name not in (*TABLES, "figure3"):
-        raise ConfigError(f"the paper has no table {name!r}; it has: {', '.join(TABLES)}")
-    file, part = (name[:-1], name[-1]) if name[-1].isalpha() else (name, None)
-    content = json.loads(resources.files(PRINTED).joinpath("printed", f"{file}.json").read_text(encoding="utf-8"))
-    if part is not None:
-        content |= content.pop("parts")[part]
-    return _table(content, name)
+    if path := _file(name):
+        return _table(json.loads(path.read_text(encoding="utf-8")), name)
+    path = _file(name[:-1])
+    parts = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    part = parts.pop("parts", {}).get(name[-1:])
+    if part is None:
+        raise ConfigError(f"no paper has a table {name!r}; there are: {', '.join(_names())}")
+    return _table(parts | part, name)
 
 
-def paper_value(recipe: str, steps: int, key: str) -> float | None:
-    """What Tables 1 to 4, 6 and 7 print in column ``key`` for this recipe at this number of steps (None: nothing).
+def paper_value(name: str, steps: int, key: str) -> float | None:
+    """What the table of the recipe of this name prints of it in column ``key`` at this number of steps (None: nothing).
 
-    The non-diffusion baseline's row has no steps; any number finds it.
+    A row without steps, such as the non-diffusion baseline's, stands for any number.
     """
-    for name in ("table1", "table2", "table3", "table4", "table6", "table7"):
-        for row in load_table(name).rows:
-            if row.recipe == recipe and row.steps in (steps, None):
-                return row.values.get(key)
-    return None
+    if name not in recipe_names("paper") or not _file(table := recipe(name, "paper").table):
+        return None
+    rows = () if table.startswith("figure") else load_table(table).rows
+    values = [row.values.get(key) for row in rows if row.recipe == name and row.steps in (steps, None)]
+    return values[0] if values else None
+
+
+def _file(name: str) -> Path | None:
+    """The file of a printed table, if a paper has one."""
+    folders = (getattr(paper_named(paper), "printed", None) for paper in paper_names())
+    paths = (folder / f"{name}.json" for folder in folders if folder)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _names() -> list[str]:
+    folders = (getattr(paper_named(paper), "printed", None) for paper in paper_names())
+    others = [path.stem for folder in folders if folder for path in sorted(folder.glob("*.json"))]
+    return list(dict.fromkeys([*TABLES, *(name for name in others if name not in ("table5", "figure3"))]))
 
 
 def _table(content: dict[str, Any], name: str) -> PaperTable:
