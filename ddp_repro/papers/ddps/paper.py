@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddp_repro.papers.ddps import recipes
+from ddp_repro.papers.ddps import recipes as ddps_recipes
+from ddp_repro.papers.ddps.recipes import ARMS, Arm
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
@@ -54,16 +55,14 @@ class DDPSPaper:
         return FIGURES
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
-        return recipes.recipes(preset)
+        return ddps_recipes.recipes(preset)
 
-    def stages(
-        self, preset: str, seeds: Sequence[int] = (0,), which: Sequence[str] = recipes.ARMS
-    ) -> list[list[Recipe]]:
+    def stages(self, preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS) -> list[list[Recipe]]:
         """Return what the findings train, stage by stage (:func:`ddp_repro.papers.ddps.recipes.stages`)."""
-        return recipes.stages(preset, seeds, which)
+        return ddps_recipes.stages(preset, seeds, which)
 
     def main_model(self, preset: str) -> str | None:
-        return recipes.main_model(preset)
+        return ddps_recipes.main_model(preset)
 
     def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
         return override(recipe, {field: value})
@@ -95,7 +94,7 @@ class DDPSPaper:
         return [("miou_ms", "miou")] if evaluation.scales == OFFICIAL_SCALES and evaluation.flip else []
 
     def is_papers_setting(self, recipe: Recipe) -> bool:
-        official = recipes.recipes("paper").get(recipe.name)
+        official = ddps_recipes.recipes("paper").get(recipe.name)
         if official is None or recipe.model != official.model:  # a variant of the user's own
             return False
         return all(
