@@ -5,7 +5,6 @@ The arguments are the parser's (see :mod:`ddp_repro.cli`).
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
@@ -182,7 +181,7 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     from ddp_repro.tasks.build import build_dataset
     from ddp_repro.tasks.segmentation.rescore import rescore as rescore_folder
 
-    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
+    data = chosen.data.placed(lambda root: str(resolve(root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
     result = rescore_folder(Path(folder), dataset)
     _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
@@ -216,7 +215,7 @@ def predict(
     check_positive(steps=steps, noise_samples=noise_samples)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
-    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
+    data = chosen.data.placed(lambda root: str(resolve(root)))
     save, class_names = task_object.writer(chosen.model, data), task_object.class_names(data)
 
     def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:

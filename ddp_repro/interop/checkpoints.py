@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from ddp_repro.interop.partial import WHOLE_MODEL, complete, is_partial
 from ddp_repro.interop.weight_files import StateDict, read_state_dict, refuse_not_finite, save_weights
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import is_loose, to_dict
@@ -47,6 +48,8 @@ class LoadReport:
 def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor]) -> LoadReport:
     """Load ``source`` (a file or a state dict) into ``model``; no weight changes if anything does not fit.
 
+    A file of the trained tensors alone (``train.save=trainable``) is completed from the files that it names.
+
     Raises:
         CheckpointError: the file cannot be read, a number in it is not finite, a tensor is missing, unexpected or of
             another shape, or the model's settings differ from those that the checkpoint was trained with.
@@ -56,6 +59,8 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
         refuse_not_finite(state_dict, name)
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
+    if is_partial(metadata):
+        state_dict = complete(state_dict, metadata, Path(name), model, _read_part)
     return _load(model, state_dict, metadata, name)
 
 
@@ -72,7 +77,7 @@ def load_part(model: nn.Module, part: str, source: Path | str) -> LoadReport:
         CheckpointError: as for :func:`load_checkpoint`.
     """
     module = module_named(model, part)
-    state_dict, metadata = read_state_dict(source)
+    state_dict, metadata = _read_whole(source, part)
     return _load(module, *_inside(part, state_dict, metadata), f"{source} (for {part})")
 
 
@@ -109,12 +114,39 @@ def _inside(part: str, state_dict: StateDict, metadata: dict[str, Any]) -> tuple
     return {key.removeprefix(f"{part}."): tensor for key, tensor in within.items()}, {}
 
 
-def _load(model: nn.Module, state_dict: StateDict, metadata: dict[str, Any], name: str) -> LoadReport:
+def _read_whole(source: Path | str, part: str) -> tuple[StateDict, dict[str, Any]]:
+    state_dict, metadata = read_state_dict(source)
+    if is_partial(metadata):
+        raise CheckpointError(
+            f"{source} holds the trained tensors alone, which is not enough to take its {part} from: train it with "
+            "train.save=all"
+        )
+    return state_dict, metadata
+
+
+def _read_part(model: nn.Module, part: str, path: Path) -> StateDict:
+    """A part's tensors, or those of the whole model, in a file of any dialect, under the names of the model."""
+    if part == WHOLE_MODEL:
+        tensors, metadata = read_state_dict(path)
+        if is_partial(metadata):
+            tensors = complete(tensors, metadata, path, model, _read_part)
+        return _translated(tensors, model)[0]
+    tensors, _ = _inside(part, *_read_whole(path, part))
+    return {f"{part}.{name}": each for name, each in _translated(tensors, module_named(model, part))[0].items()}
+
+
+def _translated(
+    state_dict: StateDict, model: nn.Module
+) -> tuple[StateDict, list[str], Literal["ddp_repro", "official"]]:
+    """Tensors under the model's names, those that are rightly left out, and whose the format is."""
     dialect = next((each for each in getattr(model, "dialects", ()) if each.is_official(state_dict)), None)
-    origin: Literal["ddp_repro", "official"] = "official" if dialect else "ddp_repro"
-    ignored: list[str] = []
-    if dialect:
-        state_dict, ignored = dialect.translate(state_dict, model)
+    if dialect is None:
+        return state_dict, [], "ddp_repro"
+    return *dialect.translate(state_dict, model), "official"
+
+
+def _load(model: nn.Module, state_dict: StateDict, metadata: dict[str, Any], name: str) -> LoadReport:
+    state_dict, ignored, origin = _translated(state_dict, model)
     differences = _setting_differences(metadata, model, name)
     report = _compare(state_dict, model, tuple(ignored), origin)
     _refuse_misfit(state_dict, model, report, differences, name)

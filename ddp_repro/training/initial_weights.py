@@ -6,14 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
-from ddp_repro.interop.checkpoints import load_checkpoint, load_part, read_state_dict
+from ddp_repro.interop.checkpoints import load_checkpoint, load_part
+from ddp_repro.interop.partial import WHOLE_MODEL, weights_sha256
 from ddp_repro.networks.backbones import load_backbone_weights
-from ddp_repro.networks.identity import weights_hash
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.settings.sources import weight_sources
-
-WHOLE_MODEL = "model"  # what ``train.initialize_from`` is a source of
+from ddp_repro.training.state import TrainingState
 
 
 def load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
@@ -40,13 +39,30 @@ def load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
         load_part(model, source.part, Path(source.place))
 
 
-def initial_files(config: TrainConfig) -> dict[str, str]:
+def restore_weights(model: nn.Module, state: TrainingState, config: TrainConfig, path: Path) -> None:
+    """Fill the model with a state's weights, and with those of the sources what the state leaves out.
+
+    Raises:
+        CheckpointError: a source is not what it was, or the state in ``path`` is not of this model.
+    """
+    if state.sources:
+        now = initial_identities(config)
+        if changed := [part for part, identity in state.sources.items() if now.get(part) != identity]:
+            raise CheckpointError(
+                f"{path} leaves out what came from other files; of {', '.join(changed)} they hold other weights now or "
+                "are missing: put them back, or train with resume=False to start again"
+            )
+        load_initial_weights(model, config)
+    model.load_state_dict({**model.state_dict(), **state.model} if state.sources else state.model)
+
+
+def initial_files(config: TrainConfig) -> dict[str, Path]:
     """Return the files that a training starts from by the part that they fill, the backbone's ImageNet weights apart.
 
     What a recipe's name stands for must have been put in its place.
     """
-    whole = {WHOLE_MODEL: config.initialize_from} if config.initialize_from else {}
-    return whole | {source.part: source.place for source in weight_sources(config.weights)}
+    whole = {WHOLE_MODEL: Path(config.initialize_from)} if config.initialize_from else {}
+    return whole | {source.part: Path(source.place) for source in weight_sources(config.weights)}
 
 
 def initial_identities(config: TrainConfig) -> dict[str, str]:
@@ -55,6 +71,5 @@ def initial_identities(config: TrainConfig) -> dict[str, str]:
     Raises:
         CheckpointError: a file cannot be read.
     """
-    files = {part: Path(place) for part, place in initial_files(config).items()}
-    return {part: weights_hash(read_state_dict(path)[0]) if path.is_file() else "missing"
-            for part, path in files.items()}  # fmt: skip
+    return {part: weights_sha256(path) if path.is_file() else "missing"
+            for part, path in initial_files(config).items()}  # fmt: skip

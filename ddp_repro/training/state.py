@@ -19,7 +19,7 @@ from ddp_repro.settings.overrides import changed_settings, to_dict, training_dep
 from ddp_repro.settings.recipe import Recipe
 
 _KEPT = 2  # states left on disk
-_YOUNGER = ("ema",)  # fields that states from before 0.2.0 lack
+_YOUNGER = ("ema", "sources")  # fields that states from before 0.2.0 lack
 
 
 @dataclass
@@ -34,6 +34,7 @@ class TrainingState:
     scaler: dict[str, Any] | None = None  # of fp16
     pending_log: dict[str, float] = field(default_factory=dict)
     ema: dict[str, Any] = field(default_factory=dict)  # the moving average's; empty: there is none
+    sources: dict[str, str] = field(default_factory=dict)  # identities of what ``model`` leaves out; empty: nothing
 
 
 def provenance(recipe: Recipe, fingerprint: str) -> dict[str, str]:

@@ -18,15 +18,22 @@ from tqdm import tqdm
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strangers
 from ddp_repro.interop.checkpoints import save_weights
+from ddp_repro.interop.partial import describe_sources, trained_names
 from ddp_repro.networks.acceleration import accelerate
+from ddp_repro.protocols.method import check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
-from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training.ema import MovingAverage
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
-from ddp_repro.training.frozen import freeze, set_training_mode
-from ddp_repro.training.initial_weights import load_initial_weights
+from ddp_repro.training.frozen import check_frozen, freeze, set_training_mode
+from ddp_repro.training.initial_weights import (
+    initial_files,
+    initial_identities,
+    load_initial_weights,
+    restore_weights,
+)
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
 from ddp_repro.training.state import TrainingState, load_state, provenance, save_state, saved_states
@@ -67,8 +74,9 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
         _check_writable(files.folder)
     torch.manual_seed(recipe.train.seed)
     model = recipe.model.build()
+    check_trainable(model, recipe.train)
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
-    task_named(recipe.model.task).check(recipe.model, dataset)
+    check_dataset(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())
     if resume and (result := finished_result(files, origin, recipe)):
         return result
@@ -124,7 +132,7 @@ class _Run:
         states = saved_states(self.files.states)
         if states and resume:
             self.state = load_state(states[-1], self.origin)
-            self.model.load_state_dict(self.state.model)
+            restore_weights(self.model, self.state, self.recipe.train, states[-1])
         else:
             load_initial_weights(self.model, self.recipe.train)
         freeze(self.model, self.recipe.train)
@@ -133,6 +141,9 @@ class _Run:
         self._refuse_separate_folders()  # also makes all processes wait until each has looked at the states
         self.step = Step(self.model, self.recipe.train, self.accelerator, self.layout)
         self.average = MovingAverage(self.model, self.recipe.train, self.state.ema)
+        partial = self.recipe.train.save == "trainable"
+        self.sources = initial_files(self.recipe.train) if partial else {}
+        self.names = trained_names(self.model, self.sources) if partial else set(self.model.state_dict())
         if self.state.optimizer:
             self.step.optimizer.load_state_dict(self.state.optimizer)
         if self.state.scaler:
@@ -229,7 +240,8 @@ class _Run:
             return
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
-            self.state.model = self.model.state_dict()
+            self.state.model = {name: each for name, each in self.model.state_dict().items() if name in self.names}
+            self.state.sources = initial_identities(self.recipe.train) if self.sources else {}
             self.state.optimizer = self.step.optimizer.state_dict()
             self.state.ema = self.average.averages
             self.state.scaler = scaler.state_dict() if scaler else None
@@ -247,12 +259,25 @@ class _Run:
             "processes": str(self.accelerator.num_processes),
         }
         with self.average.applied():
-            save_weights(self.model, path, {**self.origin, **progress, **extra})
+            described = describe_sources(self.model, self.sources, path.parent) if self.sources else {}
+            save_weights(self.model, path, {**self.origin, **progress, **extra, **described}, self.names)
 
     def _refuse_separate_folders(self) -> None:
         iterations = sorted(set(gather_object([self.state.iteration])))
         if len(iterations) > 1:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
+
+
+def check_trainable(model: nn.Module, config: TrainConfig) -> None:
+    """Refuse a model that lacks what its training needs, or has nothing left to train.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
+    check_method(model, "training", *([] if config.self_aligned == "off" else ["self_aligned_loss"]))
+    if config.validate_every:
+        check_method(model, "evaluation")
+    check_frozen(model, config)
 
 
 def check_settings(recipe: Recipe) -> None:

@@ -6,8 +6,8 @@ from safetensors.torch import load_file
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import TrainConfig
-from ddp_repro.training import check_frozen, step, train
-from ddp_repro.training.frozen import freeze, set_training_mode
+from ddp_repro.training import step, train
+from ddp_repro.training.frozen import check_frozen, freeze, set_training_mode
 from tests.training.processes import exit_codes, start
 from tests.training.tiny import tiny_recipe
 

@@ -112,6 +112,16 @@ class DDPS(PretrainedMixin, nn.Module, paper_url="https://arxiv.org/abs/2306.017
         """Input pixels per pixel of the predicted map."""
         return STRIDE
 
+    @property
+    def has_noise(self) -> bool:
+        """Return True: a prediction starts from a random map, in both stages."""
+        return True
+
+    @property
+    def has_steps(self) -> bool:
+        """Return True: in stage 1, of one step, any other number is refused."""
+        return True
+
     def released_parameters(self) -> int:
         """Count the parameters as the released table does: all but the segmentor's classifier, which its code drops."""
         unused = sum(parameter.numel() for parameter in self.segmentor.classifier.parameters())

@@ -8,7 +8,6 @@ start from the clone (see :mod:`ddp_repro.store.paths`).
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,7 +138,7 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
     Raises:
         DataError: missing images or labels.
     """
-    data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
+    data = recipe.data.placed(lambda root: str(resolve(root)))
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 

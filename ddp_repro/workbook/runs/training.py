@@ -22,14 +22,13 @@ from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import check_part
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
-from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import is_recipe_name, weight_sources
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import run_folder, working_root
-from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance
@@ -114,17 +113,13 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
         )
     training.check_settings(recipe)
     model = model or recipe.model.build()
+    training.check_trainable(model, recipe.train)
     set_checkpointing(model, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
     data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
-    task_named(recipe.model.task).check(
-        recipe.model, build_dataset(data, data.train_split, train=True, **normalisation)
-    )
+    check_dataset(recipe.model, build_dataset(data, data.train_split, train=True, **normalisation))
     if recipe.train.validate_every:
-        task_named(recipe.model.task).check(
-            recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation)
-        )
-    training.check_frozen(model, recipe.train)
+        check_dataset(recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation))
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
     missing = [stage for stage in _stages(recipe) if not _weights_of(stage, recipe, output).is_file()]
     for stage in missing:
@@ -195,14 +190,20 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def prepare_data(recipe: Recipe) -> None:
     """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare."""
-    root = Path(recipe.data.root)
-    if recipe.preset != "mini" or root.is_dir():
+    if recipe.preset != "mini":
+        return
+    for data in filter(None, (recipe.data, recipe.data.added)):
+        _prepare_mini(data.dataset, Path(data.root))
+
+
+def _prepare_mini(dataset: str, root: Path) -> None:
+    if root.is_dir():
         return
     from data_prep.mini import write_mini
 
     with file_lock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir():
-            write_mini(recipe.data.dataset, root)
+            write_mini(dataset, root)
 
 
 @contextmanager
