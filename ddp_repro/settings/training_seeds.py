@@ -13,8 +13,9 @@ SEED_MARK = "-seed"
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """The same training from another seed, as a run of its own: ``<name>-seed1``.
 
-    A later stage starts from the weights of the earlier ones of the same seed, in whole or in parts, and weights that are
-    only evaluated are those of that seed too; a file stays that file.  The recipe's own seed gives the recipe itself.
+    A later stage starts from the weights of the earlier ones of the same seed, in whole or in parts, and weights that
+    are only evaluated are those of that seed too; a file stays that file.  The recipe's own seed gives the recipe
+    itself.
     """
     if seed == recipe.train.seed:
         return recipe
