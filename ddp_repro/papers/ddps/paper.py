@@ -37,9 +37,10 @@ class DDPSPaper:
 
     @property
     def tables(self) -> Mapping[str, Callable[..., Any]]:
-        from ddp_repro.papers.ddps.results import findings, tables
+        from ddp_repro.papers.ddps.results.claims import claims_table
+        from ddp_repro.papers.ddps.results.tables import arms_table
 
-        return {"ddps_arms": tables.arms_table, "ddps_findings": findings.findings_table}
+        return {"ddps_arms": arms_table, "ddps_claims": claims_table}
 
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]:

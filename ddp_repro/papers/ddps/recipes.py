@@ -30,6 +30,7 @@ LABELS: dict[Arm, str] = {
 }
 PRIOR = ("unet", "conv_seg_new", "embed")  # what stage 2 takes over; its noise tables are its own
 
+TABLES = {"ade20k": "ddps_table1", "cityscapes": "ddps_table2"}  # of the release
 WIDTHS = {
     "segformer_b0": 128,
     "segformer_b2": 256,
@@ -113,7 +114,7 @@ def _stages(dataset: str, model: DDPSConfig, data: DataConfig) -> list[Recipe]:
     """Stage 1, from mmsegmentation's checkpoint of the segmentor, and stage 2."""
     name = f"ddps_{dataset}_{model.segmentor}"
     multi = Recipe(
-        name=name, table=f"ddps_{dataset}", row=f"DDPS {model.segmentor}", model=model, data=data,
+        name=name, table=TABLES[dataset], row=f"DDPS {model.segmentor}", model=model, data=data,
         train=dataclasses.replace(OFFICIAL, weights=_from_stage_1(f"{name}_single")),
         evaluation=EvalConfig(steps=(model.timesteps // 10,)),
     )  # fmt: skip
@@ -147,7 +148,7 @@ def arm(preset: str, which: Arm) -> Recipe:
         weights=_from_stage_1(name_of(preset, "single")),
     )  # fmt: skip
     multi = dataclasses.replace(
-        base, name=name_of(preset, "multi"), table="ddps", row=LABELS["multi"], model=model, train=train,
+        base, name=name_of(preset, "multi"), table="ddps_runs", row=LABELS["multi"], model=model, train=train,
         evaluation=dataclasses.replace(base.evaluation, steps=(1, 3, 10), seeds=(0, 1, 2)),
     )  # fmt: skip
     if which == "multi":

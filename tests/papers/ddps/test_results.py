@@ -15,8 +15,8 @@ from workbook.fakes import make_record, write_records
 from ddp_repro.papers.ddps import recipes
 from ddp_repro.papers.ddps.paper import PAPER
 from ddp_repro.papers.ddps.results import figures
+from ddp_repro.papers.ddps.results.claims import FINDINGS, claims_table
 from ddp_repro.papers.ddps.results.curves import evaluate_curves
-from ddp_repro.papers.ddps.results.findings import FINDINGS, findings_table
 from ddp_repro.papers.ddps.results.measured import Measured
 from ddp_repro.papers.ddps.results.samples import FILE, Refinement, load_refinement
 from ddp_repro.settings.training_seeds import seeded
@@ -66,7 +66,7 @@ def write(output: Path, seeds: range, **options: float) -> None:
 
 def verdicts(output: Path) -> list[tuple[str, str, str]]:
     """Difference, trainings and verdict of each row about mIoU."""
-    frame = findings_table("mini", output).frame
+    frame = claims_table("mini", output).frame
     rows = [row for row in frame.itertuples(index=False, name=None) if row[1] == "mIoU"]
     return [row[2:] for row in rows]
 
@@ -98,6 +98,11 @@ def test_without_measurements_nothing_was_run(tmp_path: Path) -> None:
     assert (frame.iloc[1:, 3] == "not run").all()
 
 
+def test_a_preset_without_arms_has_run_nothing(tmp_path: Path) -> None:
+    for preset in ("paper", "sevenscenes"):
+        assert set(PAPER.tables["ddps_claims"](preset, tmp_path).frame.iloc[:, 4]) == {"not run"}
+
+
 def test_seeds_that_only_one_arm_has_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     (tmp_path / "mini" / "runs" / "ddps_cityscapes_mini_truth-seed2" / "samplers.json").unlink()
@@ -121,7 +126,7 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
     drawn = PAPER.figures["ddps_findings"]("mini", tmp_path)
     assert drawn._repr_png_()[:4] == b"\x89PNG" and "2 trainings" in drawn.caption
     names = {path.name for path in PAPER.render("mini", tmp_path)}
-    assert {"ddps_findings.png", "ddps_findings.md", "ddps_arms.csv"} <= names
+    assert {"ddps_findings.png", "ddps_claims.md", "ddps_arms.csv"} <= names
 
 
 def test_the_posterior_figure_has_the_known_numbers() -> None:
@@ -169,6 +174,9 @@ class Pictures:
 
     def __len__(self) -> int:
         return 2
+
+    def fingerprint(self) -> str:
+        return "two pictures"
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(index)

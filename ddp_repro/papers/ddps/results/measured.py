@@ -87,6 +87,11 @@ class Measured:
         records = [r for r in find_records(preset, output) if split_seed(r.name)[0] in names]
         return cls(preset, main.data.dataset, by_arm, records, load_analysis("speed", main.name, preset, output))
 
+    @classmethod
+    def none(cls, preset: str) -> Measured:
+        """Return that nothing was measured."""
+        return cls(preset, "", {arm: {} for arm in ARMS}, [], None)
+
     def trainings(self, arm: Arm) -> list[Training]:
         """Return an arm's trainings in the order of their seeds."""
         return [training for _, training in sorted(self.by_arm[arm].items())]

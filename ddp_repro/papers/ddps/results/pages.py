@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ddp_repro.papers.ddps.recipes import SMALL, main_model
+from ddp_repro.papers.ddps.recipes import SMALL, TABLES, main_model
 from ddp_repro.papers.ddps.results import figures
 from ddp_repro.papers.ddps.results.figure_findings import figure_findings
-from ddp_repro.papers.ddps.results.findings import findings_table
+from ddp_repro.papers.ddps.results.claims import claims_table
 from ddp_repro.papers.ddps.results.measured import Measured
 from ddp_repro.papers.ddps.results.samples import FILE
 from ddp_repro.papers.ddps.results.tables import arms_table
@@ -18,7 +18,6 @@ from ddp_repro.workbook.runs.records import find_records
 from ddp_repro.workbook.tables.rendering import Table, save_table
 from ddp_repro.workbook.tables.table import measured_table, paper_table
 
-PRINTED = ("ddps_ade20k", "ddps_cityscapes")
 FIGURES: dict[str, Callable[[str, str | Path], Figure]] = {
     "ddps_transitions": lambda preset, output: figures.figure_transitions(),
     "ddps_posteriors": lambda preset, output: figures.figure_posteriors(),
@@ -46,10 +45,11 @@ def rerender(preset: str, output: str | Path = "results") -> list[Path]:
 
 
 def _tables(preset: str, output: str | Path) -> list[Table]:
-    named = {record.recipe["table"] for record in find_records(preset, output)}
-    made = [paper_table(name, preset, output) for name in PRINTED if name in named]
-    made += [measured_table(preset, output, "ddps")] if "ddps" in named else []
-    return made + ([arms_table(preset, output), findings_table(preset, output)] if _analysed(preset, output) else [])
+    named = {record.table for record in find_records(preset, output)}
+    made = [paper_table(name, preset, output) for name in TABLES.values() if name in named]
+    made += [measured_table(preset, output, "ddps_runs")] if "ddps_runs" in named else []
+    made += [arms_table(preset, output)] if _analysed(preset, output) else []
+    return [*made, claims_table(preset, output)]
 
 
 def _figures(preset: str, output: str | Path) -> list[Figure]:
