@@ -164,9 +164,12 @@ def map_use(
     from ddp_repro.workbook.tables.map_use import map_use_table
     from ddp_repro.workbook.tables.rendering import to_markdown
 
+    analyses = paper_of(chosen).analyses
+    if "map_use" not in analyses:
+        raise ConfigError(f"{chosen.name}: its paper has no map-use; it has {', '.join(analyses)}")
     record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
     subject = Subject(recipe=chosen, record=record, output=output, checkpoint=checkpoint, overwrite=overwrite)
-    analysis = paper_of(chosen).analyses["map_use"](subject, steps=steps, limit=limit)
+    analysis = analyses["map_use"](subject, steps=steps, limit=limit)
     table = map_use_table([analysis])
     _say(to_markdown(table))
     _say(f"written: {_short(run_folder(output, record.preset, record.run) / 'map_use.json')}")

@@ -70,7 +70,7 @@ class Segmentation:
         """Accept all settings."""
 
     def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
-        return ConfusionMatrix(model.num_classes)
+        return ConfusionMatrix(getattr(model, "output_classes", model.num_classes))
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
