@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -56,7 +57,15 @@ def _camvid() -> dict[str, Recipe]:
     recipes = []
     for base in (segmentation.camvid(), segmentation.camvid_small()):
         recipes += [base, segmentation.baseline(base), *segmentation.small_aligned(base)]
+    reads, drifts = segmentation.camvid_map(), segmentation.camvid_drift()
+    for plain in (reads, drifts):
+        recipes += [plain, *(_scored_as(plain, stage) for stage in segmentation.small_aligned(plain))]
+    recipes += [segmentation.baseline(reads), segmentation.symmetric(reads)]
     return _by_name([*recipes, *variants.ablations(segmentation.camvid_small())])
+
+
+def _scored_as(plain: Recipe, recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, evaluation=plain.evaluation)
 
 
 def _small_real(dataset: str) -> dict[str, Recipe]:
