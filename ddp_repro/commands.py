@@ -93,6 +93,18 @@ def render(preset: str, output: str) -> None:
     print(_short(write_index(preset, output)))
 
 
+def decide(claims: list[str], budget: str, paper: str, preset: str, output: str) -> None:
+    """Train what claims still need, and print their verdicts."""
+    from ddp_repro.workbook.claims import decide as deciding
+
+    seconds, source = deciding.parse_duration(budget), paper_named(paper)
+    questions = source.claims(preset)
+    keys = [question[0].key for question in questions] if claims == ["all"] else claims
+    trainer = deciding.Trainer(preset, output)
+    for verdict in deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds):
+        print(f"{verdict.claim.key} ({verdict.claim.model}): {verdict.verdict}; {verdict.evidence}")
+
+
 def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None:
     """Time the stages of a recipe's model beside their floors, print the reports, draw stages and growth."""
     chosen = named_recipe(recipe)
