@@ -157,6 +157,12 @@ def _workbook_commands(commands: Any) -> None:
     _preset(table, default="mini")
     _output(table)
 
+    papers = _add(
+        commands, "papers", "every table, figure and claim: command, needs, time, status, where its result lies"
+    )
+    papers.add_argument("--readme", action="store_true", help="write README's sentences on claims and its map anew")
+    _output(papers)
+
     render = _add(commands, "render", "draw all tables and figures anew from the records; needs no model")
     _preset(render, default="mini")
     _output(render)

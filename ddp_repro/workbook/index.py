@@ -34,6 +34,7 @@ def write_index(preset: str, output: str | Path = "results") -> Path:
         "figures": _fragments(folder / "figures", "figure"),
         "tables": _fragments(folder / "tables", "table"),
         "statistics": _explanation(),
+        "map": '<a href="../papers.html">Map of the papers</a>' if (folder.parent / "papers.html").is_file() else "",
         "runs": _runs(records),
         "notebooks": _notebooks(folder / "notebooks"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.statistics import Decision, Verdict, decide_table
+from ddp_repro.evaluation.statistics import Decision, Interval, StatisticsError, decide_table
 from ddp_repro.workbook.claims.claim import Claim
 from ddp_repro.workbook.claims.evidence import Evidence, Measurement
 from ddp_repro.workbook.claims.gate import describe_map_use, judge_map_use
@@ -54,11 +54,10 @@ def judge(questions: Sequence[Sequence[Claim]], evidence: Evidence) -> list[Judg
     ]
 
 
-def describe_interval(verdict: Verdict, digits: int) -> str:
+def describe_interval(interval: Interval, digits: int) -> str:
     """Return effect and interval in words."""
-    interval = verdict.interval
-    if interval.low == float("-inf"):
-        return f"{interval.estimate:+.{digits}f} (spread unknown: 1 of {interval.unit})"
+    if interval.count < 2:
+        return f"{interval.estimate:+.{digits}f} in one of the {interval.unit} alone, of unknown spread"
     return (
         f"{interval.estimate:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}] "
         f"over {interval.count} {interval.unit}"
@@ -66,7 +65,10 @@ def describe_interval(verdict: Verdict, digits: int) -> str:
 
 
 def _examine(claim: Claim, evidence: Evidence) -> Judged:
-    measurement = evidence.measure(claim)
+    try:
+        measurement = evidence.measure(claim)
+    except StatisticsError as error:  # a score that is undefined, of images without a labelled pixel
+        return Judged(claim, None, f"not testable: {error}", str(error))
     if measurement is None:
         return Judged(claim, None, NOT_RUN, NOT_RUN)
     if not claim.diffusion:

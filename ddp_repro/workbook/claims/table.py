@@ -35,7 +35,7 @@ def claims_table(questions: Sequence[Sequence[Claim]], evidence: Evidence) -> Ta
     columns = {
         ("", "Claim"): [row.claim.statement for row in rows],
         ("", "Where"): [row.claim.where for row in rows],
-        ("", "What matters"): [_minimum(row.claim) for row in rows],
+        ("", "What matters"): [minimum_of(row.claim) for row in rows],
         ("Numbers", "paper"): [row.claim.printed for row in rows],
         ("Numbers", title): [row.evidence for row in rows],
         ("Effect", "with interval"): [_effect(row) for row in rows],
@@ -54,13 +54,14 @@ def digits_of(claim: Claim) -> int:
     return measures()[claim.question.metric].decimals if comparison else 3
 
 
-def _minimum(claim: Claim) -> str:
+def minimum_of(claim: Claim) -> str:
+    """Return the smallest effect that matters, with its measure."""
     metric = claim.question.metric if isinstance(claim.question, Comparison) else None
     return f"{claim.minimum:g}" + (f" {measures()[metric].label}" if metric else "")
 
 
 def _effect(row: Judged) -> str:
-    return describe_interval(row.decision.raw, digits_of(row.claim)) if row.decision else NOTHING
+    return describe_interval(row.decision.raw.interval, digits_of(row.claim)) if row.decision else NOTHING
 
 
 def _raw(row: Judged) -> str:
