@@ -29,7 +29,7 @@ from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, Table, to_html
 from ddp_repro.workbook.tables.table import table_frame
 
 NOT_BUILT = "not built"
-NUMBERED = re.compile(r"(?P<kind>table|figure)(?P<number>\d+[a-z]?)$")
+NUMBERED = re.compile(r"[a-z]+_(?P<kind>table|figure)(?P<number>\d+[a-z]?)$")
 NOTE = (
     "A time is what the whole notebook took where the result was made, which may hold several tables. "
     "“Needs” is for the paper preset; mini needs neither data nor weights, the others the data that they are named "
@@ -106,7 +106,7 @@ def map_table(paper: Paper, rows: Sequence[Item]) -> Table:
     }
     columns |= {("Preset", preset): [row.places[preset].describe() for row in rows] for preset in PRESETS}
     title = f"{paper.title} ({paper.citation})"
-    return Table(f"map_{paper.name}", title, table_frame(columns), pd.DataFrame(), (NOTE,), prose=True)
+    return Table(f"{paper.name}_map", title, table_frame(columns), pd.DataFrame(), (NOTE,), prose=True)
 
 
 def write_map(notebooks: Path, output: str | Path = "results") -> list[Path]:
@@ -156,7 +156,7 @@ def _printed(paper: Paper) -> Iterator[tuple[str, str]]:
     for path in sorted(paper.printed.glob("*.json"), key=order):
         content = json.loads(path.read_text(encoding="utf-8"))
         for part, inner in content.get("parts", {"": content}).items():
-            yield path.stem + part, inner.get("caption", content["caption"])
+            yield f"{paper.name}_{path.stem}{part}", inner.get("caption", content["caption"])
 
 
 def _item(paper: Paper, name: str, content: str, notebook: Notebook | None, output: str | Path) -> Item:
@@ -212,12 +212,16 @@ def _claims(paper: Paper, output: str | Path) -> list[Item]:
     rows = []
     for key, claim in stated.items():
         places = {p: Place(judged[p][key].verdict if p in judged and key in judged[p] else NOTHING) for p in PRESETS}
-        command = (
-            f"ddp-repro decide {key} --budget 2h --preset PRESET"
-            if claim.arms
-            else "ddp-repro table claims --preset PRESET"
+        command = f"decide {key} --budget 2h" if claim.arms else f"table {paper.name}_claims"
+        rows.append(
+            Item(
+                f"claim {key}",
+                f"{claim.statement} ({claim.where})",
+                f"ddp-repro {command} --preset PRESET",
+                NOTHING,
+                places,
+            )
         )
-        rows.append(Item(f"claim {key}", f"{claim.statement} ({claim.where})", command, NOTHING, places))
     return rows
 
 

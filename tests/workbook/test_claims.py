@@ -132,7 +132,7 @@ def test_time_difference(tmp_path, zero, verdict):
 
 def test_the_best_of_a_table_beats_every_rival(tmp_path):
     """Against each rival with its own spread, at an interval that holds for all of them together."""
-    base, table = ablation_base("mini"), "table5a"
+    base, table = ablation_base("mini"), "ddp_table5a"
     rivals = {"onehot": (1.0, 1.1, 0.9), "analog_bits": (2.0, 2.2, 1.9), "embedding": (0.0, 0.0, 0.0)}
     records = {
         value: scored(cell.name, [{3: [v - behind]} for v, behind in zip(THREE, rivals[value], strict=True)])
@@ -288,7 +288,7 @@ def test_claims_about_diffusion_need_a_model_that_reads_its_map(tmp_path, analys
 def test_trainings_are_judged_by_the_map_of_the_model_they_vary(tmp_path):
     """Encodings, scales and schedules are about the map; the number of layers is not."""
     base, keys = ablation_base("mini"), ("encoding", "scale", "schedule", "layers")
-    tables = ("table5a", "table5b", "table5c", "table5d")
+    tables = ("ddp_table5a", "ddp_table5b", "ddp_table5c", "ddp_table5d")
     names = {cell.name for table in tables for cell in cells(base, table).values()}
     write_records(tmp_path, *(record for name in names for record in scored(name, [{1: [30.0], 3: [30.0]}])))
     for effect, verdict in (((0.0, 0.0, 0.0), gate.IGNORED), ((5.0, 4.0, 6.0), "undecided")):

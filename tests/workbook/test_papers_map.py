@@ -47,12 +47,15 @@ def test_every_notebook_with_a_numbered_result_is_a_command_of_the_map(tmp_path)
 def test_states_files_and_times(tmp_path):
     before = by_name(tmp_path)["Table 2"]
     assert (before.places["mini"].status, before.places["camvid"].status) == ("not run", "–")
-    for name, text in {"tables/table2.md": "x", "notebooks/table2_cityscapes.json": '{"wall_seconds": 5400.0}'}.items():
+    for name, text in {
+        "tables/ddp_table2.md": "x",
+        "notebooks/ddp_table2_cityscapes.json": '{"wall_seconds": 5400.0}',
+    }.items():
         path = tmp_path / "mini" / name
         path.parent.mkdir(parents=True)
         path.write_text(text)
     after = by_name(tmp_path)["Table 2"].places["mini"]
-    assert after.describe() == "done, 1 h 30 min: mini/tables/table2.md"
+    assert after.describe() == "done, 1 h 30 min: mini/tables/ddp_table2.md"
 
 
 def test_needs_are_those_of_the_papers_own_runs(tmp_path):

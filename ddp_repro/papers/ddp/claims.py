@@ -48,7 +48,7 @@ def claims_table(preset: str, output: str | Path = "results") -> Table:
         ConfigError: no such preset.
         RecordError: a record or analysis is damaged.
     """
-    return table_of(claims(preset), evidence_of(preset, output))
+    return table_of("ddp", claims(preset), evidence_of(preset, output))
 
 
 def evidence_of(preset: str, output: str | Path = "results") -> Evidence:
@@ -116,16 +116,16 @@ def _fall(words: str, recipe: str) -> Side:
 def _ablations(preset: str) -> list[Claim]:
     base = ablation_base(preset)
     parts = (
-        ("encoding", "class embedding is the best encoding", "table5a", "47.0 against 46.2", "embedding", True),
-        ("scale", "scale 0.01 is best", "table5b", "47.0 against 46.8", 0.01, True),
-        ("schedule", "the cosine schedule beats the linear one", "table5c", "47.0 against 45.1", "cosine", True),
-        ("layers", "six decoder layers are best", "table5d", "47.0 against 46.0", 6, False),
+        ("encoding", "class embedding is the best encoding", "ddp_table5a", "47.0 against 46.2", "embedding", True),
+        ("scale", "scale 0.01 is best", "ddp_table5b", "47.0 against 46.8", 0.01, True),
+        ("schedule", "the cosine schedule beats the linear one", "ddp_table5c", "47.0 against 45.1", "cosine", True),
+        ("layers", "six decoder layers are best", "ddp_table5d", "47.0 against 46.0", 6, False),
     )
     made = []
     for key, statement, table, printed, best, diffusion in parts:
         sides = {value: Side.of(str(value), cell.name, 3) for value, cell in cells(base, table).items()}
         first = sides.pop(best)
-        where = f"Table {table.removeprefix('table')}"
+        where = f"Table {table.removeprefix('ddp_table')}"
         made.append(_claim(key, statement, where, printed, base.name, first, *sides.values(), diffusion=diffusion))
     return made
 

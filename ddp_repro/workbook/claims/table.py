@@ -27,8 +27,8 @@ NOTES = (
 )
 
 
-def claims_table(questions: Sequence[Sequence[Claim]], evidence: Evidence) -> Table:
-    """Return every claim with the paper's numbers, ours, and the verdict."""
+def claims_table(paper: str, questions: Sequence[Sequence[Claim]], evidence: Evidence) -> Table:
+    """Return every claim of a paper with its numbers, ours, and the verdict."""
     rows = judge(questions, evidence)
     used = _used(rows, evidence)
     title = measured_title(evidence.preset, "", used) if used else f"measured ({evidence.preset})"
@@ -44,7 +44,7 @@ def claims_table(questions: Sequence[Sequence[Claim]], evidence: Evidence) -> Ta
         ("", "Model"): [row.claim.model for row in rows],
         ("", "Key"): [row.claim.key for row in rows],
     }
-    return Table("claims", f"The paper's claims under the {evidence.preset} preset", table_frame(columns),
+    return Table(f"{paper}_claims", f"The paper's claims under the {evidence.preset} preset", table_frame(columns),
                  provenance_frame(used), NOTES, prose=True)  # fmt: skip
 
 
