@@ -78,7 +78,7 @@ def _options(words: list[str]) -> dict[str, Any]:
     parser = _parser()
     parsed, rest = parser.parse_known_args(words)
     options = vars(parsed)
-    lists = [name for name in ("overrides", "names", "images") if name in options]
+    lists = [name for name in ("overrides", "names", "images", "claims") if name in options]
     if rest and (not lists or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     for name in lists:
@@ -157,9 +157,24 @@ def _workbook_commands(commands: Any) -> None:
     _preset(table, default="mini")
     _output(table)
 
+    papers = _add(
+        commands, "papers", "every table, figure and claim: command, needs, time, status, where its result lies"
+    )
+    papers.add_argument("--readme", action="store_true", help="write README's sentences on claims and its map anew")
+    _output(papers)
+
     render = _add(commands, "render", "draw all tables and figures anew from the records; needs no model")
     _preset(render, default="mini")
     _output(render)
+
+    decide = _add(commands, "decide", "train further seeds until claims of the paper are decided, or the time is spent")
+    decide.add_argument(
+        "claims", nargs="+", metavar="CLAIM", help="keys of the table claims, e.g. steps drift; or: all"
+    )
+    decide.add_argument("--budget", required=True, metavar="TIME", help="e.g. 2h, 90m or 1h30m")
+    decide.add_argument("--paper", default="ddp", metavar="NAME", help="whose claims (ddp)")
+    _preset(decide, default="camvid")
+    _output(decide)
 
     bench = _add(commands, "bench", "time every stage of sampling beside its floor and the published formulation")
     bench.add_argument(

@@ -17,7 +17,7 @@ from ddp_repro.settings.overrides import from_dict, override, parse_overrides
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.catalogue import full_name, paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 
 if TYPE_CHECKING:
@@ -91,6 +91,32 @@ def render(preset: str, output: str) -> None:
         for path in paper.render(preset, output):
             print(_short(path))
     print(_short(write_index(preset, output)))
+
+
+def decide(claims: list[str], budget: str, paper: str, preset: str, output: str) -> None:
+    """Train what claims still need, and print their verdicts."""
+    from ddp_repro.workbook.claims import decide as deciding
+
+    seconds, source = deciding.parse_duration(budget), paper_named(paper)
+    questions = claims_of(source, preset)
+    keys = [question[0].key for question in questions] if claims == ["all"] else claims
+    trainer = deciding.Trainer(preset, output)
+    for verdict in deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds):
+        print(f"{verdict.claim.key} ({verdict.claim.model}): {verdict.verdict}; {verdict.evidence}")
+
+
+def papers(output: str, readme: bool) -> None:
+    """Write the map of the papers and print it; with ``readme``, write README's generated parts instead."""
+    from ddp_repro.workbook.papers_map import write_map
+    from ddp_repro.workbook.readme import update_readme
+
+    if readme:
+        update_readme(repository_root() / "README.md", output)
+        return
+
+    paths = write_map(repository_root() / "notebooks", output)
+    print(paths[0].read_text(encoding="utf-8"))
+    print("written: " + ", ".join(_short(path) for path in paths))
 
 
 def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None:

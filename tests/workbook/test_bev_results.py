@@ -216,20 +216,19 @@ def test_damaged_or_other_samples_are_refused(saved, tmp_path):
 
 @pytest.mark.parametrize(
     ("fusion", "verdict"),
-    [((45.0, 45.1), "supported"), ((41.0, 41.1), "inconclusive"), ((37.0, 37.1), "not supported")],
+    [((45.0, 46.0), "supported"), ((40.1, 41.1), "equal"), ((37.0, 38.0), "not supported")],
 )
 def test_claims_of_bev(tmp_path, fusion, verdict):
-    scores = {"camera": (40.0, 40.1), "fusion": fusion}
+    """Two trainings each."""
+    scores = {"camera": (40.0, 41.0), "fusion": fusion}
     for sensors, (one, three) in scores.items():
         several = [score(steps, seed, miou) for steps, miou in ((1, one), (3, three)) for seed in (0, 1)]
-        write_records(tmp_path, make_record(f"nuscenes_mini_{sensors}", several))
+        for end in ("", "-seed1"):
+            write_records(tmp_path, make_record(f"nuscenes_mini_{sensors}{end}", several))
         write_analyses(tmp_path, make_map_use(f"nuscenes_mini_{sensors}"))
     table = claims_table("mini", tmp_path)
-    rows = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
-    found = {name: value for name, value in rows.items() if name.startswith("BEV")}
-    assert found == {
-        "BEV, cameras: more steps help, 3 beat 1": "supported",
-        "BEV, cameras and LiDAR: more steps help, 3 beat 1": "supported",
-        "BEV: LiDAR helps": verdict,
-    }
-    assert list(table.provenance["Run"]) == ["nuscenes_mini_camera", "nuscenes_mini_fusion"]
+    rows = dict(zip(table.frame["", "Key"], table.frame["Verdict", "by itself"], strict=True))
+    expected = {"bev_steps_camera": "supported", "bev_steps_fusion": "supported", "lidar": verdict}
+    assert {key: rows[key].partition(" (p")[0] for key in expected} == expected
+    names = [f"nuscenes_mini_{sensors}{end}" for sensors in ("camera", "fusion") for end in ("", "-seed1")]
+    assert sorted(table.provenance["Run"]) == sorted(names)
