@@ -53,13 +53,13 @@ def test_names_and_values_are_the_papers():
     assert recipe("ade20k_swin_t_scale_0.1").model.scale == 0.1
     assert recipe("ade20k_swin_t_layers_12").model.layers == 12
     assert recipe("camvid_small_encoding_onehot").model.encoding == "onehot"
-    assert list(cells(ablation_base("mini"), "table5d")) == [1, 2, 3, 6]
+    assert list(cells(ablation_base("mini"), "ddp_table5d")) == [1, 2, 3, 6]
     assert ablation(recipe("ade20k_swin_t"), "model.scale", 0.01) == recipe("ade20k_swin_t")
 
 
 def test_unknown_part():
-    with pytest.raises(ConfigError, match="'table5e' has no trained ablations"):
-        cells(ablation_base("mini"), "table5e")
+    with pytest.raises(ConfigError, match="'ddp_table5e' has no trained ablations"):
+        cells(ablation_base("mini"), "ddp_table5e")
 
 
 @pytest.mark.parametrize(("name", "preset"), [("cityscapes_mini", "mini"), ("camvid_small", "camvid")])
