@@ -85,6 +85,15 @@ def sum_over_processes(counts: Tensor, device: torch.device) -> Tensor:
     return total.cpu()
 
 
+def in_turn(share: list[T]) -> list[T]:
+    """Return the items of all processes in order, of which process r of n has numbers r, r + n, r + 2n, …."""
+    if not dist.is_initialized():
+        return share
+    shares: list[list[T]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(shares, share)
+    return [part[i] for i in range(max(map(len, shares))) for part in shares if i < len(part)]
+
+
 def wait_for_all() -> None:
     """Return when every process has come here."""
     if dist.is_initialized():

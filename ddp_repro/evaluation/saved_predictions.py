@@ -90,7 +90,7 @@ def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, 
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
         "class_names": list(dataset.class_names),
-        "image_scale": list(settings.image_scale),
+        "image_scale": settings.image_scale and list(settings.image_scale),
         "images": images,
         **views,
     }

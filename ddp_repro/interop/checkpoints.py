@@ -170,7 +170,7 @@ def _compare(
     model: nn.Module,
     ignored: tuple[str, ...],
     origin: Literal["ddp_repro", "official"],
-    classes: Classes | None,
+    classes: Classes | None = None,
 ) -> LoadReport:
     expected = model.state_dict().keys()
     return LoadReport(

@@ -17,6 +17,7 @@ from ddp_repro.papers.ddp.samples import bev as bev_samples
 from ddp_repro.papers.ddp.samples.bev import load_bev_samples, save_bev_samples
 from ddp_repro.papers.ddp.tables.robustness import bev_figure, robustness_table
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.nuscenes_geometry import project_points
@@ -95,6 +96,33 @@ def test_another_test_picture_claims_nothing():
     settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, test_resize=0.5))
     dataset = make_record("nuscenes_camera", [score()]).dataset
     assert compare(settings, dataset, [score()]) == []
+
+
+def test_a_constant_map_is_scored_anew_for_other_maps(tmp_path, monkeypatch):
+    """Fingerprints are of files, and say nothing about how the ground is drawn from them."""
+    asked = []
+    plain = recipe("nuscenes_mini_camera")
+    monkeypatch.setattr("ddp_repro.tasks.build.build_dataset", lambda *given, **how: Samples())
+    monkeypatch.setattr(
+        "ddp_repro.tasks.bev.constant.evaluate_constant_map", lambda train, scored, how: asked.append(1) or counted()
+    )
+    for changes, times in (({}, 1), ({}, 1), ({"data.map_cell": 0.5}, 2), ({"data.map_range": 20.0}, 3)):
+        constant_map.score_constant_map(override(plain, changes), tmp_path)
+        assert len(asked) == times
+
+
+class Samples:
+    def fingerprint(self):
+        return "f" * 64
+
+    def __len__(self):
+        return 3
+
+
+def counted():
+    counts = ThresholdCounts(len(BEV_CLASSES))
+    counts.counts[0] += 1
+    return counts
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

@@ -20,13 +20,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantMap:
-    """``training`` and ``dataset`` are the fingerprints of the samples it was made from and of those scored."""
+    """``training`` and ``dataset`` are the fingerprints of the samples it was made from and of those scored.
+
+    ``map_range`` and ``map_cell`` are the maps', in metres; None: from before they were written down.
+    """
 
     training: str
     dataset: str
     samples: int
     code: provenance.Code
     score: BEVScore
+    map_range: float | None = None
+    map_cell: float | None = None
 
 
 def score_constant_map(recipe: Recipe, output: str | Path = "results") -> ConstantMap:
@@ -43,15 +48,16 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
         train = build_dataset(recipe.data, recipe.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
         samples = min(len(dataset), recipe.evaluation.limit or len(dataset))
-        asked = (train.fingerprint(), dataset.fingerprint(), samples)
+        asked = (train.fingerprint(), dataset.fingerprint(), samples, recipe.data.map_range, recipe.data.map_cell)
         before = load_constant_map(recipe.name, recipe.preset, output)
-        if before and asked == (before.training, before.dataset, before.samples):
+        if before and asked == (before.training, before.dataset, before.samples, before.map_range, before.map_cell):
             return before
         counts = evaluate_constant_map(train, dataset, recipe.evaluation)
-    training, scored, samples = asked
+    training, scored, samples, reach, cell = asked
     made = ConstantMap(
-        training=training, dataset=scored, samples=samples, code=provenance.code(), score=bev_score(0, None, counts)
-    )
+        training=training, dataset=scored, samples=samples, code=provenance.code(), score=bev_score(0, None, counts),
+        map_range=reach, map_cell=cell,
+    )  # fmt: skip
     text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
     write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
     return made

@@ -84,9 +84,15 @@ def train(
 
 
 def source_of(recipe: Recipe) -> Recipe:
-    """What is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
+    """Return what is trained for a recipe that evaluates another one's weights: that one, with this one's settings.
+
+    Where this one's data lie in another folder than usual, the other's are expected beside them, by their usual name.
+    """
     source = named_recipe(recipe.weights_of, recipe.preset)
-    return dataclasses.replace(source, model=recipe.model, train=recipe.train)
+    data, usual = source.data, named_recipe(recipe.name, recipe.preset).data.root
+    if resolve(recipe.data.root) != resolve(usual):
+        data = dataclasses.replace(data, root=str(Path(recipe.data.root).with_name(Path(data.root).name)))
+    return dataclasses.replace(source, model=recipe.model, train=recipe.train, data=data)
 
 
 def train_in(
