@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 from ddp_repro.papers.ddps.segmentors import FROM_RECIPE
@@ -49,11 +50,14 @@ def recipes(preset: str) -> dict[str, Recipe]:
         ConfigError: there is no such preset.
     """
     check_preset(preset)
+    return {recipe.name: recipe for recipe in _recipes(preset)}
+
+
+@cache
+def _recipes(preset: str) -> tuple[Recipe, ...]:
     if preset == "paper":
-        made = [stage for name in WIDTHS for base in (ade20k(name), cityscapes(name)) for stage in base]
-    else:
-        made = [arm(preset, each) for each in ARMS] if preset in SMALL else []
-    return {recipe.name: recipe for recipe in made}
+        return tuple(stage for name in WIDTHS for base in (ade20k(name), cityscapes(name)) for stage in base)
+    return tuple(arm(preset, each) for each in ARMS) if preset in SMALL else ()
 
 
 def main_model(preset: str) -> str | None:
