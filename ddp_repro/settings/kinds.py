@@ -78,6 +78,13 @@ class ModelSettings(KindSettings):
         module, _, function = self.builder.partition(":")
         return getattr(importlib.import_module(module), function)(self)
 
+    def small(self) -> Self:
+        """Return a model of the same family that runs in a moment, on which is tried what the code does.
+
+        By default it is the model itself.
+        """
+        return self
+
 
 class DataSettings(KindSettings):
     """Base of the settings that say where samples come from and how they are shaped."""

@@ -15,7 +15,7 @@ from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.segmentation import dataset as datasets
-from ddp_repro.tasks.segmentation import predict, score
+from ddp_repro.tasks.segmentation import made_up, predict, score
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 
@@ -32,6 +32,7 @@ class Segmentation:
     not_from_a_picture = ""
     evaluate = None
     predict = staticmethod(predict.segment)
+    made_up_batch = staticmethod(made_up.made_up_batch)
     score = staticmethod(score.score)
 
     def open(
