@@ -20,15 +20,19 @@ _WITHOUT_MEANING = ("ctx", "kind", "type_comment", "type_ignores")
 _COMMENT_OR_TEXT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 
 
-def code_hash(modules: Iterable[str], homes: Mapping[str, Path] | None = None) -> str:
+def code_hash(modules: Iterable[str], homes: Mapping[str, Path] | None = None, *, without: Iterable[str] = ()) -> str:
     """Return the SHA-256 of the code that ``modules`` depend on, see :func:`closure`.
+
+    Args:
+        without: modules whose own closure is left out.
 
     Raises:
         ModuleNotFoundError: there is no such module, or it has no file (it was typed into a notebook).
     """
     digest = hashlib.sha256()
-    for name, path in sorted(closure(modules, homes).items()):
-        digest.update(f"{name}\0{_hash_of(path, path.stat().st_mtime_ns)}\n".encode())
+    left_out = closure(without, homes)
+    for name, path in sorted((n, p) for n, p in closure(modules, homes).items() if n not in left_out):
+        digest.update(f"{name}\0{file_hash(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -74,6 +78,16 @@ def modules_of(function: object) -> set[str]:
     return {home for home in homes if isinstance(home, str) and home.split(".")[0] == __name__.split(".")[0]}
 
 
+def text_hash(text: str) -> str:
+    """Return the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file of code in its :func:`normal_form`."""
+    return _hash_of(path, path.stat().st_mtime_ns)
+
+
 def normal_form(text: str, suffix: str = ".py") -> str:
     """Return code without what does not change what it does: comments, docstrings, layout.
 
@@ -88,7 +102,7 @@ def normal_form(text: str, suffix: str = ".py") -> str:
 
 @functools.cache
 def _hash_of(path: Path, _changed: int) -> str:
-    return hashlib.sha256(normal_form(path.read_text(encoding="utf-8"), path.suffix).encode()).hexdigest()
+    return text_hash(normal_form(path.read_text(encoding="utf-8"), path.suffix))
 
 
 @functools.cache

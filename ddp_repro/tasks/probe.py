@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,11 +47,14 @@ def probe_scores(model: ModelSettings, data: DataSettings, evaluation: Any) -> N
             return _summary("sample", samples) | _tallied(task, network, batch, samples, evaluation)
 
 
-def probe_weights(model: ModelSettings, data: DataSettings, train: Any) -> Numbers:
-    """Return numbers of what decides trained weights: initial ones, losses, and their gradient.
+def probe_weights(
+    model: ModelSettings, data: DataSettings, train: Any, optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+) -> Numbers:
+    """Return numbers of what decides trained weights: initial ones, losses, their gradient, and how far a step goes.
 
     Args:
         model, data, train: of a recipe.
+        optimizer: makes the optimiser of a network.
 
     Raises:
         ConfigError: as :func:`probe_scores`.
@@ -69,9 +72,15 @@ def probe_weights(model: ModelSettings, data: DataSettings, train: Any) -> Numbe
         losses["loss"].backward()
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        optimizer(network).step()
+        pairs = zip(network.parameters(), before, strict=True)
+        step = torch.stack([(parameter.detach() - old).norm() for parameter, old in pairs]).norm()
         pictures = _summary("training image", batch["image"]) if "image" in batch else {}
         values = {f"loss {name}": _number(value) for name, value in losses.items()}
-        return {"initial weights": first} | pictures | values | {"gradient norm": _number(norm)}
+        return {"initial weights": first} | pictures | values | {
+            "gradient norm": _number(norm), "gradient step": _number(step),
+        }  # fmt: skip
 
 
 @contextmanager
@@ -102,11 +111,10 @@ def _filled(network: nn.Module) -> nn.Module:
 
 
 def _sampled(network: nn.Module, batch: dict[str, Any]) -> Tensor:
-    features = network.encode(batch) if hasattr(network, "encode") else network.encode_image(batch["image"])
-    if not network.config.diffusion:
-        return network.sample(features=features)
-    generators = [image_generator(SEED, name) for name in batch["id"]]
-    return network.sample(features=features, steps=STEPS, generator=generators)
+    options: dict[str, Any] = {"steps": STEPS} if network.has_steps else {}
+    if network.has_noise:
+        options["generator"] = [image_generator(SEED, name) for name in batch["id"]]
+    return network.sample(features=network.encode(batch), **options)
 
 
 def _tallied(task: Any, network: nn.Module, batch: dict[str, Any], samples: Tensor, evaluation: Any) -> Numbers:
@@ -117,7 +125,7 @@ def _tallied(task: Any, network: nn.Module, batch: dict[str, Any], samples: Tens
         shown = [[picture, picture.flip(-1)][: len(views)] for picture in batch["image"]]
         images = [ViewedImage(*each) for each in zip(batch["id"], shown, truths, strict=True)]
         predictor = task.predictor(network, images, views, evaluation.view_average)
-        run = (STEPS, SEED) if network.config.diffusion else (1, None)
+        run = (STEPS if network.has_steps else 1, SEED if network.has_noise else None)
         pairs = list(zip(predictor.predictions(*run), truths, strict=True))
     else:
         pairs = [(samples, truths)]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import working_root
-from ddp_repro.workbook.runs.records import write_atomically
 
 FILE = Path("results", "complexity", "peers.json")
 PACKAGES = ("torch", "mmsegmentation", "mmengine", "mmcv-lite", "mmdet")

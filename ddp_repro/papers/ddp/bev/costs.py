@@ -1,8 +1,9 @@
 """What every stage of a BEV model costs: parameters, multiply-accumulates and time of one sample at its full size.
 
-The sample is made up (:mod:`ddp_repro.tasks.bev.made_up`).  Nothing here depends on values, except how many voxels there are; that number is part of the result.
-MACs are counted on the forward pass that is timed, so that those of the sparse convolutions are the pairs of sites in
-their rulebooks times channels.  Bilinear reads, pooling and activations have none.
+The sample is made up (:mod:`ddp_repro.tasks.bev.made_up`).  Nothing here depends on values, except how many voxels
+there are; that number is part of the result.  MACs are counted on the forward pass that is timed, so that those of the
+sparse convolutions are the pairs of sites in their rulebooks times channels.  Bilinear reads, pooling and activations
+have none.
 """
 
 from __future__ import annotations
