@@ -16,6 +16,7 @@ from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
 from ddp_repro.evaluation.views import Predictor, resized
 from ddp_repro.protocols.registry import register_task
+from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
@@ -106,8 +107,21 @@ class Edges(Segmentation):
         samples = CITYSCAPES.list_samples(Path(data.root), split)[:limit]
         return EdgeDataset(CITYSCAPES, samples, data, train=train, mean=mean, std=std)
 
+    def made_up_batch(self, model, data, train):
+        image = torch.linspace(-2, 2, 2 * 3 * 16 * 24).sin().reshape(2, 3, 16, 24)
+        return {"image": image, "edge": (image[:, 0] > 0).to(torch.uint8), "id": ["a", "b"]}
+
+    def complete(self, recipe):
+        return recipe
+
     def check(self, model, dataset):
         assert dataset.truth == self.truth
+
+    def survey(self, dataset, recipe):
+        return None
+
+    def classes(self, data):
+        return Classes(("inside", "edge"), ((0, 0, 0), (255, 255, 255)))
 
     def tally(self, model, evaluation):
         return Overlap()

@@ -71,6 +71,13 @@ class ModelSettings(KindSettings):
     builder: ClassVar[str]
     task: Any
 
+    def check_evaluation(self, evaluation: Any) -> None:
+        """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
+
+        Raises:
+            ConfigError: says which.
+        """
+
     def build(self) -> Any:
         """Build the model, with initial weights (its backbone from scratch).
 
@@ -79,6 +86,10 @@ class ModelSettings(KindSettings):
         """
         module, _, function = self.builder.partition(":")
         return getattr(importlib.import_module(module), function)(self)
+
+    def modules(self) -> tuple[str, ...]:
+        """Return the modules whose code makes and runs the model; by default the builder's."""
+        return (self.builder.partition(":")[0],)
 
     def small(self) -> Self:
         """Return a model of the same family that runs in a moment, on which is tried what the code does.

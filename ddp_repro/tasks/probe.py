@@ -43,7 +43,7 @@ def probe_scores(model: ModelSettings, data: DataSettings, evaluation: Any) -> N
         task, network = task_named(model.task), _filled(model.small().build())
         batch = task.made_up_batch(network.config, data, False)
         with inference_mode(network):
-            samples = _sampled(network, batch)
+            samples = _sampled(network, batch, min(STEPS, max(evaluation.steps)))
             return _summary("sample", samples) | _tallied(task, network, batch, samples, evaluation)
 
 
@@ -110,8 +110,8 @@ def _filled(network: nn.Module) -> nn.Module:
     return network
 
 
-def _sampled(network: nn.Module, batch: dict[str, Any]) -> Tensor:
-    options: dict[str, Any] = {"steps": STEPS} if network.has_steps else {}
+def _sampled(network: nn.Module, batch: dict[str, Any], steps: int) -> Tensor:
+    options: dict[str, Any] = {"steps": steps} if network.has_steps else {}
     if network.has_noise:
         options["generator"] = [image_generator(SEED, name) for name in batch["id"]]
     return network.sample(features=network.encode(batch), **options)
@@ -125,7 +125,8 @@ def _tallied(task: Any, network: nn.Module, batch: dict[str, Any], samples: Tens
         shown = [[picture, picture.flip(-1)][: len(views)] for picture in batch["image"]]
         images = [ViewedImage(*each) for each in zip(batch["id"], shown, truths, strict=True)]
         predictor = task.predictor(network, images, views, evaluation.view_average)
-        run = (STEPS if network.has_steps else 1, SEED if network.has_noise else None)
+        steps = min(STEPS, max(evaluation.steps))
+        run = (steps if network.has_steps else 1, SEED if network.has_noise else None)
         pairs = list(zip(predictor.predictions(*run), truths, strict=True))
     else:
         pairs = [(samples, truths)]

@@ -11,6 +11,7 @@ from ddp_repro.papers.ddp.depth import DepthBaseline, DepthDDP
 from ddp_repro.papers.ddp.model import DDP, Baseline, ImageModel
 from ddp_repro.papers.ddp.segmentation import SegmentationBaseline, SegmentationDDP
 from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 
 __all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
@@ -33,5 +34,11 @@ def build_model(config: ModelSettings) -> Any:
 
 
 def image_model(config: ModelConfig) -> DDP | Baseline:
-    """Build the model of one picture that ``config`` describes."""
+    """Build the model of one picture that ``config`` describes.
+
+    Raises:
+        ConfigError: how many classes there are is left to a data set.
+    """
+    if config.task == "segmentation" and config.num_classes is None:
+        raise ConfigError("model.num_classes is none: how many there are is known with a data set alone; give a number")
     return _MODELS[config.task, config.diffusion](config)

@@ -18,21 +18,26 @@ import torch.distributed as dist
 from torch import nn
 
 from ddp_repro import training
+from ddp_repro.data.io import DataError
+from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import check_part
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, deciding, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import is_recipe_name, weight_sources
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.locks import file_lock
-from ddp_repro.store.paths import run_folder, working_root
+from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.store.work import Changed, Current, Work
-from ddp_repro.tasks.build import build_dataset, check_dataset
+from ddp_repro.tasks.build import build_dataset, check_dataset, survey_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.catalogue import recipes_of
 from ddp_repro.workbook.runs.works import weights_work
 
 T = TypeVar("T")
@@ -48,10 +53,12 @@ class TrainingInputs:
         work: settings, images, code; neither code nor probe: weights that were trained without the workbook.
         processes: how many finished the training, on which weights depend by no more than rounding; None: not finished
             yet, or from before this was written down.
+        labels: what the ground truth of each dataset of training images holds; None: it was not counted.
     """
 
     work: Work
     processes: int | None = None
+    labels: list[Survey] | None = None
 
 
 def train(
@@ -66,10 +73,11 @@ def train(
         DataError: missing or damaged images.
         OSError: the results cannot be written.
     """
+    recipe = task_named(recipe.model.task).complete(recipe)
     with contextlib.chdir(working_root()):
-        check_training(recipe, output, overwrite)
+        labels = check_training(recipe, output, overwrite)
     with workplace(recipe, output) as folder:
-        return train_in(folder, recipe, output, overwrite, progress)
+        return train_in(folder, recipe, output, overwrite, progress, labels)
 
 
 def source_of(recipe: Recipe) -> Recipe:
@@ -78,13 +86,19 @@ def source_of(recipe: Recipe) -> Recipe:
     return dataclasses.replace(source, model=recipe.model, train=recipe.train)
 
 
-def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
-    """:func:`train` for those who hold the :func:`workplace` already."""
+def train_in(
+    folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool, labels: list[Survey] | None
+) -> TrainResult:
+    """Do what :func:`train` does for those who hold the :func:`workplace` already, and have checked.
+
+    Args:
+        labels: what :func:`check_training` has counted.
+    """
     for stage in _stages(recipe):
         if not _weights_of(stage, recipe, output).is_file():
             train(named_recipe(stage, recipe.preset), output=output, progress=progress)
     resume = decided_by_main(
-        lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output)
+        lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output, labels)
     )
     result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
     if rank_and_world()[0] == 0:
@@ -94,11 +108,18 @@ def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, 
     return result
 
 
-def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None) -> None:
+def check_training(
+    recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None
+) -> list[Survey] | None:
     """Refuse a training that cannot work before anything is written but a ``mini`` recipe's data.
+
+    Says how often every class occurs in the training images, and what is probably wrong with them.
 
     Args:
         model: one of the recipe's settings, whose weights are changed; None: it is built here.
+
+    Returns:
+        What each dataset's labels hold; None where a training goes on that has counted them.
 
     Raises:
         ConfigError, DataError, CheckpointError, OSError: as :func:`train`.
@@ -114,7 +135,8 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
     set_checkpointing(model, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
     data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
-    check_dataset(recipe.model, build_dataset(data, data.train_split, train=True, **normalisation))
+    images = build_dataset(data, data.train_split, train=True, **normalisation)
+    check_dataset(recipe.model, images)
     if recipe.train.validate_every:
         check_dataset(recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation))
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
@@ -123,6 +145,16 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
         _check_first_stage(stage, recipe, model, output)
     if not (resume or missing):
         training.load_initial_weights(model, _resolved(recipe, output).train)
+    return None if resume else decided_by_main(lambda: _surveyed(recipe, images))
+
+
+def _surveyed(recipe: Recipe, images: TaskDataset) -> list[Survey]:
+    labels = survey_dataset(recipe, images)
+    for part in labels:
+        say(f"{recipe.name}: {part}")
+        for warning in part.warnings:
+            say(f"warning: {recipe.name}: {warning}")
+    return labels
 
 
 def _check_first_stage(name: str, recipe: Recipe, model: nn.Module, output: str | Path) -> None:
@@ -176,32 +208,37 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
 def _read_form(values: dict[str, Any]) -> TrainingInputs:
     """The content of a ``training.json``, also of one from before it held a :class:`Work`."""
     if "work" in values:
-        return TrainingInputs(Work(**values["work"]), values["processes"])
-    recipe = values["recipe"]
-    work = Work(
-        settings=deciding(recipe, *training_depends_on(recipe)), inputs={"images": values["data"]},
-        code={"of an earlier form": values["code"]},
-    )  # fmt: skip
-    return TrainingInputs(work, values.get("processes"))
+        work = Work(**values["work"])
+    else:
+        recipe = values["recipe"]
+        work = Work(
+            settings=deciding(recipe, *training_depends_on(recipe)), inputs={"images": values["data"]},
+            code={"of an earlier form": values["code"]},
+        )  # fmt: skip
+    labels = values.get("labels")
+    return TrainingInputs(work, values.get("processes"), labels and [Survey(**part) for part in labels])
 
 
 def current_inputs(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Work:
     """Return what a training of ``recipe`` would depend on now.
 
     Args:
-        sources: hash of the weights that each part starts from; None: whatever they are now.
+        sources: hash of the weights that each part starts from; None: they do not matter.
     """
     images = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=(0, 0, 0), std=(1, 1, 1))
     return weights_work(recipe, images.fingerprint(), sources or {})
 
 
 def compare_trainings(before: Work, now: Work) -> Current | Changed:
-    """Return whether weights are those of a training now; of such that do not say by which code, it does not matter."""
+    """Return whether weights are those of a training now; what only one side knows of their making does not matter.
+
+    That is the weights that they started from, where ``now`` leaves them out, and the code of weights that were trained
+    without the workbook.
+    """
+    known = sorted(before.inputs.keys() & now.inputs.keys())
+    before, now = (dataclasses.replace(work, inputs={n: work.inputs[n] for n in known}) for work in (before, now))
     if not before.code and not before.probe:
-        known = {name: value for name, value in now.inputs.items() if name in before.inputs}
-        before, now = (
-            dataclasses.replace(work, code={"by": UNKNOWN}) for work in (before, dataclasses.replace(now, inputs=known))
-        )
+        before, now = (dataclasses.replace(work, code={"by": UNKNOWN}) for work in (before, now))
     return before.same(now)
 
 
@@ -211,7 +248,11 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def prepare_data(recipe: Recipe) -> None:
-    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare."""
+    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare.
+
+    Raises:
+        DataError: there are none in a folder that no recipe has by default: the name may be a mistake.
+    """
     if recipe.preset != "mini":
         return
     for data in filter(None, (recipe.data, recipe.data.added)):
@@ -221,8 +262,13 @@ def prepare_data(recipe: Recipe) -> None:
 def _prepare_mini(dataset: str, root: Path) -> None:
     if root.is_dir():
         return
-    from data_prep.mini import write_mini
+    from data_prep.mini import MINI_DATASETS, write_mini
 
+    settings = [data for each in recipes_of("mini").values() for data in (each.data, each.data.added) if data]
+    usual = {data.root for data in settings if data.dataset == dataset}
+    if resolve(root) not in map(resolve, usual):
+        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
+        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
     with file_lock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir():
             write_mini(dataset, root)
@@ -321,13 +367,13 @@ def _may_resume(recipe: Recipe, folder: Path, output: str | Path, overwrite: boo
     return isinstance(verdict, Current)
 
 
-def _make_room(recipe: Recipe, folder: Path, output: str | Path) -> bool:
+def _make_room(recipe: Recipe, folder: Path, output: str | Path, labels: list[Survey] | None) -> bool:
     """Put what is to be replaced aside, and write down what a new training depends on; returns False: no resuming."""
     model, before, now = folder / "model.safetensors", read_inputs(folder), _inputs_now(recipe, output)
     verdict = compare_trainings(before.work, now) if before else Changed()
     if isinstance(verdict, Changed) and verdict.words and not verdict.settings:
         say(f"{recipe.name}: {verdict.words}; training anew")
-    done = TrainingInputs(now.done())
+    done = TrainingInputs(now.done(), labels=labels)
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
     _write_inputs(folder, done)

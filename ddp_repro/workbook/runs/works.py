@@ -80,8 +80,7 @@ def code_of(recipe: Recipe, users: Iterable[str]) -> dict[str, str]:
 
 def _modules(recipe: Recipe, users: Iterable[str]) -> list[str]:
     task = task_named(recipe.model.task)
-    builder = recipe.model.builder.partition(":")[0]
-    return [builder, *(type(part).__module__ for part in (recipe.model, recipe.data, task)), *users]
+    return [*recipe.model.modules(), *(type(part).__module__ for part in (recipe.model, recipe.data, task)), *users]
 
 
 def _measured(recipe: Recipe, settings: dict[str, Any], inputs: dict[str, str | None]) -> Work:
