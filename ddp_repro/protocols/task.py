@@ -76,6 +76,8 @@ class Task(Protocol):
         flips_by_default: whether a test with mirror images is the usual one.
         predict: (model, picture, steps, noise samples, seed) -> prediction; None: not made from one picture.
         not_from_a_picture: why, where ``predict`` is None.
+        made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
+            read and (with ``train``) augmented in the task's own way; None: other code then counts as other behaviour.
         evaluate: replaces the evaluation of whole pictures, for samples that are no pictures; None otherwise.
     """
 
@@ -88,6 +90,7 @@ class Task(Protocol):
     flips_by_default: bool
     predict: Callable[..., Any] | None
     not_from_a_picture: str
+    made_up_batch: Callable[..., dict[str, Any]] | None
     evaluate: Callable[..., Any] | None
 
     def open(

@@ -87,6 +87,17 @@ class ModelSettings(KindSettings):
         module, _, function = self.builder.partition(":")
         return getattr(importlib.import_module(module), function)(self)
 
+    def modules(self) -> tuple[str, ...]:
+        """Return the modules whose code makes and runs the model; by default the builder's."""
+        return (self.builder.partition(":")[0],)
+
+    def small(self) -> Self:
+        """Return a model of the same family that runs in a moment, on which is tried what the code does.
+
+        By default it is the model itself.
+        """
+        return self
+
 
 class DataSettings(KindSettings):
     """Base of the settings that say where samples come from and how they are shaped.

@@ -12,8 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 from ddp_repro.settings.presets import INFO, check_preset
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
-from ddp_repro.workbook.runs.records import Record, find_records, spread, write_atomically
+from ddp_repro.workbook.runs.records import Record, find_records, spread
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import provenance_frame
 

@@ -18,7 +18,7 @@ from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
-from ddp_repro.tasks.segmentation import predict, score, survey
+from ddp_repro.tasks.segmentation import made_up, predict, score, survey
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 
@@ -35,6 +35,7 @@ class Segmentation:
     not_from_a_picture = ""
     evaluate = None
     predict = staticmethod(predict.segment)
+    made_up_batch = staticmethod(made_up.made_up_batch)
     score = staticmethod(score.score)
     survey = staticmethod(survey.survey)
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import statistics
-import tempfile
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -24,7 +22,9 @@ from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
+from ddp_repro.store.work import Work
 from ddp_repro.workbook.catalogue import full_name
 from ddp_repro.workbook.runs.provenance import Code, Environment
 
@@ -77,6 +77,7 @@ class Training:
     fingerprint: str  # training images
     code_fingerprint: str
     processes: int | None = None  # that finished it; None: from before this was written down
+    work: Work | None = None  # what it depends on; None: from before this was written down
     labels: list[Survey] | None = None  # of each dataset of training images; None: not counted
 
 
@@ -94,7 +95,12 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One finished run."""
+    """One finished run.
+
+    Attributes:
+        work: what the scores depend on, the training apart; None: a record from before this was written down.
+        confirmed: the latest other code that was found to behave as that of the record.
+    """
 
     recipe: dict[str, Any]
     scores: list[Score]
@@ -106,6 +112,8 @@ class Record:
     wall_seconds: float  # of the evaluation
     comparisons: list[Comparison]
     verdict: Verdict
+    work: Work | None = None
+    confirmed: Code | None = None
 
     @property
     def name(self) -> str:
@@ -207,7 +215,12 @@ def read_dataclass(
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RecordError(f"{path} is not a JSON file ({error}); delete it and run again") from None
-    if not isinstance(values, dict) or values.pop("schema", None) != schema:
+    stored = values.pop("schema", None) if isinstance(values, dict) else None
+    if isinstance(stored, int) and stored > schema:
+        raise RecordError(
+            f"{path} has schema {stored}, of a later version of ddp_repro; this one reads {schema}: update ddp_repro"
+        )
+    if stored != schema:
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
     try:
@@ -227,24 +240,6 @@ def _score_type(values: dict[str, Any]) -> dict[type, type]:
 def find_records(preset: str, output: str | Path = "results") -> list[Record]:
     """Every finished run of a preset, by name."""
     return [load_record(path) for path in sorted((resolve(output) / preset / "runs").glob("*/record.json"))]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees either the old or the whole new content.
-
-    Raises:
-        OSError: the folder cannot be written; names it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _summary(record: Record) -> list[dict[str, Any]]:

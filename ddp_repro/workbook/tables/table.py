@@ -291,6 +291,11 @@ def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _confirmed(record: Record) -> str:
+    """A note on a record whose code is not the present one, but was found to behave as that."""
+    return f" (behaves the same at {record.confirmed.commit[:9]})" if record.confirmed else ""
+
+
 def _provenance(record: Record) -> dict[str, str]:
     training = record.training
     images = str(record.dataset.images)
@@ -307,7 +312,7 @@ def _provenance(record: Record) -> dict[str, str]:
         "Seeds": ", ".join(map(str, record.seeds)) or NOTHING,
         "Checkpoint": f"{record.checkpoint.origin} {record.checkpoint.sha256[:12]}",
         "Training": trained,
-        "Code": f"{record.code.commit[:9]}{state}",
+        "Code": f"{record.code.commit[:9]}{state}{_confirmed(record)}",
         "Device": record.environment.gpu or record.environment.cpu,
         "Verdict": record.verdict,
     }
