@@ -12,7 +12,7 @@ from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import seeded, split_seed
 
-BUILT_IN = ("ddp",)  # folders of ddp_repro.papers
+BUILT_IN = ("ddp", "genpercept")  # folders of ddp_repro.papers
 _REGISTERED: dict[str, Paper] = {}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +34,18 @@ class Prediction:
     uncertainty_score: str
     entropy: np.ndarray
     probabilities: np.ndarray
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the maps by the name of their files; the first is what is shown."""
+        labels = self.labels.astype(np.uint8 if len(self.probabilities) <= 256 else np.uint16)
+        return {"labels": labels, "uncertainty": self.uncertainty.astype(np.float32)}
+
+    def facts(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Return what the manifest says of the map: the share of every class that occurs, the largest first."""
+        shares = np.bincount(self.labels.ravel(), minlength=len(class_names)) / self.labels.size
+        order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
+        return {"classes": {class_names[index]: round(float(shares[index]), 6) for index in order}}
 
 
 class Segmenter(Predictor):

@@ -23,7 +23,7 @@ def close(ours: torch.Tensor, theirs: np.ndarray) -> None:
     [
         ({}, "onestep_depth"),
         ({}, "eq12_depth"),
-        ({"task": "foreground"}, "onestep_dis"),
+        ({"task": "dichotomous"}, "onestep_dis"),
         ({"steps": 10}, "det_beta1_10step"),
         ({"beta_start": 0.00085, "beta_end": 0.012}, "det_beta0.00085_1step"),
     ],
@@ -73,7 +73,7 @@ def test_hooks_give_the_released_features(pipeline: Callable, siblings) -> None:
 
 
 def test_dpt_disparity(pipeline: Callable, siblings) -> None:
-    model, arrays = pipeline(TINY, task="disparity", decoder="dpt", loss="image")
+    model, arrays = pipeline(TINY, task="affine_depth", space="disparity", decoder="dpt", loss="image")
     expected = np.load(siblings / "genpercept_dpt_head_tiny.npz")
     state = {k.removeprefix("sd/identity/"): torch.from_numpy(expected[k]) for k in expected if "sd/identity/" in k}
     model.head.load_state_dict(state)
