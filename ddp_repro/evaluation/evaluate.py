@@ -15,6 +15,7 @@ from ddp_repro.evaluation.result import EvaluationResult, RunKey, class_names, r
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description, score
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
+from ddp_repro.protocols.method import check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.errors import ConfigError
@@ -60,7 +61,7 @@ def _evaluate(
 ) -> EvaluationResult:
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
-    keys = run_keys(evaluation, model.config.diffusion)
+    keys = run_keys(evaluation, has_noise=model.has_noise, has_steps=model.has_steps)
     rank, world = rank_and_world()
     run = _Run(model, dataset, evaluation, keys)
     if save_to is not None:
@@ -146,6 +147,7 @@ def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalCon
     Raises:
         ConfigError: says which setting has to change.
     """
+    check_method(model, "evaluation")
     task = task_named(model.config.task)
     task.check(model.config, dataset)
     task.check_evaluation(evaluation)
