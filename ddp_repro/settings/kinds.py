@@ -71,6 +71,11 @@ class ModelSettings(KindSettings):
     builder: ClassVar[str]
     task: Any
 
+    @property
+    def predicts(self) -> bool:
+        """Say whether the model predicts anything; False: it is a stage that gives others their weights."""
+        return True
+
     def build(self) -> Any:
         """Build the model, with initial weights (its backbone from scratch).
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead
@@ -56,9 +55,13 @@ class GenPerceptMethod(GenPercept):
         if self.config.loss == "reconstruction":
             raise ConfigError("model.loss=reconstruction trains the VAE alone: there is nothing to predict yet")
         height, width = images.shape[-2:]
-        return Encoded(self.encode(pad_to(images, self.stride)), (height, width))
+        return Encoded(self.latent(pad_to(images, self.stride)), (height, width))
 
-    def sample(
+    def encode(self, batch: Mapping[str, Tensor]) -> Encoded:
+        """Return :meth:`encode_image` of a batch's images."""
+        return self.encode_image(batch["image"])
+
+    def sample(  # type: ignore[override]
         self,
         *,
         features: Encoded | Tensor,
@@ -135,11 +138,6 @@ class GenPerceptMethod(GenPercept):
         error = (self.vae.decode(posterior.sample()).sample - pictures).abs().mean()
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
         return {"loss": error + KL_WEIGHT * divergence, "error": error.detach(), "divergence": divergence.detach()}
-
-    @cached_property
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the modules that weights may come for one by one."""
-        return {"unet": self.unet, "vae": self.vae} | ({"head": self.head} if self.head is not None else {})
 
 
 def build_model(config: ModelConfig) -> GenPerceptMethod:

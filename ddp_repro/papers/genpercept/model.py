@@ -97,7 +97,7 @@ class GenPercept(nn.Module):
         """Return the pixels of an image for one position of the latent, each way; Stable Diffusion: 8."""
         return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
 
-    def encode(self, image: Tensor) -> Tensor:
+    def latent(self, image: Tensor) -> Tensor:
         """Return the image's latent, the mode of the VAE's posterior times the scaling factor.
 
         Args:
@@ -173,7 +173,7 @@ class GenPercept(nn.Module):
         """Return the predicted map of image latents, and on request the map of every step.
 
         Args:
-            features: z_x of :meth:`encode`, (B, 4, h, w).
+            features: z_x of :meth:`latent`, (B, 4, h, w).
             steps: denoising steps; None: as configured.
             generator: of the Gaussian noise.
             return_trajectory: decode every step's prediction too.
@@ -214,7 +214,7 @@ class GenPercept(nn.Module):
             ValueError: another shape or range, or an image below 8 pixels.
         """
         height, width = image.shape[-2:]
-        latent = self.encode(pad_to(_to_signed(image).to(self.text_embedding.device), self.stride))
+        latent = self.latent(pad_to(_to_signed(image).to(self.text_embedding.device), self.stride))
         members = [self._member(latent, steps, generator) for _ in range(self.config.ensemble)]
         if self.config.ensemble == 1:
             return members[0][..., :height, :width]
@@ -271,13 +271,13 @@ class GenPercept(nn.Module):
             ValueError: a label of another shape, or values that are not finite at valid pixels.
         """
         with torch.no_grad():
-            z_x = self.encode(image)
+            z_x = self.latent(image)
         if self.head is not None:
             return self._map_loss(self._head_output(z_x).float(), label, valid)
         valid = torch.ones_like(image[:, :1], dtype=torch.bool) if valid is None else valid
         label = _three_channels(label, image, valid)
         with torch.no_grad():
-            z_y = self.encode(label)
+            z_y = self.latent(label)
         t = self._training_timesteps(len(image), image.device, generator)
         noise = z_x if self.config.noise == "image" else self._training_noise(z_x, t, generator)
         blended = self.schedule.blend(z_y, noise, t)

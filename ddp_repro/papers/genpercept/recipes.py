@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
@@ -47,7 +46,7 @@ def _paper() -> list[Recipe]:
     depth = _recipe("genpercept_depth", 6, ModelConfig(loss="customised"), _nyu())
     kitti = dataclasses.replace(
         depth, name="genpercept_depth_kitti", weights_of=depth.name,
-        data=dataclasses.replace(depth.data, dataset="kitti", root="data/kitti"),
+        data=dataclasses.replace(depth.data, dataset="kitti", root="data/kitti", image_scale=(1216, 352)),
         evaluation=dataclasses.replace(depth.evaluation, protocol="kitti"),
     )  # fmt: skip
     disparity = ModelConfig(space="disparity", loss="customised")
@@ -72,21 +71,23 @@ def _recipe(name: str, table: int, model: ModelConfig, data: DataConfig) -> Reci
 
 
 _OFFICIAL = TrainConfig(
-    iterations=30_000, batch_size=32, device_batch_size=1, learning_rate=3e-5, weight_decay=0.0, warmup_iterations=100,
-    warmup_ratio=0.0, backbone_weights=None, seed=2024, gradient_checkpointing=True, checkpoint_every=1000,
+    iterations=30_000, batch_size=32, device_batch_size=1, optimizer="adam", learning_rate=3e-5, weight_decay=0.0,
+    warmup_iterations=100, warmup_ratio=0.0, curve="exponential", min_rate_ratio=0.01, decay_iterations=25_000,
+    backbone_weights=None, seed=2024, gradient_checkpointing=True, checkpoint_every=1000,
     validate_every=0,
 )  # fmt: skip
 
 
 def _nyu() -> DataConfig:
     return DataConfig(
-        dataset="nyu", root="data/nyu", train_split="train", eval_split="test", image_scale=None, crop_size=(480, 640)
-    )
+        dataset="nyu", root="data/nyu", train_split="train", eval_split="test", image_scale=(640, 480),
+        crop_size=(480, 640),
+    )  # fmt: skip
 
 
 def _normals() -> DataConfig:
     return DataConfig(
-        dataset="nyu_normals", root="data/nyu_normals", train_split="train", eval_split="test", image_scale=None,
+        dataset="nyu_normals", root="data/nyu_normals", train_split="train", eval_split="test", image_scale=(768, 768),
         crop_size=(768, 768),
     )  # fmt: skip
 
@@ -128,7 +129,7 @@ def _mini() -> list[Recipe]:
         _small("genpercept_normals_mini", 7, _small_model(task="normals", loss="angular"), _resized(_normals())),
         _small("genpercept_foreground_mini", 8, _small_model(task="dichotomous", loss="image"), _resized(_masks())),
         _small("genpercept_matte_mini", 10, _small_model(task="matting", loss="image"), _resized(_mattes())),
-        _small("genpercept_colours_mini", 9, _small_model(task="segmentation", loss="image", num_classes=19), _streets()),
+        _small("genpercept_colours_mini", 9, _colours(), _streets()),
         _small("genpercept_upernet_mini", 9, _upernet(), _streets()),
     ]  # fmt: skip
 
@@ -139,6 +140,10 @@ def _small_model(**fields: object) -> ModelConfig:
         "vae_layers": 1, "text_width": 16, "norm_groups": 8, "head_channels": 16, "scaling_factor": 1.0,
     }  # fmt: skip
     return ModelConfig(**(sizes | fields))  # type: ignore[arg-type]
+
+
+def _colours() -> ModelConfig:
+    return _small_model(task="segmentation", loss="image", num_classes=19)
 
 
 def _upernet() -> ModelConfig:
@@ -191,6 +196,3 @@ def _streets() -> DataConfig:
         dataset="cityscapes", root="data/mini/cityscapes", train_split="train", eval_split="val", image_scale=(128, 64),
         crop_size=(64, 96),
     )  # fmt: skip
-
-
-MAKERS: dict[str, Callable[[], list[Recipe]]] = {"paper": _paper, "mini": _mini}

@@ -163,6 +163,11 @@ class GenPerceptConfig(Settings):
         return self.noise == "gaussian" or self.beta_start < 1
 
     @property
+    def predicts(self) -> bool:
+        """Say whether the settings are of a model that predicts, and not of the stage that trains the VAE."""
+        return self.loss != "reconstruction"
+
+    @property
     def in_channels(self) -> int:
         """Return the channels of the U-Net's input: 4 blended, 8 concatenated."""
         return 4 if self.input == "blended" else 8

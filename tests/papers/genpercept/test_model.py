@@ -70,7 +70,7 @@ def test_any_size_from_eight_pixels_on(size: tuple[int, int], fields: dict, buil
 
 def test_padding_leaves_multiples_alone(build: Build, images: Tensor) -> None:
     model = build()
-    latent = model.encode(images * 2 - 1)
+    latent = model.latent(images * 2 - 1)
     sampled = model.sample(features=latent)
     assert torch.equal(model.predict(images), (sampled + 1).detach() / 2)
 
@@ -98,7 +98,7 @@ def test_bad_images_are_refused(build: Build, images: Tensor) -> None:
     with pytest.raises(ValueError, match="shape"):
         model.predict(images[:, :1])
     with pytest.raises(ValueError, match="multiples"):
-        model.encode(images[..., :-1])
+        model.latent(images[..., :-1])
     with pytest.raises(ValueError, match="generators"):
         build(**STOCHASTIC).predict(images, generator=[torch.Generator()])
 
@@ -186,7 +186,7 @@ def test_latent_loss_at_beta_one_is_the_error_of_one_step(build: Build, images: 
     model = build(timestep=1)
     image, label = images * 2 - 1, images[:, :1]
     with torch.no_grad():
-        z_x, z_y = model.encode(image), model.encode(label.expand(-1, 3, -1, -1))
+        z_x, z_y = model.latent(image), model.latent(label.expand(-1, 3, -1, -1))
         expected = (model.denoise(z_x)[0] - z_y).square().mean()
         torch.testing.assert_close(model.loss(image, label), expected)
 
@@ -232,7 +232,7 @@ def test_frozen_unet_trains_the_head_alone(build: Build, images: Tensor) -> None
 def test_trajectory_ends_in_the_prediction(build: Build, images: Tensor) -> None:
     model = build(beta_start=0.00085, beta_end=0.012, steps=3)
     with torch.no_grad():
-        latent = model.encode(images * 2 - 1)
+        latent = model.latent(images * 2 - 1)
         result, trajectory = model.sample(features=latent, return_trajectory=True)
     assert len(trajectory) == 3 and torch.equal(trajectory[-1], result)
 

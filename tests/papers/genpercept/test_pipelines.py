@@ -37,7 +37,7 @@ def test_normals_before_they_are_normalised(pipeline: Callable) -> None:
     model, arrays = pipeline(TINY, task="normals")
     image = picture(arrays) / 255 * 2 - 1
     with torch.no_grad():
-        decoded = model.sample(features=model.encode(image))
+        decoded = model.sample(features=model.latent(image))
     close((decoded[0].permute(1, 2, 0) + 1) / 2, arrays["onestep_normal"])
     torch.testing.assert_close(model.predict(picture(arrays)).norm(dim=1), torch.ones(1, 64, 96))
 
@@ -45,7 +45,7 @@ def test_normals_before_they_are_normalised(pipeline: Callable) -> None:
 def test_latent_and_velocity(pipeline: Callable) -> None:
     model, arrays = pipeline(TINY)
     with torch.no_grad():
-        latent = model.encode(picture(arrays) / 255 * 2 - 1)
+        latent = model.latent(picture(arrays) / 255 * 2 - 1)
         close(latent, arrays["rgb_latent"])
         for t in (1, 999):
             close(model.velocity(latent, latent, t), arrays[f"v_pred_t{t}"])
