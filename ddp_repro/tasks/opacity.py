@@ -65,6 +65,12 @@ class OpacityPrediction:
         """Return what the manifest says of the map: the foreground's share."""
         return {"values": {"foreground_share": round(float(self.opacity.mean()), 4)}}
 
+    def preview(self) -> np.ndarray:
+        """Return the map in colours, uint8 (H, W, 3); the foreground is bright."""
+        import matplotlib
+
+        return matplotlib.colormaps["cividis"](self.opacity, bytes=True)[..., :3]
+
     def cut_out(self, picture: np.ndarray) -> np.ndarray:
         """Return the foreground of a picture, uint8 (H, W, 3), with the opacity as alpha: uint8 (H, W, 4).
 
@@ -99,13 +105,10 @@ def save_opacity(prediction: OpacityPrediction, image: Path, folder: Path, name:
         DataError: the picture cannot be read.
         OSError: the folder cannot be written.
     """
-    import matplotlib
-
     name, kind = name or image.stem, prediction.kind
-    colours = matplotlib.colormaps["cividis"](prediction.opacity, bytes=True)[..., :3]
     pictures = {
         kind: sixteen_bit(prediction.opacity),
-        f"{kind}_colour": Image.fromarray(colours),
+        f"{kind}_colour": Image.fromarray(prediction.preview()),
         "cut_out": Image.fromarray(prediction.cut_out(read_image(image)), "RGBA"),
     }
     paths = save_pictures(pictures, name, folder, meaning="opacity of the foreground", range="0..1")

@@ -114,27 +114,28 @@ def _mini() -> list[Recipe]:
 
     The VAE is trained first, on pictures and labels, and frozen in all the others.
     """
-    depth = _small("genpercept_depth_mini", 6, _small_model(loss="customised"))
-    latent = _small("genpercept_depth_latent_mini", 2, _small_model())
+    depth = _small("genpercept_depth_mini", 6, small_model(loss="customised"))
+    latent = _small("genpercept_depth_latent_mini", 2, small_model())
     return [
         _vae(),
         depth,
         latent,
-        _small("genpercept_decoder_mini", 2, _small_model(loss="customised", decoder_from_scratch=True)),
-        *(_small(f"genpercept_{name}_mini", 1, _small_model(**PIPELINES[name])) for name in list(PIPELINES)[1:]),
-        _small("genpercept_timestep_mini", 3, _small_model(timestep=1)),
-        _small("genpercept_frozen_mini", 4, _small_model(decoder="dpt", loss="image", unet="frozen")),
+        _small("genpercept_decoder_mini", 2, small_model(loss="customised", decoder_from_scratch=True)),
+        *(_small(f"genpercept_{name}_mini", 1, small_model(**PIPELINES[name])) for name in list(PIPELINES)[1:]),
+        _small("genpercept_timestep_mini", 3, small_model(timestep=1)),
+        _small("genpercept_frozen_mini", 4, small_model(decoder="dpt", loss="image", unet="frozen")),
         *(_lora(depth, rank) for rank in LORA_RANKS),
-        _small("genpercept_dpt_mini", 2, _small_model(decoder="dpt", loss="image", space="disparity")),
-        _small("genpercept_normals_mini", 7, _small_model(task="normals", loss="angular"), _resized(_normals())),
-        _small("genpercept_foreground_mini", 8, _small_model(task="dichotomous", loss="image"), _resized(_masks())),
-        _small("genpercept_matte_mini", 10, _small_model(task="matting", loss="image"), _resized(_mattes())),
+        _small("genpercept_dpt_mini", 2, small_model(decoder="dpt", loss="image", space="disparity")),
+        _small("genpercept_normals_mini", 7, small_model(task="normals", loss="angular"), _resized(_normals())),
+        _small("genpercept_foreground_mini", 8, small_model(task="dichotomous", loss="image"), _resized(_masks())),
+        _small("genpercept_matte_mini", 10, small_model(task="matting", loss="image"), _resized(_mattes())),
         _small("genpercept_colours_mini", 9, _colours(), _streets()),
         _small("genpercept_upernet_mini", 9, _upernet(), _streets()),
     ]  # fmt: skip
 
 
-def _small_model(**fields: object) -> ModelConfig:
+def small_model(**fields: object) -> ModelConfig:
+    """Return the settings of a small one-step pipeline for affine-invariant depth, but for ``fields``."""
     sizes: dict[str, object] = {
         "unet_channels": (16, 32, 32, 32), "unet_heads": (2, 2, 2, 2), "unet_layers": 1, "vae_channels": (8, 16, 32),
         "vae_layers": 1, "text_width": 16, "norm_groups": 8, "head_channels": 16, "scaling_factor": 1.0,
@@ -143,17 +144,17 @@ def _small_model(**fields: object) -> ModelConfig:
 
 
 def _colours() -> ModelConfig:
-    return _small_model(task="segmentation", loss="image", num_classes=19)
+    return small_model(task="segmentation", loss="image", num_classes=19)
 
 
 def _upernet() -> ModelConfig:
-    return _small_model(task="segmentation", decoder="upernet", loss="cross_entropy", num_classes=19)
+    return small_model(task="segmentation", decoder="upernet", loss="cross_entropy", num_classes=19)
 
 
 def _small(name: str, table: int, model: ModelConfig, data: DataConfig | None = None) -> Recipe:
     depth = model.task == "affine_depth"
     train = TrainConfig(
-        iterations=200, batch_size=4, device_batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup_iterations=20,
+        iterations=120, batch_size=4, device_batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup_iterations=20,
         warmup_ratio=0.0, curve="cosine", clip_norm=1.0, backbone_weights=None, workers=0, log_every=10,
         checkpoint_every=100, validate_every=0, weights=(f"vae=recipe:{VAE}",),
     )  # fmt: skip
@@ -168,8 +169,8 @@ def _small(name: str, table: int, model: ModelConfig, data: DataConfig | None = 
 
 def _vae() -> Recipe:
     """Return the recipe of the small VAE, which no score is taken of."""
-    plain = _small(VAE, 2, _small_model(loss="reconstruction"))
-    train = dataclasses.replace(plain.train, iterations=400, learning_rate=2e-3, weights=None)
+    plain = _small(VAE, 2, small_model(loss="reconstruction"))
+    train = dataclasses.replace(plain.train, iterations=300, learning_rate=2e-3, weights=None)
     return dataclasses.replace(plain, table="genpercept_vae", train=train)
 
 

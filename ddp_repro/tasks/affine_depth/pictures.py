@@ -10,8 +10,6 @@ from PIL import Image
 from ddp_repro.evaluation.pictures import save_pictures, sixteen_bit
 from ddp_repro.tasks.affine_depth.predict import AffineDepthPrediction
 
-COLOURS = {"depth": "Spectral", "disparity": "Spectral_r"}  # near is red in both
-
 
 def save_maps(prediction: AffineDepthPrediction, image: Path, folder: Path, name: str | None = None) -> list[Path]:
     """Write the map as 16-bit PNG (0 to 65535 for 0 to 1), as coloured preview, and as float ``.npy``.
@@ -21,17 +19,17 @@ def save_maps(prediction: AffineDepthPrediction, image: Path, folder: Path, name
     Raises:
         OSError: the folder cannot be written.
     """
-    import matplotlib
-
     name = name or image.stem
     values = prediction.values.clip(0, 1)
-    colours = matplotlib.colormaps[COLOURS[prediction.space]](values, bytes=True)[..., :3]
-    pictures = {prediction.space: sixteen_bit(values), f"{prediction.space}_colour": Image.fromarray(colours)}
+    pictures = {
+        prediction.space: sixteen_bit(values),
+        f"{prediction.space}_colour": Image.fromarray(prediction.preview()),
+    }
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = sixteen_bit(prediction.uncertainty.clip(0, 1))
     paths = save_pictures(
-        pictures, name, folder, meaning=f"affine-invariant {prediction.space}, unknown scale and shift", range="0..1"
+        pictures, name, folder, meaning=f"affine-invariant {space}, unknown scale and shift", range="0..1"
     )
-    array = folder / f"{name}_{prediction.space}.npy"
+    array = folder / f"{name}_{space}.npy"
     np.save(array, prediction.values.astype(np.float32))
     return [*paths, array]

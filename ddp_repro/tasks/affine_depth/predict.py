@@ -14,6 +14,8 @@ from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
 
+COLOURS = {"depth": "Spectral", "disparity": "Spectral_r"}  # near is red in both
+
 
 @dataclass(frozen=True, kw_only=True)
 class AffineDepthPrediction:
@@ -43,6 +45,12 @@ class AffineDepthPrediction:
         """Return what the manifest says of the map: its meaning, range and median."""
         low, middle, high = (round(float(f(self.values)), 4) for f in (np.min, np.median, np.max))
         return {"values": {f"{self.space}_affine_min": low, "median": middle, "max": high}}
+
+    def preview(self) -> np.ndarray:
+        """Return the map in colours, uint8 (H, W, 3); near is red."""
+        import matplotlib
+
+        return matplotlib.colormaps[COLOURS[self.space]](self.values.clip(0, 1), bytes=True)[..., :3]
 
     def align_to(self, depth: np.ndarray, valid: np.ndarray | None = None) -> AlignedDepth:
         """Return metric depth by the least-squares scale and shift on true depths.

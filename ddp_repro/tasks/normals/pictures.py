@@ -9,10 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ddp_repro.evaluation.pictures import save_pictures
-from ddp_repro.tasks.normals.axes import convert_axes
-from ddp_repro.tasks.normals.predict import NormalsPrediction
-
-SHOWN_AXES = "right_up_back"  # a wall that faces the camera is blue, a floor green, as everywhere
+from ddp_repro.tasks.normals.predict import SHOWN_AXES, NormalsPrediction
 
 
 def save_normals(prediction: NormalsPrediction, image: Path, folder: Path, name: str | None = None) -> list[Path]:
@@ -25,17 +22,11 @@ def save_normals(prediction: NormalsPrediction, image: Path, folder: Path, name:
         OSError: the folder cannot be written.
     """
     name = name or image.stem
-    shown = as_colours(convert_axes(prediction.normals, SHOWN_AXES))
     facts = {"meaning": "surface normals out of the surface", "axes": SHOWN_AXES}
-    paths = save_pictures({"normals_colour": Image.fromarray(shown)}, name, folder, **facts)
+    paths = save_pictures({"normals_colour": Image.fromarray(prediction.preview())}, name, folder, **facts)
     stored, array = folder / f"{name}_normals.png", folder / f"{name}_normals.npy"
     sixteen_bit = ((prediction.normals + 1) / 2 * 65535).round().clip(0, 65535).astype(np.uint16)
     if not cv2.imwrite(str(stored), sixteen_bit[..., ::-1]):  # Pillow has no 16-bit colours
         raise OSError(f"{stored}: cannot be written")
     np.save(array, prediction.normals.astype(np.float32))
     return [stored, *paths, array]
-
-
-def as_colours(normals: np.ndarray) -> np.ndarray:
-    """Return normals (H, W, 3) as 8-bit colours, (n + 1) / 2."""
-    return ((normals + 1) / 2 * 255).round().clip(0, 255).astype(np.uint8)

@@ -14,6 +14,8 @@ from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, to_image_size
 from ddp_repro.tasks.normals.axes import HOUSE, convert_axes
 
+SHOWN_AXES = "right_up_back"  # a wall that faces the camera is blue, a floor green, as in most viewers
+
 
 @dataclass(frozen=True, kw_only=True)
 class NormalsPrediction:
@@ -38,6 +40,10 @@ class NormalsPrediction:
         """Return what the manifest says of the map: its mean vector."""
         mean = self.normals.reshape(-1, 3).mean(0)
         return {"values": {f"mean_{axis}": round(float(value), 4) for axis, value in zip("xyz", mean, strict=True)}}
+
+    def preview(self) -> np.ndarray:
+        """Return the normals as colours on :data:`SHOWN_AXES`, uint8 (H, W, 3)."""
+        return ((self.to_axes(SHOWN_AXES) + 1) / 2 * 255).round().clip(0, 255).astype(np.uint8)
 
     def to_axes(self, axes: str) -> np.ndarray:
         """Return the normals on other axes, e.g. ``right_up_back`` (OpenGL); see :mod:`ddp_repro.tasks.normals.axes`.

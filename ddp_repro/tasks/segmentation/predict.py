@@ -41,6 +41,12 @@ class Prediction:
         labels = self.labels.astype(np.uint8 if len(self.probabilities) <= 256 else np.uint16)
         return {"labels": labels, "uncertainty": self.uncertainty.astype(np.float32)}
 
+    def preview(self) -> np.ndarray:
+        """Return the classes in colours that tell twenty apart, uint8 (H, W, 3)."""
+        import matplotlib
+
+        return matplotlib.colormaps["tab20"](self.labels % 20, bytes=True)[..., :3]
+
     def facts(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Return what the manifest says of the map: the share of every class that occurs, the largest first."""
         shares = np.bincount(self.labels.ravel(), minlength=len(class_names)) / self.labels.size
