@@ -59,7 +59,8 @@ def _reproduce(
         everything=everything,
     )  # fmt: skip
     for paper in map(paper_named, paper_names()):
-        save_table(paper.tables[f"{paper.name}_claims"](preset, output), resolve(output) / preset / "tables")
+        if claims := paper.tables.get(f"{paper.name}_claims"):
+            save_table(claims(preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {_short(page)}")

@@ -175,10 +175,7 @@ def _vae() -> Recipe:
 
 
 def _lora(depth: Recipe, rank: int) -> Recipe:
-    """Return a cell of Table 4: an update of low rank on the finished one-step model's U-Net.
-
-    At full size the U-Net is Stable Diffusion's; here it is the only small one that was trained before.
-    """
+    """Return a cell of Table 4: updates of low rank; at full size of Stable Diffusion's weights, here of random ones."""
     model = dataclasses.replace(depth.model, unet="lora", lora_rank=rank)
     return _small(f"genpercept_lora{rank}_mini", 4, model)
 

@@ -19,12 +19,9 @@ def save_maps(prediction: AffineDepthPrediction, image: Path, folder: Path, name
     Raises:
         OSError: the folder cannot be written.
     """
-    name = name or image.stem
-    values = prediction.values.clip(0, 1)
-    pictures = {
-        prediction.space: sixteen_bit(values),
-        f"{prediction.space}_colour": Image.fromarray(prediction.preview()),
-    }
+    name, space = name or image.stem, prediction.space
+    colours = Image.fromarray(prediction.preview())
+    pictures = {space: sixteen_bit(prediction.values.clip(0, 1)), f"{space}_colour": colours}
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = sixteen_bit(prediction.uncertainty.clip(0, 1))
     paths = save_pictures(

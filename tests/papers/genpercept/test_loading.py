@@ -192,3 +192,12 @@ def test_lora_names_stay_out_of_a_stock_unet() -> None:
     assert getattr(unet, "peft_config", None)
     merge_lora(unet)
     assert not getattr(unet, "peft_config", None)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    unet = tiny_unet()
+    with torch.no_grad():
+        unet.conv_in.bias[0] = torch.nan  # type: ignore[index, union-attr]
+    unet.save_pretrained(tmp_path / "unet")
+    with pytest.raises(ConfigError, match=r"1 tensors are not finite, such as conv_in.bias"):
+        loading.load_unet(str(tmp_path), "unet")

@@ -316,6 +316,7 @@ def _fill(module: nn.Module, path: Path) -> None:
     missing, unexpected = module.load_state_dict(load_file(path), strict=False)
     if missing or unexpected:
         raise ConfigError(f"{path} lacks {missing[:5]} and has {unexpected[:5]} beyond the head's weights")
+    _check_complete(module, str(path))
 
 
 def _finish(model: GenPercept, dtype: torch.dtype, tiling: bool, slicing: bool) -> GenPercept:
@@ -327,6 +328,9 @@ def _finish(model: GenPercept, dtype: torch.dtype, tiling: bool, slicing: bool) 
 
 
 def _check_complete(module: nn.Module, where: str) -> None:
+    damaged = [n for n, v in module.state_dict().items() if not v.is_meta and not v.isfinite().all()]
+    if damaged:
+        raise ConfigError(f"{where}: {len(damaged)} tensors are not finite, such as {damaged[0]}")
     missing = [name for name, value in module.state_dict().items() if value.is_meta]
     if missing:
         hint = ": it belongs to a head model" if all(name.startswith(OUTPUT_LAYERS) for name in missing) else ""
