@@ -76,6 +76,13 @@ class ModelSettings(KindSettings):
         """Say whether the model predicts anything; False: it is a stage that gives others their weights."""
         return True
 
+    def check_evaluation(self, evaluation: Any) -> None:
+        """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
+
+        Raises:
+            ConfigError: says which.
+        """
+
     def build(self) -> Any:
         """Build the model, with initial weights (its backbone from scratch).
 

@@ -175,7 +175,7 @@ def _vae() -> Recipe:
 
 
 def _lora(depth: Recipe, rank: int) -> Recipe:
-    """Return a cell of Table 4: updates of low rank; at full size of Stable Diffusion's weights, here of random ones."""
+    """Return a cell of Table 4: updates of low rank; at full size of Stable Diffusion's U-Net, here of a random one."""
     model = dataclasses.replace(depth.model, unet="lora", lora_rank=rank)
     return _small(f"genpercept_lora{rank}_mini", 4, model)
 

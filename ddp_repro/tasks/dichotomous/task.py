@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.dichotomous import dataset as datasets
 from ddp_repro.tasks.dichotomous import predict, score
 from ddp_repro.tasks.dichotomous.datasets import dis5k
@@ -59,6 +59,12 @@ class Dichotomous:
         samples = checked(dis5k.list_samples(root, split), root, split, dis5k.LAYOUT)
         return datasets.MaskDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Survey nothing: there are no classes, and no unit that could be wrong."""
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
@@ -74,10 +80,10 @@ class Dichotomous:
     ) -> predict.MaskEstimator:
         return predict.MaskEstimator(model, images, views, view_average)
 
-    def class_names(self, data: DataConfig) -> tuple[str, ...]:
-        return ()
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
 
-    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.dichotomous.pictures import save_mask
 
         return save_mask

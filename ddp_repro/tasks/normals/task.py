@@ -11,9 +11,9 @@ from torch import nn
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.normals import dataset as datasets
 from ddp_repro.tasks.normals import predict, score
 from ddp_repro.tasks.normals.metrics import NormalErrors
@@ -44,6 +44,12 @@ class Normals:
         samples = checked(spec.list_samples(root, split), root, split, spec.layout)
         return datasets.NormalsDataset(spec.name, samples[:limit], data, train=train, mean=mean, std=std)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Survey nothing: there are no classes, and no unit that could be wrong."""
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
@@ -59,10 +65,10 @@ class Normals:
     ) -> predict.NormalsEstimator:
         return predict.NormalsEstimator(model, images, views, view_average)
 
-    def class_names(self, data: DataConfig) -> tuple[str, ...]:
-        return ()
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
 
-    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.normals.pictures import save_normals
 
         return save_normals
