@@ -10,8 +10,11 @@ from torch import nn
 
 from ddp_repro.data.io import read_image
 from ddp_repro.evaluation.predict import predict
+from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.settings.overrides import override, parse_overrides
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
-from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.catalogue import paper_of, recipe
 from ddp_repro.workbook.figures.panels import show
 from ddp_repro.workbook.figures.style import TEXT_WIDTH, Figure, paper_style
 from ddp_repro.workbook.runs.records import Record
@@ -31,28 +34,42 @@ COLUMNS = {
 
 
 def gallery_models(
-    preset: str, *, checkpoint: str | None = None, output: str | Path = "results", overwrite: bool = False
+    preset: str,
+    *,
+    checkpoint: str | None = None,
+    overrides: Sequence[str] = (),
+    output: str | Path = "results",
+    overwrite: bool = False,
 ) -> dict[str, nn.Module]:
     """Return the models that the gallery shows by what they predict, trained or loaded where need be.
 
     Args:
         checkpoint: None trains; ``official`` takes the authors' weights, and asks for no dataset.
+        overrides: settings of every recipe to change, e.g. ``["train.iterations=20"]``.
 
     Raises:
         ConfigError: the preset has no such models, or settings that cannot work.
         CheckpointError: the authors' weights cannot be had.
     """
-    if checkpoint is not None:
-        from ddp_repro.api import create_model
-
-        return {what: create_model(name, checkpoint) for what, name in COLUMNS[preset].items()}
+    changes = parse_overrides(list(overrides))
+    chosen = {what: override(recipe(name, preset), changes) for what, name in COLUMNS[preset].items()}
+    if checkpoint == "official":
+        return {what: _official(each) for what, each in chosen.items()}
     records: dict[str, Record] = {
-        what: run(recipe(name, preset), output=output, overwrite=overwrite) for what, name in COLUMNS[preset].items()
+        what: run(each, checkpoint=checkpoint, output=output, overwrite=overwrite) for what, each in chosen.items()
     }
     return {what: trained_model(record, output) for what, record in records.items()}
 
 
-def example_pair(name: str, preset: str, index: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def _official(chosen: Recipe) -> nn.Module:
+    model = chosen.model.build()
+    load_checkpoint(model, paper_of(chosen).official_checkpoint(chosen.name))
+    return model.eval()
+
+
+def example_pair(
+    name: str, preset: str, index: int = 0, overrides: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a picture, uint8 (H, W, 3), and its truth from a recipe's evaluation set; a synthetic set is written.
 
     Raises:
@@ -60,7 +77,7 @@ def example_pair(name: str, preset: str, index: int = 0) -> tuple[np.ndarray, np
     """
     from ddp_repro.workbook.runs.training import prepare_data
 
-    chosen = recipe(name, preset)
+    chosen = override(recipe(name, preset), parse_overrides(list(overrides)))
     prepare_data(chosen)
     return evaluation_dataset(chosen, chosen.model.build()).load(index)
 

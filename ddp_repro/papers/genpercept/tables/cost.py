@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 
 import torch
 
 from ddp_repro.costs.timing import measure_speed
 from ddp_repro.papers.genpercept.cost import flops, parameters
 from ddp_repro.papers.genpercept.dpt_head import up_block_features
-from ddp_repro.papers.genpercept.recipes import PIPELINES, small_model
+from ddp_repro.papers.genpercept.recipes import PIPELINES, recipes
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.papers.genpercept.tables.printed import load_table
+from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.workbook.tables.rendering import NOTHING, PAPER, Table
 from ddp_repro.workbook.tables.table import provenance_frame, table_frame
 
@@ -74,16 +76,20 @@ def table11(height: int = 768, width: int = 768) -> Table:
     return Table("genpercept_table11", title, table_frame(columns), provenance_frame([]), notes)
 
 
-def stages_table(height: int = 96, width: int = 128, repetitions: int = 5, progress: bool = True) -> Table:
+def stages_table(
+    height: int = 96, width: int = 128, repetitions: int = 5, overrides: Sequence[str] = (), progress: bool = True
+) -> Table:
     """Return the time of each stage of the small networks on this machine, and of whole pipelines made of them.
 
     Args:
         height, width: of the image, multiples of 32.
         repetitions: at least 3, of which the median is shown.
+        overrides: settings of the small networks to change, e.g. ``["model.unet_layers=2"]``.
     """
     torch.manual_seed(0)
-    model = small_model().build().eval()
-    dpt = small_model(decoder="dpt", loss="image").build().eval()
+    plain = override(recipes("mini")["genpercept_depth_mini"], parse_overrides(list(overrides))).model
+    model = plain.build().eval()
+    dpt = dataclasses.replace(plain, decoder="dpt", loss="image").build().eval()
     latent = model.latent(torch.zeros(1, 3, height, width)).detach()
     with torch.no_grad(), up_block_features(dpt.unet) as features:
         dpt.velocity(latent, latent, 1)
