@@ -227,12 +227,20 @@ def _model_commands(commands: Any) -> None:
         "images", nargs="+", metavar="IMAGE", help="files, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg'"
     )
     predict.add_argument(
-        "--task", choices=("segmentation", "depth"), help="with neither recipe nor checkpoint: a model trained for this"
+        "--task", choices=("segmentation", "depth", "normals", "foreground", "matte"),
+        help="with neither recipe nor checkpoint: a model trained for this",
+    )  # fmt: skip
+    predict.add_argument(
+        "--method", metavar="PAPER", help="with --task: a model of this paper, e.g. genpercept; the authors' if need be"
     )
     predict.add_argument("--recipe", metavar="RECIPE", help="default: the one that the checkpoint was trained with")
     predict.add_argument("--checkpoint", metavar="FILE|official", help="default: the recipe's finished weights")
     predict.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
     predict.add_argument("--noise-samples", type=int, default=1, metavar="N", help="runs that are averaged (1)")
+    predict.add_argument(
+        "--resolution", type=int, metavar="N",
+        help="longest side, in pixels, of what the network sees (the recipe's); maps keep the picture's size",
+    )  # fmt: skip
     predict.add_argument(
         "--output", default="predictions", metavar="FOLDER",
         help="where maps and predictions.jsonl are written (predictions); pictures done there are not done again",

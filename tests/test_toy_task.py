@@ -195,7 +195,7 @@ def test_a_task_that_lacks_a_part_is_refused_by_its_name():
 def test_unknown_names_tell_the_known_ones():
     from ddp_repro.protocols.registry import task_named
 
-    with pytest.raises(ConfigError, match="no task 'edges'; tasks are segmentation, depth, bev"):
+    with pytest.raises(ConfigError, match="no task 'edges'; tasks are segmentation, depth, bev, affine_depth, normals"):
         task_named("edges")
     with pytest.raises(ConfigError, match="no paper 'x'; papers are ddp"):
         catalogue.paper_named("x")

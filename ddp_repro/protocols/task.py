@@ -68,6 +68,7 @@ class Task(Protocol):
 
     Attributes:
         name: of its folder, and of ``ModelSettings.task``.
+        asked_as: what users call it who want a picture predicted; tasks that answer the same question share a word.
         truth: the ground truth's key in samples.
         datasets: names that ``DataSettings.dataset`` may have.
         score_type: dataclass of a run's scores, a subclass of :class:`ddp_repro.evaluation.score.Score`.
@@ -82,6 +83,7 @@ class Task(Protocol):
     """
 
     name: str
+    asked_as: str
     truth: str
     datasets: Sequence[str]
     score_type: type

@@ -71,6 +71,11 @@ class ModelSettings(KindSettings):
     builder: ClassVar[str]
     task: Any
 
+    @property
+    def predicts(self) -> bool:
+        """Say whether the model predicts anything; False: it is a stage that gives others their weights."""
+        return True
+
     def check_evaluation(self, evaluation: Any) -> None:
         """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
 

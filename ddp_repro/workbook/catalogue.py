@@ -14,7 +14,7 @@ from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import seeded, split_seed
 
-BUILT_IN = ("ddp", "ddps")  # folders of ddp_repro.papers
+BUILT_IN = ("ddp", "ddps", "genpercept")  # folders of ddp_repro.papers
 _REGISTERED: dict[str, Paper] = {}
 
 

@@ -23,6 +23,7 @@ class BEV:
     """Classes that may overlap, for every cell of the ground around a car."""
 
     name = "bev"
+    asked_as = "bev"
     truth = "masks"
     datasets = ("nuscenes",)
     score_type = score.BEVScore

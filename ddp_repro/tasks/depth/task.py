@@ -23,6 +23,7 @@ class Depth:
     """Metres for every pixel."""
 
     name = "depth"
+    asked_as = "depth"
     truth = "depth"
     datasets = datasets.NAMES
     score_type = score.DepthScore

@@ -26,6 +26,7 @@ class Segmentation:
     """A class for every pixel."""
 
     name = "segmentation"
+    asked_as = "segmentation"
     truth = "label"
     datasets = datasets.NAMES
     score_type = score.SegmentationScore
