@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ddp_repro.evaluation.measure import number_text, spread
 from ddp_repro.papers.ddp.figures.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.papers.ddp.figures.figure4 import curve
 from ddp_repro.papers.ddp.recipes.registry import main_model
@@ -104,8 +105,9 @@ def alignment_removes_drift(measured: Measured, suffix: str) -> Finding:
     gains = [p - o for p, o in zip(plain, other, strict=False)]
     drift, left = statistics.fmean(plain), statistics.fmean(other)
     images = measured.sweeps[measured.model].images
-    words = f"fall from 3 to 10 steps: plain {drift:.2f}, aligned {left:.2f} ({len(gains)} seeds, {images} images)"
-    if drift < PRINTED_DIGIT:
+    falls = f"plain {number_text(drift, 2)}, aligned {number_text(left, 2)}"
+    words = f"fall from 3 to 10 steps: {falls} ({len(gains)} seeds, {images} images)"
+    if drift < PRINTED_DIGIT:  # not where it is undefined
         return Finding("inconclusive", f"{words}; no drift to remove")
     return Finding(judge_difference(statistics.fmean(gains), _deviation(gains)), words)
 
@@ -161,7 +163,7 @@ def best_of_table(measured: Measured, table: str, value: Any) -> Finding:
     others = {v: scores for v, scores in found.items() if v != value and scores}
     if not found.get(value) or len(others) < len(found) - 1:
         return _NOT_RUN
-    rival = max(others, key=lambda v: statistics.fmean(others[v]))
+    rival = max(others, key=lambda v: (math.isnan(score := statistics.fmean(others[v])), score))  # or: none is the best
     return _trainings_differ(found[value], others[rival], str(value), f"best other, {rival}")
 
 
@@ -225,7 +227,7 @@ def depth_beats_baseline(measured: Measured) -> Finding:
     if not ours or not baseline:
         return _NOT_RUN
     single = len(ours) < 2 or len(baseline) < 2
-    deviation = DEPTH_SPREAD if single else math.hypot(statistics.stdev(ours), statistics.stdev(baseline))
+    deviation = DEPTH_SPREAD if single else math.hypot(_deviation(ours), _deviation(baseline))
     source = "assumed" if single else f"{len(baseline)} and {len(ours)} trainings"
     return _depth_finding(baseline, ours, ("baseline", "DDP, 3 steps"), deviation, source)
 
@@ -234,8 +236,8 @@ def _depth_finding(
     worse: Sequence[float], better: Sequence[float], words: tuple[str, str], deviation: float, source: str
 ) -> Finding:
     before, after = statistics.fmean(worse), statistics.fmean(better)
-    numbers = f"REL {words[0]}: {before:.4f}, {words[1]}: {after:.4f}"
-    text = f"{numbers}; d = {before - after:+.4f} ± {deviation:.4f} ({source})"
+    numbers = f"REL {words[0]}: {number_text(before, 4)}, {words[1]}: {number_text(after, 4)}"
+    text = f"{numbers}; d = {number_text(before - after, 4, '+')} ± {number_text(deviation, 4)} ({source})"
     return Finding(judge_difference(before - after, deviation, DEPTH_DIGIT), text)
 
 
@@ -363,8 +365,8 @@ def _paired(first: Sequence[float], second: Sequence[float], one: str, other: st
     differences = [a - b for a, b in zip(first, second, strict=True)]
     mean, deviation = statistics.fmean(differences), _deviation(differences)
     words = (
-        f"{one}: {statistics.fmean(first):.2f}, {other}: {statistics.fmean(second):.2f}; "
-        f"d = {mean:+.2f} ± {deviation:.2f} ({len(differences)} {over})"
+        f"{one}: {number_text(statistics.fmean(first), 2)}, {other}: {number_text(statistics.fmean(second), 2)}; "
+        f"d = {number_text(mean, 2, '+')} ± {number_text(deviation, 2)} ({len(differences)} {over})"
     )
     return Finding(judge_difference(mean, deviation), words)
 
@@ -374,11 +376,11 @@ def _trainings_differ(first: Sequence[float], second: Sequence[float], one: str,
         return _NOT_RUN
     mean = statistics.fmean(first) - statistics.fmean(second)
     single = len(first) < 2 or len(second) < 2
-    deviation = ASSUMED_SPREAD if single else math.hypot(statistics.stdev(first), statistics.stdev(second))
+    deviation = ASSUMED_SPREAD if single else math.hypot(_deviation(first), _deviation(second))
     source = "assumed" if single else f"{len(first)} and {len(second)} trainings"
     words = (
-        f"{one}: {statistics.fmean(first):.2f}, {other}: {statistics.fmean(second):.2f}; "
-        f"d = {mean:+.2f} ± {deviation:.2f} ({source})"
+        f"{one}: {number_text(statistics.fmean(first), 2)}, {other}: {number_text(statistics.fmean(second), 2)}; "
+        f"d = {number_text(mean, 2, '+')} ± {number_text(deviation, 2)} ({source})"
     )
     return Finding(judge_difference(mean, deviation), words)
 
@@ -390,4 +392,5 @@ def _uncertainty_scores(measured: Measured) -> dict[str, Any] | None:
 
 def _deviation(values: Sequence[float], assumed: float = ASSUMED_SPREAD) -> float:
     """Sample standard deviation; of a single value it is unknown, so nothing can be concluded."""
-    return statistics.stdev(values) if len(values) > 1 else assumed
+    deviation = spread(values)[1]
+    return assumed if deviation is None else deviation

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ddp_repro.evaluation.measure import number_text
 from ddp_repro.workbook.runs.analyses import Analysis
 from ddp_repro.workbook.runs.records import Record
 
 Verdict = Literal[
     "supported", "not supported", "inconclusive", "not run", "not testable: this model ignores its map",
-    "not testable: whether this model reads its map was not checked",
+    "not testable: whether this model reads its map was not checked", "not testable: a score is undefined",
 ]  # fmt: skip
 
 PRINTED_DIGIT = 0.1  # mIoU points; a smaller difference would not show in the paper's tables
@@ -38,6 +40,8 @@ class Finding:
 
 def judge_difference(difference: float, deviation: float, minimum: float = PRINTED_DIGIT) -> Verdict:
     """Return the verdict on "one is better than the other" (see the top of ``claims.py``)."""
+    if math.isnan(difference):
+        return "not testable: a score is undefined"
     if difference - 2 * deviation > 0 and difference >= minimum:
         return "supported"
     return "not supported" if difference + 2 * deviation < minimum else "inconclusive"
@@ -70,6 +74,8 @@ def judge_map_use(map_use: Analysis | None) -> Verdict | None:
     """
     if map_use is None:
         return "not testable: whether this model reads its map was not checked"
+    if map_use.result["effect"]["estimate"] is None:
+        return "not testable: a score is undefined"
     low, minimum = map_use.result["effect"]["low"], MAP_EFFECT[map_use.result["measure"]]
     return None if low is not None and low > minimum else "not testable: this model ignores its map"
 
@@ -81,4 +87,4 @@ def describe_map_use(map_use: Analysis | None) -> str:
     effect, digits = map_use.result["effect"], {"miou": 2, "rel": 4}[map_use.result["measure"]]
     low, high = (effect[end] for end in ("low", "high"))
     interval = "unknown" if low is None else f"{low:+.{digits}f} to {high:+.{digits}f}"
-    return f"true map minus another image's: {effect['estimate']:+.{digits}f} (95 % interval: {interval})"
+    return f"true map minus another image's: {number_text(effect['estimate'], digits, '+')} (95 % interval: {interval})"
