@@ -17,6 +17,7 @@ from ddp_repro.evaluation.result import EvaluationResult, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
+from ddp_repro.protocols.method import check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
@@ -65,7 +66,8 @@ def _evaluate(
 ) -> EvaluationResult:  # fmt: skip
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
-    keys, task = run_keys(evaluation, model.config.diffusion), task_named(model.config.task)
+    keys = run_keys(evaluation, has_noise=model.has_noise, has_steps=model.has_steps)
+    task = task_named(model.config.task)
     with Collection(keys, lambda: task.tally(model.config, evaluation), dataset.ids[:count], journal) as collection:
         run = _Run(model, dataset, evaluation, collection)
         if save_to is not None:
@@ -148,6 +150,7 @@ def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalCon
     Raises:
         ConfigError: says which setting has to change.
     """
+    check_method(model, "evaluation")
     task = task_named(model.config.task)
     task.check(model.config, dataset)
     task.check_evaluation(evaluation)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,7 +162,7 @@ class Predictor:
         device = model_device(model)
         inputs = [torch.stack([image.views[v] for image in images]) for v in range(len(views))]
         self.input_sizes = [tuple(batch.shape[-2:]) for batch in inputs]
-        self.features = [model.encode_image(_moved(batch, device)) for batch in inputs]
+        self.features = [model.encode({"image": _moved(batch, device)}) for batch in inputs]
 
     def predictions(self, steps: int, seed: int | None) -> list[Tensor]:
         """One map (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
@@ -179,10 +180,9 @@ class Predictor:
             yield to_image_size(output[index : index + 1], input_size, size)
 
     def _sample(self, view: int, steps: int, seed: int | None) -> Tensor:
-        options = {}
-        if self.model.config.diffusion:
-            generators = [view_generator(seed, image.id, view) for image in self.images]
-            options = {"steps": steps, "generator": generators}
+        options: dict[str, Any] = {"steps": steps} if self.model.has_steps else {}
+        if self.model.has_noise:
+            options["generator"] = [view_generator(seed, image.id, view) for image in self.images]
         output = self.model.sample(features=self.features[view], **options)
         if not output.isfinite().all():
             names = ", ".join(image.id for image in self.images)

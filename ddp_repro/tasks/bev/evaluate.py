@@ -92,7 +92,8 @@ def evaluate_bev(
         raise ConfigError("BEV models see one view: set evaluation.scales=1.0 and evaluation.flip=false")
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
-    keys, size = run_keys(evaluation, diffusion=True), evaluation.batch_size
+    keys = run_keys(evaluation, has_noise=model.has_noise, has_steps=model.has_steps)
+    size = evaluation.batch_size
     hidden = not progress or rank_and_world()[0] > 0
     classes = model.config.num_classes
     with Collection(keys, lambda: ThresholdCounts(classes), dataset.ids[:count], journal) as collection:
