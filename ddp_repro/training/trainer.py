@@ -210,7 +210,8 @@ class _Run:
         with self.average.applied():
             metric, value, higher_is_better = self._validate()
         score = -math.inf if math.isnan(value) else value if higher_is_better else -value  # NaN: worse than any
-        better, self.state.best_score = score > self.state.best_score, max(score, self.state.best_score)
+        first = done == every  # the first is the best so far, also where its score is undefined
+        better, self.state.best_score = first or score > self.state.best_score, max(score, self.state.best_score)
         if self.accelerator.is_main_process:
             self.log.write(iteration=done, **{f"validation_{metric}": value})
             if better:

@@ -16,7 +16,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.segmentation import dataset as datasets
 from ddp_repro.tasks.segmentation import predict, score
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
 class Segmentation:
@@ -56,8 +56,8 @@ class Segmentation:
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
-        return ConfusionMatrix(model.num_classes)
+    def tally(self, model: Any, evaluation: EvalConfig) -> ClassCounts:
+        return ClassCounts(model.num_classes)
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str

@@ -20,7 +20,6 @@ from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
-from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
@@ -30,7 +29,7 @@ from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs import companion, provenance, records
 from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.records import Record, load_record, save_record
 from ddp_repro.workbook.runs.samples import missing_samples, save_samples
@@ -246,14 +245,20 @@ def _evaluate(
 ) -> Record:  # fmt: skip
     origin = load_checkpoint(model, weights).origin
     model.to(_device())
-    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
     checkpoint = records.Checkpoint(
         sha256=provenance.weights_sha256(weights), origin=origin, file=provenance.public_file(weights)
     )
+    images = dataset.ids[: recipe.evaluation.limit]
+    journal = companion.journal_of(
+        recipe, path.parent, weights=checkpoint.sha256, data=dataset.fingerprint(), images=images, device=_device()
+    )
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to, journal=journal)
     record = _record(recipe, dataset, result, checkpoint, trained)
     if rank_and_world()[0] == 0:
         save_samples(model, dataset, recipe, path.parent)
+        companion.save_image_statistics(result.per_image, path.parent)
         save_record(record, path)
+        journal.remove()
     return record
 
 
@@ -310,6 +315,8 @@ def _finished(
     held = weights or folder / Path(record.checkpoint.file).name
     if overwrite and not held.is_file() and missing_samples(recipe, path.parent):
         return None  # nothing is left to make the samples from
+    if held.is_file() and not companion.is_complete(record, path.parent):
+        return None
     return record if same else None
 
 
@@ -331,13 +338,13 @@ def _record(
         fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
         unannotated=getattr(dataset, "unannotated", 0),
     )  # fmt: skip
-    score = task_named(recipe.model.task).score
-    scores = [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+    scores = companion.scores_of(recipe, result.per_image)
     comparisons = compare(recipe, scored, scores)
     return Record(
         recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
         code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
         comparisons=comparisons, verdict=overall(comparisons),
+        images_sha256=companion.statistics_sha256(result.per_image),
     )  # fmt: skip
 
 
@@ -368,7 +375,7 @@ def _chosen(result: TrainResult, recipe: Recipe) -> Path:
     if recipe.evaluation.weights == "last":
         return result.checkpoint
     if result.best is None:
-        raise ConfigError(f"no validation of {recipe.name} had a score, so there are no best weights to evaluate")
+        raise ConfigError(f"{recipe.name} was never validated, so there are no best weights to evaluate")
     return result.best
 
 
