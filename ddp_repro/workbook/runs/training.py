@@ -30,6 +30,7 @@ from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import run_folder, working_root
 from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import write_atomically
@@ -89,7 +90,8 @@ def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, 
     resume = decided_by_main(
         lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output)
     )
-    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
+    watch = getattr(paper_of(recipe), "watch", None)
+    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress, watch=watch)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
         if (inputs := read_inputs(folder)) and inputs.processes != result.processes:
