@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, override, parse_overrides
@@ -212,10 +213,11 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     data = chosen.data.placed(lambda root: str(resolve(root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
     result = rescore_folder(Path(folder), dataset)
+    names = {"miou": "mIoU", "macc": "mAcc", "aacc": "aAcc"}
     _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
-    for (steps, seed), matrix in sorted(result.tallies.items(), key=str):
-        _say(f"{steps:>3} steps, seed {seed}: mIoU {100 * matrix.miou:.2f}  mAcc {100 * matrix.macc:.2f}"
-             f"  aAcc {100 * matrix.aacc:.2f}")  # fmt: skip
+    for (steps, seed), counts in sorted(result.tallies.items(), key=str):
+        scores = [f"{name} {number_text(100 * counts.value(metric), 2)}" for metric, name in names.items()]
+        _say(f"{steps:>3} steps, seed {seed}: {'  '.join(scores)}")
 
 
 def predict(
@@ -360,7 +362,6 @@ def _recipe_inside(checkpoint: Path) -> Recipe:
 
 
 def _show_scores(record: Record) -> None:
-    from ddp_repro.workbook.runs.records import spread
     from ddp_repro.workbook.tables.measures import measures
 
     missing = f"; {record.dataset.unannotated} more have no ground truth" if record.dataset.unannotated else ""
@@ -370,8 +371,7 @@ def _show_scores(record: Record) -> None:
     for steps in record.steps:
         cells = []
         for metric in record.metrics:
-            decimals, (mean, std) = measures()[metric].decimals, spread(record.values(steps, metric))
-            cells.append(f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}")
+            cells.append(mean_text(record.values(steps, metric), measures()[metric].decimals))
         _say(f"{steps:>5}  " + "  ".join(f"{cell:>15}" for cell in cells))
     _say(f"verdict: {record.verdict}")
 

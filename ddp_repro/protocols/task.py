@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
 class Tally(Protocol):
-    """What predictions are counted in; those of disjoint images add up.
+    """What predictions are counted in, by what each image adds; a companion file of the record keeps that.
 
     Attributes:
         metrics: names of the measures, the most important first.
@@ -22,16 +23,16 @@ class Tally(Protocol):
     metrics: tuple[str, ...]
     higher_is_better: bool
 
-    def update(self, prediction: Tensor, truth: Tensor) -> Any:
-        """Count one image.
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return what one image adds, whole numbers or float64 by name, without counting it.
 
         Raises:
             ValueError: the two do not belong together.
         """
         ...
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the sums, e.g. by those over all processes."""
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
+        """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
         ...
 
     def value(self, metric: str) -> float:

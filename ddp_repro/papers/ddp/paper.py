@@ -73,6 +73,12 @@ class DDPPaper:
 
         return evidence_of(preset, output)
 
+    def watch(self, model: Any, batch: dict[str, Any]) -> Mapping[str, float]:
+        """Return what the training log says of the map: the loss with the true one, another image's, none and noise."""
+        from ddp_repro.papers.ddp.map_use import map_losses
+
+        return map_losses(model, batch) if model.config.diffusion and len(next(iter(batch.values()))) > 1 else {}
+
     def main_model(self, preset: str) -> str | None:
         return registry.main_model(preset)
 

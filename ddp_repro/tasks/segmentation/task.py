@@ -19,7 +19,7 @@ from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
 from ddp_repro.tasks.segmentation import made_up, predict, score, survey
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
 class Segmentation:
@@ -71,8 +71,8 @@ class Segmentation:
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
-        return ConfusionMatrix(getattr(model, "output_classes", model.num_classes))
+    def tally(self, model: Any, evaluation: EvalConfig) -> ClassCounts:
+        return ClassCounts(getattr(model, "output_classes", model.num_classes))
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
@@ -121,7 +122,7 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measur
         code=provenance.code(), environment=provenance.environment(next(model.parameters()).device),
         wall_seconds=round(time.perf_counter() - started, 2), result=result, work=now,
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1, ensure_ascii=False)
     write_atomically(_path(kind, record.run, record.preset, subject.output), (text + "\n").encode())
     return made
 

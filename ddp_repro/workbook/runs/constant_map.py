@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve, run_folder, working_root
@@ -56,7 +57,7 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
         training=train.fingerprint(), dataset=dataset.fingerprint(), samples=samples, code=provenance.code(),
         score=bev_score(0, None, counts), work=now,
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1) + "\n"
     write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
     return made
 

@@ -33,7 +33,7 @@ from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs import companion, provenance, records
 from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.records import Record, load_record, save_record
 from ddp_repro.workbook.runs.samples import missing_samples, save_samples
@@ -257,12 +257,18 @@ def _evaluate(
     work = scores_work(recipe, dataset.fingerprint(), identity).done()
     origin = load_checkpoint(model, weights).origin
     model.to(_device())
-    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
     checkpoint = records.Checkpoint(sha256=identity, origin=origin, file=provenance.public_file(weights))
+    images = dataset.ids[: recipe.evaluation.limit]
+    journal = companion.journal_of(
+        recipe, path.parent, weights=checkpoint.sha256, data=dataset.fingerprint(), images=images, device=_device()
+    )
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to, journal=journal)
     record = dataclasses.replace(_record(recipe, dataset, result, checkpoint, trained), work=work)
     if rank_and_world()[0] == 0:
         save_samples(model, dataset, recipe, path.parent)
+        companion.save_image_statistics(result.per_image, path.parent)
         save_record(record, path)
+        journal.remove()
     return record
 
 
@@ -317,6 +323,8 @@ def _finished(
     held = weights or folder / Path(record.checkpoint.file).name
     if changed or (overwrite and not held.is_file() and missing_samples(recipe, path.parent)):
         return None  # perhaps because nothing is left to make the samples from
+    if held.is_file() and not companion.is_complete(record, path.parent):
+        return None
     works = [(record.work, scores_work(recipe, dataset.fingerprint(), record.checkpoint.sha256))]
     if weights is None:  # a clone has the record alone: that will do
         if held.is_file() and not provenance.are_weights(held, record.checkpoint.sha256):
@@ -347,13 +355,13 @@ def _record(
         fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
         unannotated=getattr(dataset, "unannotated", 0),
     )  # fmt: skip
-    score = task_named(recipe.model.task).score
-    scores = [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+    scores = companion.scores_of(recipe, result.per_image)
     comparisons = compare(recipe, scored, scores)
     return Record(
         recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
         code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
         comparisons=comparisons, verdict=overall(comparisons),
+        images_sha256=companion.statistics_sha256(result.per_image),
     )  # fmt: skip
 
 
@@ -385,7 +393,7 @@ def _chosen(result: TrainResult, recipe: Recipe) -> Path:
     if recipe.evaluation.weights == "last":
         return result.checkpoint
     if result.best is None:
-        raise ConfigError(f"no validation of {recipe.name} had a score, so there are no best weights to evaluate")
+        raise ConfigError(f"{recipe.name} was never validated, so there are no best weights to evaluate")
     return result.best
 
 

@@ -36,8 +36,8 @@ from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.store.work import Changed, Current, Work
 from ddp_repro.tasks.build import build_dataset, check_dataset, survey_dataset
 from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import paper_of, recipes_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.catalogue import recipes_of
 from ddp_repro.workbook.runs.works import weights_work
 
 T = TypeVar("T")
@@ -106,7 +106,8 @@ def train_in(
     resume = decided_by_main(
         lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output, labels)
     )
-    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
+    watch = getattr(paper_of(recipe), "watch", None)
+    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress, watch=watch)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
         if (inputs := read_inputs(folder)) and inputs.processes != result.processes:
