@@ -71,6 +71,13 @@ class ModelSettings(KindSettings):
     builder: ClassVar[str]
     task: Any
 
+    def check_evaluation(self, evaluation: Any) -> None:
+        """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
+
+        Raises:
+            ConfigError: says which.
+        """
+
     def build(self) -> Any:
         """Build the model, with initial weights (its backbone from scratch).
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.settings.recipe import EvalConfig, Recipe
 from ddp_repro.tasks.bev import evaluate, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
@@ -42,6 +42,9 @@ class BEV:
 
         return NuScenesBEV(data, split, train=train, mean=mean, std=std, limit=limit)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
@@ -54,6 +57,9 @@ class BEV:
         if model.sensors == "fusion" and not dataset.data.lidar:
             raise ConfigError("model.sensors is fusion, but data.lidar is false; a fusion model needs points")
 
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Return nothing: masks are drawn from nuScenes' own map."""
+
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings; :func:`evaluate_bev` refuses several views."""
 
@@ -63,10 +69,10 @@ class BEV:
     def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
-    def class_names(self, data: BEVDataConfig) -> tuple[str, ...]:
-        return MAP_CLASSES
+    def classes(self, data: BEVDataConfig) -> Classes:
+        return Classes(MAP_CLASSES)
 
-    def writer(self, model: Any, data: BEVDataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         raise ConfigError(self.not_from_a_picture)
 
 

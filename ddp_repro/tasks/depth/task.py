@@ -10,11 +10,11 @@ from torch import nn
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.depth import dataset as datasets
-from ddp_repro.tasks.depth import predict, score
+from ddp_repro.tasks.depth import predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
 
@@ -33,6 +33,7 @@ class Depth:
     evaluate = None
     predict = staticmethod(predict.estimate_depth)
     score = staticmethod(score.score)
+    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -41,6 +42,9 @@ class Depth:
         root = checked_root(data, limit, public=data.dataset in datasets.DEPTH_SPECS)
         spec = datasets.depth_spec(data.dataset, root)
         return datasets.open_split(spec, root, data, split, limit, train=train, mean=mean, std=std)
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
 
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
@@ -57,10 +61,10 @@ class Depth:
     ) -> predict.DepthEstimator:
         return predict.DepthEstimator(model, images, views, view_average)
 
-    def class_names(self, data: DataConfig) -> tuple[str, ...]:
-        return ()
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
 
-    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.depth.pictures import save_depth
 
         limit = model.max_depth
