@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.runs.companion import FILE, JOURNAL, scores_of
 from ddp_repro.workbook.runs.records import RecordError, load_record
 from ddp_repro.workbook.runs.run import evaluate, run
+from ddp_repro.workbook.tables.rendering import to_markdown
+from ddp_repro.workbook.tables.table import measured_table
 
 NAME = "ade20k_mini"
 KILLED = """
@@ -72,6 +75,22 @@ def test_a_companion_that_is_gone_or_another_is_made_anew(finished):
         read_image_statistics(record, output)
     assert facts(run(settings, output=output, progress=False)) == facts(record)
     assert path.read_bytes() == content
+
+
+def test_boundaries_are_in_record_companion_and_table(finished, tmp_path):
+    settings, output, record = finished
+    folder = shutil.copytree(output, tmp_path / "results") / "mini" / "runs" / NAME
+    (folder / "record.json").unlink()
+    settings = dataclasses.replace(settings, evaluation=dataclasses.replace(settings.evaluation, boundary=True))
+    edges = evaluate(settings, output=tmp_path / "results", progress=False)
+    assert edges.metrics == [*record.metrics, "mbiou"] and edges.values(3) == record.values(3)
+    images = read_image_statistics(load_record(folder / "record.json"), tmp_path / "results")
+    assert scores_of(settings, images) == edges.scores
+    scores = MeanIoU(images.of("boundary_intersection", 3), images.of("boundary_union", 3))
+    np.testing.assert_allclose(100 * scores.resampled(np.ones((1, 3)))[0], edges.values(3, "mbiou"), rtol=1e-12)
+    assert "mBIoU (%) ↑" in to_markdown(measured_table("mini", tmp_path / "results"))
+    assert "mBIoU" not in to_markdown(measured_table("mini", output))
+    assert record.values(3, "mbiou") == []
 
 
 def test_records_from_before_have_none(finished):

@@ -20,9 +20,9 @@ from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
 from ddp_repro.papers.ddps.model import DDPS
 from ddp_repro.protocols.registry import task_named
-from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 MEASURES = ("miou", "mbiou")
 MAPS = ("true", "random")
@@ -89,27 +89,6 @@ def evaluate_curves(
     return tallies.result()
 
 
-class _Tally:
-    """TEMPORARY until the task's tally counts boundaries."""
-
-    def __init__(self, classes: int) -> None:
-        from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
-        from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
-
-        self.parts = {"miou": ConfusionMatrix(classes), "mbiou": BoundaryIoU(classes)}
-
-    def update(self, *maps):
-        for part in self.parts.values():
-            part.update(*maps)
-
-    def reduce(self, combine):
-        for part in self.parts.values():
-            part.reduce(combine)
-
-    def value(self, name):
-        return self.parts[name].value(name)
-
-
 class _Tallies:
     """Counts over the images of this process, then of all."""
 
@@ -118,8 +97,8 @@ class _Tallies:
     ) -> None:
         self.model, self.visited, self.device = model, visited, model_device(model)
 
-        def empty() -> _Tally:
-            return _Tally(model.config.output_classes)
+        def empty() -> ClassCounts:
+            return task_named(model.config.task).tally(model.config, EvalConfig(boundary=True))
 
         self.base = empty()
         self.runs = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
@@ -151,13 +130,14 @@ class _Tallies:
         shape = (self.model.config.symbols, features.shape[-2], features.shape[-1])
         return ImageLabelNoise(shape, 1, [image_generator(seed, image.id)], self.device)
 
-    def _count(self, tally: Tally, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
+    def _count(self, tally: ClassCounts, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
         prediction = best_class(logits[0], tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
         tally.update(prediction, label)
 
     def result(self) -> Curves:
         for tally in (self.base, *self.maps.values(), *(each for run in self.runs.values() for each in run)):
-            tally.reduce(lambda sums: sum_over_processes(sums, self.device))
+            for pixels in (tally, tally.boundary):
+                pixels.counts = sum_over_processes(pixels.counts, self.device)
         curves = [
             Curve(sampler, seed, self.visited, *([_percent(t, name) for t in tallies] for name in MEASURES))
             for (sampler, seed), tallies in self.runs.items()
@@ -166,10 +146,10 @@ class _Tallies:
         return Curves(_scores(self.base), curves, maps)
 
 
-def _scores(tally: Tally) -> dict[str, float | None]:
+def _scores(tally: ClassCounts) -> dict[str, float | None]:
     return {name: _percent(tally, name) for name in MEASURES}
 
 
-def _percent(tally: Tally, measure: str) -> float | None:
+def _percent(tally: ClassCounts, measure: str) -> float | None:
     value = 100 * tally.value(measure)
     return value if math.isfinite(value) else None
