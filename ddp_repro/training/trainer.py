@@ -247,7 +247,12 @@ class _Run:
 
         data, evaluation = self.recipe.data, self.recipe.evaluation
         one = dataclasses.replace(
-            evaluation, steps=evaluation.steps[-1:], seeds=evaluation.seeds[:1], scales=(1.0,), flip=False
+            evaluation,
+            steps=evaluation.steps[-1:],
+            seeds=evaluation.seeds[:1],
+            scales=(1.0,),
+            flip=False,
+            boundary=False,
         )
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
         accelerate(self.model)  # the evaluation has its own settings, and other sizes than the compiled ones

@@ -10,7 +10,7 @@ from torch import nn
 
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import EvalConfig, Recipe
+from ddp_repro.settings.recipe import EvalConfig, Recipe, refuse_boundaries
 from ddp_repro.tasks.bev import evaluate, made_up, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
@@ -63,7 +63,7 @@ class BEV:
         """Return nothing: masks are drawn from nuScenes' own map."""
 
     def check_evaluation(self, evaluation: EvalConfig) -> None:
-        """Accept all settings; :func:`evaluate_bev` refuses several views."""
+        refuse_boundaries(evaluation, self.name)  # evaluate_bev refuses several views
 
     def tally(self, model: Any, evaluation: EvalConfig) -> ThresholdCounts:
         return ThresholdCounts(model.num_classes)

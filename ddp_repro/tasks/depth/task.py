@@ -12,7 +12,7 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, refuse_boundaries
 from ddp_repro.tasks.depth import dataset as datasets
 from ddp_repro.tasks.depth import made_up, predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
@@ -54,6 +54,7 @@ class Depth:
 
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         protocol_named(evaluation.protocol)
+        refuse_boundaries(evaluation, self.name)
 
     def tally(self, model: Any, evaluation: EvalConfig) -> DepthErrors:
         return DepthErrors(protocol_named(evaluation.protocol))

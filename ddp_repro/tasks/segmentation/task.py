@@ -19,6 +19,7 @@ from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
 from ddp_repro.tasks.segmentation import made_up, predict, score, survey
+from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
 from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
@@ -72,7 +73,11 @@ class Segmentation:
         """Accept all settings."""
 
     def tally(self, model: Any, evaluation: EvalConfig) -> ClassCounts:
-        return ClassCounts(getattr(model, "output_classes", model.num_classes))
+        classes = getattr(model, "output_classes", model.num_classes)
+        unlabelled = model.num_classes if classes > model.num_classes else None
+        masked, scored = evaluation.boundary_on_ignored == "left_out", evaluation.unlabelled == "in_mean"
+        boundary = BoundaryIoU(classes, unscored=unlabelled, mask_ignored=masked) if evaluation.boundary else None
+        return ClassCounts(classes, unscored=None if scored else unlabelled, boundary=boundary)
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str

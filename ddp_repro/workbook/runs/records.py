@@ -157,8 +157,10 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps`` (empty: not run), NaN where undefined."""
-        return [or_nan(getattr(score, metric or self.metrics[0])) for score in self.scores if score.steps == steps]
+        """A measure (by default the first) of each seed at ``steps``, NaN where undefined; empty: not measured."""
+        name = metric or self.metrics[0]
+        scores = [score for score in self.scores if score.steps == steps and name in score.measures()]
+        return [or_nan(getattr(score, name)) for score in scores]
 
     def settings(self) -> Recipe:
         """The recipe as an object."""
