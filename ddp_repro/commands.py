@@ -9,6 +9,7 @@ import dataclasses
 import gc
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,25 +106,30 @@ def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None
         print(line)
 
 
-def list_all(preset: str | None) -> None:
-    """Recipes by preset, then the notebooks with their parameters."""
-    from ddp_repro.workbook.notebooks.notebook import read_notebook
+def list_all(as_json: bool, **filters: str | None) -> None:
+    """Print the recipes of a paper, table, preset, task and data set, and the notebooks for them."""
+    from ddp_repro.workbook import listing
 
-    for each in [preset] if preset else PRESETS:
-        print(f"recipes of the preset {each}:")
-        for recipe in (named_recipe(name, each) for name in recipe_names(each)):
-            print(f"  {recipe.name:<34}{recipe.table:<9}{recipe.row}")
+    recipes = listing.list_recipes(filters)
+    notebooks, missing = None, ""
     try:
-        folder = repository_root() / "notebooks"
+        notebooks = listing.list_notebooks(repository_root() / "notebooks", recipes)
     except ConfigError as error:  # an installed package has recipes, and no notebooks
-        print(f"notebooks: {error}")
+        missing = f" {error}"
+    if as_json:
+        print(json.dumps(listing.as_json(recipes, notebooks), indent=2))
         return
-    print("notebooks:")
-    for path in sorted(folder.glob("*.ipynb")):
-        notebook = read_notebook(path)
-        if not preset or not notebook.presets or preset in notebook.presets:
-            values = (f"{p.name}={p.default!r}" for p in notebook.parameters.values())
-            print(f"  {notebook.name:<34}{', '.join(values)}")
+    print("recipes:" if recipes else "recipes: none")
+    _print_columns(recipes)
+    print(f"notebooks:{missing or ('' if notebooks else ' none')}")
+    rows = ((n.name, ", ".join(f"{p.name}={p.default!r}" for p in n.parameters.values())) for n in notebooks or ())
+    _print_columns([*rows])
+
+
+def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
