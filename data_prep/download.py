@@ -91,6 +91,6 @@ def _fetch(url: str, partial: Path, timeout: float) -> int | None:
 
 
 def _size(headers: http.client.HTTPMessage) -> int | None:
-    """The file's full size, from ``Content-Range: bytes a-b/size``."""
+    """Return the file's full size, from ``Content-Range: bytes a-b/size``."""
     size = (headers.get("Content-Range") or "").rpartition("/")[2]
     return int(size) if size.isdigit() else None

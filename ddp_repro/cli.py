@@ -39,6 +39,7 @@ class Parser(argparse.ArgumentParser):
     """Argparse's parser, with the program's name before every error."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the error with a hint at the help, and end with code 2."""
         self.exit(2, f"ddp-repro: error: {message}\nTry '{self.prog} --help'.\n")
 
 

@@ -257,7 +257,7 @@ def doctor(as_json: bool) -> int:
 
 
 def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
-    """The files of a single picture; of more, how many there are and where."""
+    """Print the files of a single picture; of more, how many there are and where."""
     from ddp_repro.evaluation.folders import MANIFEST
 
     if pictures == 1:
@@ -270,7 +270,7 @@ def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
 
 
 def _checked_device(name: str) -> str:
-    """The device of this name, ``auto`` being a GPU where there is one.
+    """Return the device of this name, ``auto`` being a GPU where there is one.
 
     Raises:
         ConfigError: PyTorch knows no such device, or this machine has none.
@@ -287,7 +287,7 @@ def _checked_device(name: str) -> str:
 
 
 def _trained_for(task: str) -> str:
-    """The recipe of a finished training for ``task``: of real images rather than synthetic ones."""
+    """Return the recipe of a finished training for ``task``: of real images rather than synthetic ones."""
     recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
     suitable = [r for r in recipes if task == r.model.task and r.model.diffusion and r.weights_of is None]
     for recipe in suitable:
@@ -299,7 +299,7 @@ def _trained_for(task: str) -> str:
 
 
 def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
-    """The recipe by name, or the one inside the checkpoint; and its weights, or those that ``train`` has left."""
+    """Return the recipe by name, or the one inside the checkpoint; and its weights, or those ``train`` has left."""
     if name is None:
         if checkpoint in (None, "official"):
             raise ConfigError("give --recipe, or a --checkpoint that was trained here")

@@ -31,7 +31,7 @@ class Camera:
     elevation: float  # metres above the ground
 
     def doubled(self) -> Camera:
-        """The same view on a grid twice as fine: its pixels (2i+1, 2j+1) have the centres of this one's (i, j)."""
+        """Double the view's grid: its pixels (2i+1, 2j+1) have the centres of this one's (i, j)."""
         return Camera(
             self.width * 2 + 1,
             self.height * 2 + 1,
@@ -75,7 +75,7 @@ class Canvas:
         self.rows = np.arange(camera.height, dtype=np.float32) + 0.5 - camera.horizon
 
     def card(self, x: float, z: float, width: float, height: float, shade: Color) -> Patch | None:
-        """The part of the picture covered by an upright rectangle facing the camera; None if nothing of it is seen.
+        """Return the part of the picture that an upright rectangle facing the camera covers; None if nothing is seen.
 
         The patch's ``s`` runs from -width/2 to width/2, its ``t`` from 0 to height.
         """
@@ -90,7 +90,7 @@ class Canvas:
         return Patch(self, rows, cols, s, t, np.float32(z), shade)
 
     def wall(self, x: float, near: float, far: float, height: float, shade: Color) -> Patch | None:
-        """The part of the picture covered by an upright rectangle along the street; None if nothing of it is seen.
+        """Return the part of the picture that an upright rectangle along the street covers; None if nothing is seen.
 
         The patch's ``s`` runs from 0 at ``near`` to far - near, its ``t`` from 0 to height.
         """

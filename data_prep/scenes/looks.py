@@ -25,7 +25,7 @@ SIGN_COLORS: tuple[Color, ...] = ((0.72, 0.08, 0.08), (0.08, 0.22, 0.60), (0.80,
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """A clear, overcast, hazy or dusky day with the sun in any direction."""
+    """Draw a clear, overcast, hazy or dusky day with the sun in any direction."""
     weather = rng.choice(("clear", "overcast", "dusk", "hazy"), p=(0.45, 0.28, 0.13, 0.14))
     low, high = {"clear": (25, 60), "overcast": (30, 60), "dusk": (6, 15), "hazy": (20, 50)}[weather]
     elevation, azimuth = np.deg2rad(rng.uniform(low, high)), rng.uniform(0, 2 * np.pi)

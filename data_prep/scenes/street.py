@@ -133,7 +133,7 @@ def _furniture(rng: np.random.Generator, scene: Scene, side: Side, sign: int) ->
 
 
 def _buildings(rng: np.random.Generator, scene: Scene, side: Side, edge: float) -> list[Thing]:
-    """A row along the street, with gaps; a park has a few far off."""
+    """Return a row of buildings along the street, with gaps; a park has a few far off."""
     things, z = [], rng.uniform(-10, 4)
     gap = {"urban": 0.12, "houses": 0.75, "park": 0.6}[side.style]
     while z < END:
@@ -168,7 +168,7 @@ def _greenery(rng: np.random.Generator, scene: Scene, side: Side, edge: float) -
 
 
 def _far_end(rng: np.random.Generator) -> list[Thing]:
-    """What closes the view: blocks across the street, or a line of trees."""
+    """Close the view: blocks across the street, or a line of trees."""
     things, x = [], -90.0
     built = rng.random() < 0.55
     while x < 90.0:

@@ -106,7 +106,7 @@ _LARGEST_REAL_RUN = 1024 * 512
 
 
 def find_peer(table: str, method: str, backbone: str | None = None) -> Peer | None:
-    """The peer of a printed row, or None if the row is not a peer's."""
+    """Return the peer of a printed row, or None if the row is not a peer's."""
     matches = [p for p in PEERS if (p.table, p.method) == (table, method) and backbone in (None, p.backbone)]
     return matches[0] if matches else None
 
@@ -130,7 +130,7 @@ def measure_peer(peer: Peer) -> PeerCost:
 
 
 def build_peer(peer: Peer, device: str) -> nn.Module:
-    """The mmsegmentation model of a peer with initial weights, in evaluation mode.
+    """Return the mmsegmentation model of a peer with initial weights, in evaluation mode.
 
     Raises:
         PeerError: there is no such model, or mmsegmentation or mmdet is not installed.

@@ -44,7 +44,7 @@ class PairDataset(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | str]:
-        """The evaluation item: picture resized (aspect kept, no padding) and normalised, ground truth untouched.
+        """Return the evaluation item: picture resized (aspect kept, no padding) and normalised, ground truth untouched.
 
         Returns:
             ``image`` float32 (3, h, w), the ground truth (H, W) at its original size, ``id``.
@@ -56,7 +56,7 @@ class PairDataset(Dataset):
         return self._item(index, transforms.normalize(image, self.mean, self.std), truth)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor | str]:
-        """A training sample, augmented as the task does it; all randomness is drawn from ``rng``.
+        """Return a training sample, augmented as the task does it; all randomness is drawn from ``rng``.
 
         Returns:
             ``image`` float32 (3, *crop_size), the ground truth (*crop_size), ``id``.
@@ -80,11 +80,11 @@ class PairDataset(Dataset):
         raise NotImplementedError
 
     def _augment(self, image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random view of a pair, of at most ``crop_size``."""
+        """Return a random view of a pair, of at most ``crop_size``."""
         raise NotImplementedError
 
     def _identity(self) -> str:
-        """What the meaning of the files depends on besides themselves."""
+        """Return what the meaning of the files depends on besides themselves."""
         return self.name
 
     def _item(self, index: int, image: np.ndarray, truth: np.ndarray) -> dict[str, torch.Tensor | str]:

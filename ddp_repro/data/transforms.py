@@ -25,7 +25,7 @@ HUE = 18  # shift in OpenCV's half degrees, at most
 
 
 def rescaled_size(size: tuple[int, int], bounds: tuple[int, int] | None) -> tuple[int, int]:
-    """The largest size of the same shape whose long and short sides stay within ``bounds``.
+    """Return the largest size of the same shape whose long and short sides stay within ``bounds``.
 
     Args:
         size: (height, width) of the picture.
@@ -84,7 +84,7 @@ def random_crop(
 
 
 def random_window(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
-    """A window of at most ``size``, uniform among those inside a map of ``shape``."""
+    """Return a window of at most ``size``, uniform among those inside a map of ``shape``."""
     top, left = (int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(shape, size, strict=True))
     return slice(top, top + size[0]), slice(left, left + size[1])
 

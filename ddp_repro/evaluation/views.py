@@ -77,7 +77,7 @@ def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> Viewe
 
 
 def view_generator(seed: int, image_id: str, view: int) -> torch.Generator:
-    """Sampling noise of (seed, image, view); the first view has the image's own noise of a single-view test."""
+    """Seed the noise of an (image, view); the first view has the image's own noise of a single-view test."""
     return image_generator(seed, image_id if view == 0 else f"{image_id}#view{view}")
 
 
@@ -169,7 +169,7 @@ class Predictor:
         return [self.finish(outputs, index) for index in range(len(self.images))]
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
-        """The prediction of one image from each view's output (B, C, h, w)."""
+        """Return the prediction of one image from each view's output (B, C, h, w)."""
         raise NotImplementedError
 
     def at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
@@ -202,7 +202,7 @@ def model_device(model: nn.Module) -> torch.device:
 
 @contextmanager
 def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
-    """Evaluation mode without gradients; the model's own mode is restored afterwards.
+    """Hold a model in evaluation mode, without gradients; the model's own mode is restored afterwards.
 
     Args:
         precision: of the network; sampling and everything after it keep float32.

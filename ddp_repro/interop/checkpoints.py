@@ -111,7 +111,7 @@ def _refuse_misfit(
 
 
 def _class_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
-    """The most frequent misfit, in words: a checkpoint of another dataset."""
+    """Return the most frequent misfit, in words: a checkpoint of another dataset."""
     theirs, ours = state_dict.get(_CLASS_KEY), expected.get(_CLASS_KEY)
     if theirs is None or ours is None or len(theirs) == len(ours):
         return []
@@ -126,7 +126,7 @@ def _window_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> li
 
 
 def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: str) -> list[str]:
-    """Settings of the recipe inside our own checkpoints that differ from the model's."""
+    """Return the settings of the recipe inside our own checkpoints that differ from the model's."""
     config = getattr(model, "config", None)
     if not dataclasses.is_dataclass(config) or "recipe" not in metadata:
         return []

@@ -75,7 +75,7 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """The module that ``config`` describes, with initial weights."""
+        """Return the module that ``config`` describes, with initial weights."""
         return cls(config)
 
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -137,7 +137,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """The length of the header (8 bytes, at most 100 MB by the format), then its JSON."""
+    """Return the length of the header (8 bytes, at most 100 MB by the format), then its JSON."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 

@@ -91,13 +91,13 @@ def accelerated(model: nn.Module, *, compile: CompileMode = "off", channels_last
 
 
 def _memory_format(model: nn.Module) -> torch.memory_format:
-    """The layout of a model's convolutions; weights of 1×1 kernels alone are in both at once."""
+    """Return the layout of a model's convolutions; weights of 1×1 kernels alone are in both at once."""
     weights = [weight for weight in model.parameters() if weight.dim() == 4]
     return torch.contiguous_format if all(weight.is_contiguous() for weight in weights) else torch.channels_last
 
 
 def compiled_parts(model: nn.Module) -> list[nn.Module]:
-    """What is compiled, each into graphs of its own.
+    """Return what is compiled, each into graphs of its own.
 
     Of the backbone, that is what does the work in blocks and has simple shapes: Swin's attention within windows and
     its perceptrons, ConvNeXt's blocks.  In a graph of a whole backbone for any image size, padded sizes become nested
@@ -114,7 +114,7 @@ def compiled_parts(model: nn.Module) -> list[nn.Module]:
 
 
 def _prepare_compiler() -> None:
-    """Settings of the whole process, since PyTorch has them nowhere else."""
+    """Change settings of the whole process, since PyTorch has them nowhere else."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_PER_FUNCTION)
     # Otherwise a graph traced for a square picture, or for one as wide as there are channels, holds for these alone.
     shape_config.use_duck_shape = False

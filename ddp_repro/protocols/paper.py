@@ -24,8 +24,6 @@ class Paper(Protocol):
     Attributes:
         name: of its folder, and of its models' settings (``ModelSettings.paper``).
         printed: folder of the printed numbers, ``<table>.json``.
-        analyses: what is measured on finished weights beyond scores, by name: called with a subject.
-        tables: tables beyond the printed ones, by name: made of (preset, output).
         released: names of the recipes whose weights its authors published.
     """
 
@@ -36,10 +34,14 @@ class Paper(Protocol):
     released: Sequence[str]
 
     @property
-    def tables(self) -> Mapping[str, Callable[..., Any]]: ...
+    def tables(self) -> Mapping[str, Callable[..., Any]]:
+        """Tables beyond the printed ones, by name: made of (preset, output)."""
+        ...
 
     @property
-    def analyses(self) -> Mapping[str, Callable[..., Any]]: ...
+    def analyses(self) -> Mapping[str, Callable[..., Any]]:
+        """What is measured on finished weights beyond scores, by name: called with a subject."""
+        ...
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
         """Return the recipes of a preset by name; empty where there are none."""

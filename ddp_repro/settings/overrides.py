@@ -139,7 +139,7 @@ _STRENGTH = ("nothing", "scores", "weights")
 
 
 def _fields(path: str) -> tuple[dataclasses.Field, ...]:
-    """The fields at a dotted path of a recipe: one for every known class of its group that has it."""
+    """Return the fields at a dotted path of a recipe: one for every known class of its group that has it."""
     group, _, name = path.rpartition(".")
     hint = hints_of(Recipe).get(group) if group else Recipe
     return tuple(each for kind in _classes(hint) for each in dataclasses.fields(kind) if each.name == name)
@@ -150,14 +150,14 @@ def _has_kinds(hint: Any) -> bool:
 
 
 def _classes(hint: Any) -> tuple[type[Settings], ...]:
-    """The settings classes that a field may hold, as far as they are known by now; none: the field is no group."""
+    """Return the settings classes that a field may hold, as far as known by now; none: the field is no group."""
     if not (isinstance(hint, type) and issubclass(hint, Settings)):
         return ()
     return tuple(hint.known()) if issubclass(hint, KindSettings) else (hint,)
 
 
 def _class_of(hint: Any, value: Any, name: str) -> type[Settings] | None:
-    """The settings class of a group's stored values, by their kind; None for a field that is no group.
+    """Return the settings class of a group's stored values, by their kind; None for a field that is no group.
 
     Records from before the kinds were stored say it by their fields: it is the class that shares most of them.
     """

@@ -10,7 +10,7 @@ SEED_MARK = "-seed"
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The same training from another seed, as a run of its own: ``<name>-seed1``.
+    """Return the same training from another seed, as a run of its own: ``<name>-seed1``.
 
     A second stage starts from the plain weights of the same seed, and weights that are only evaluated are those of that
     seed too.  The recipe's own seed gives the recipe itself.
@@ -25,6 +25,6 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
 
 
 def split_seed(name: str) -> tuple[str, int | None]:
-    """A run's name without its training seed, and the seed (None: the recipe's own)."""
+    """Return a run's name without its training seed, and the seed (None: the recipe's own)."""
     base, mark, seed = name.rpartition(SEED_MARK)
     return (base, int(seed)) if mark and seed.isdecimal() else (name, None)

@@ -33,6 +33,7 @@ class TrainingLoss(nn.Module):
         self.self_aligned = self_aligned
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the batch's loss under ``loss``, and its parts."""
         if self.self_aligned == "off":
             return self.model.training_loss(batch)
         return self.model.self_aligned_loss(batch, self.self_aligned)
@@ -119,7 +120,7 @@ class Step:
 
 
 def _moved(value: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:
-    """A tensor, or a list of LiDAR clouds, on ``device``."""
+    """Return a tensor, or a list of LiDAR clouds, on ``device``."""
     if isinstance(value, list):
         return [each.to(device, non_blocking=True) for each in value]
     return value.to(device, non_blocking=True)

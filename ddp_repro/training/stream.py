@@ -29,7 +29,7 @@ _ORDER, _AUGMENTATION, _MODEL = 0, 1, 2
 
 @functools.lru_cache(maxsize=2)  # every position of an epoch asks for the same order
 def epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
-    """The order of ``length`` images in one epoch: a permutation, int64 (length,)."""
+    """Return the order of ``length`` images in one epoch: a permutation, int64 (length,)."""
     return _generator(seed, _ORDER, epoch).permutation(length)
 
 

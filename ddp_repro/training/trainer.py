@@ -78,7 +78,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
-    """The processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
+    """Return the processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
 
     Raises:
         ConfigError: fp16 without a GPU, or some of the processes that a launcher started are not in this run.

@@ -68,7 +68,7 @@ class Town:
     stretches: list[Stretch] = field(default_factory=list)
 
     def on_map(self, geometry: shapely.Geometry) -> shapely.Geometry:
-        """A geometry in the map's frame."""
+        """Return a geometry in the map's frame."""
         return affinity.affine_transform(geometry, self.placement)
 
     def matrix(self) -> np.ndarray:
@@ -89,7 +89,7 @@ class _Street:
         return round(self.half / _LANE)
 
     def rectangle(self, across: tuple[float, float], along: tuple[float, float]) -> Polygon:
-        """The part of it between two distances from its middle line and two places along it."""
+        """Return the part of it between two distances from its middle line and two places along it."""
         low, high = self.middle + across[0], self.middle + across[1]
         return box(low, along[0], high, along[1]) if self.upright else box(along[0], low, along[1], high)
 
@@ -126,7 +126,7 @@ def _has_near(street: _Street, streets: list[_Street]) -> bool:
 
 
 def _add_blocks(town: Town, rng: np.random.Generator, columns: list[_Street], rows: list[_Street]) -> None:
-    """The roads, whose holes are the blocks; in each block a pavement around, buildings, perhaps a car park."""
+    """Add the roads, whose holes are the blocks; in each block a pavement around, buildings, perhaps a car park."""
     width, height = town.extent
     roads = shapely.union_all(
         [s.rectangle((-s.half, s.half), (0, height)) for s in columns]
@@ -220,7 +220,7 @@ def _stretch(street: _Street, piece: tuple[float, float], sign: int) -> Stretch:
 
 
 def _add_crossing(town: Town, rng: np.random.Generator, street: _Street, place: float, sign: int) -> None:
-    """A pedestrian crossing where a piece of the street begins (``sign`` 1) or ends, and its stop line."""
+    """Add a pedestrian crossing where a piece of the street begins (``sign`` 1) or ends, and its stop line."""
     number = None
     if rng.random() < 0.8:
         number = len(town.areas["ped_crossing"])

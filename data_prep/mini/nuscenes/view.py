@@ -42,6 +42,7 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
+        """Draw the colours of the sun and of the sky."""
         tint = rng.uniform(0.94, 1.06, 3)
         return cls(rng.uniform(0.65, 1.1) * tint, np.array([0.62, 0.74, 0.9]) * rng.uniform(0.75, 1.05))
 
@@ -88,7 +89,7 @@ class Ground:
         return result
 
     def intensity_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """What a laser gets back from places in the town's frame, uint8."""
+        """Return what a laser gets back from places in the town's frame, uint8."""
         height, width = self.intensity.shape
         column = np.clip(((x + _MARGIN) / _TEXEL).astype(int), 0, width - 1)
         row = np.clip(((y + _MARGIN) / _TEXEL).astype(int), 0, height - 1)
@@ -201,7 +202,7 @@ def intersect(thing: Box, origin: np.ndarray, directions: np.ndarray) -> tuple[n
 
 
 def _window(thing: Box, camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> tuple | None:
-    """The rows and columns in which a box may be seen."""
+    """Return the rows and columns in which a box may be seen."""
     corners = (box_corners(thing) - camera[:3, 3]) @ camera[:3, :3]
     depth = corners[:, 2]
     if depth.max() < 0.5 or depth.min() > 150:

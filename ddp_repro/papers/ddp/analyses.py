@@ -63,7 +63,7 @@ def sweep(
 
 
 def drift(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
-    """What happens from step to step of one sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
+    """Measure what happens from step to step of a sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
 
     def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_drift(
@@ -124,7 +124,7 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
 
 
 def sampled_images(subject: Subject, *, images: int) -> Analysis:
-    """Sampling trajectories of the ``images`` pictures with the most classes, for Figures 5 and 6.
+    """Save sampling trajectories of the ``images`` pictures with the most classes, for Figures 5 and 6.
 
     The result's ``files`` lie beside the record; :func:`ddp_repro.papers.ddp.samples.segmentation.load_trajectory`
     reads them.
@@ -163,7 +163,7 @@ def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int
 def map_use(
     subject: Subject, *, steps: int = 3, seeds: Sequence[int] = (0, 1, 2), limit: int | None = None
 ) -> Analysis:
-    """Does the model read its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`)?
+    """Measure whether the model reads its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`).
 
     mIoU and its effects in percent, REL as it is.  ``effect`` is that of the last step, on which claims rest.
     """

@@ -87,7 +87,7 @@ def _convolve(layer: nn.Linear, maps: Tensor) -> Tensor:
 
 
 def decode_tokens(decoder: MapDecoder, tokens: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
-    """The decoder on fused tokens (B, h·w, D), or the baseline's on those of the image feature."""
+    """Return the decoder on fused tokens (B, h·w, D), or the baseline's on those of the image feature."""
     position = position_encoding(shape, decoder.channels, tokens.device)
     for layer in decoder.layers:
         tokens = decode_layer(layer, tokens, position, shape, time)
@@ -130,7 +130,7 @@ def sample(
 
 
 def to_labels(images: Tensor, output: Tensor) -> Tensor:
-    """A map at the decoder's resolution -> classes, or metres, at the image's."""
+    """Return a map at the decoder's resolution -> classes, or metres, at the image's."""
     whole = F.interpolate(output, size=images.shape[-2:], mode="bilinear", align_corners=False)
     return whole.argmax(1) if whole.shape[1] > 1 else whole[:, 0]
 

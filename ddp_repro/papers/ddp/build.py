@@ -22,7 +22,7 @@ _MODELS: dict[tuple[str, bool], type[ImageModel]] = {
 
 
 def build_model(config: ModelConfig | BEVConfig) -> DDP | Baseline:
-    """The model that ``config`` describes, with initial weights (backbone: from scratch).
+    """Return the model that ``config`` describes, with initial weights (backbone: from scratch).
 
     Raises:
         ConfigError: an impossible combination of settings.

@@ -77,7 +77,7 @@ class Measured:
 
     @classmethod
     def of(cls, preset: str, output: str | Path, model: str) -> Measured:
-        """What lies in ``<output>/<preset>``, with the sampling of ``model`` to be judged."""
+        """Read what lies in ``<output>/<preset>``, with the sampling of ``model`` to be judged."""
         records = trainings(find_records(preset, output))
         analyses = ({a.run: a for a in find_analyses(k, preset, output)} for k in ("sweep", "uncertainty", "map_use"))
         return cls(preset, model, records, *analyses)
@@ -118,7 +118,7 @@ def diffusion_beats_baseline(measured: Measured) -> Finding:
 
 
 def asymmetric_intervals_help(measured: Measured) -> Finding:
-    """The official time difference 1 against 0, at three steps of the same weights."""
+    """Compare the official time difference 1 with 0, at three steps of the same weights."""
     sweep = measured.sweeps.get(measured.model)
     if sweep is None:
         return _NOT_RUN
@@ -154,7 +154,7 @@ def change_count_equals_entropy(measured: Measured) -> Finding:
 
 
 def best_of_table(measured: Measured, table: str, value: Any) -> Finding:
-    """The cell of ``value`` against the best other one: different trainings."""
+    """Compare the cell of ``value`` with the best other one: different trainings."""
     found = {
         v: means(measured.records.get(c.name, [])) for v, c in cells(ablation_base(measured.preset), table).items()
     }

@@ -141,7 +141,7 @@ class _Tally:
                 matrix.update(labels, label)
 
     def _compare(self, predictions: Tensor, label: Tensor) -> Tensor:
-        """Counts (5, S) of the steps' predictions (S, h, w) against the labels (h, w) at the decoder's resolution."""
+        """Count, (5, S), what steps' predictions (S, h, w) are to the labels (h, w) at the decoder's resolution."""
         valid = label != IGNORE_INDEX
         truth, predicted = label[valid], predictions[:, valid]
         changed = (predictions[1:] != predictions[:-1]).flatten(1).sum(1)

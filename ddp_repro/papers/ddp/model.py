@@ -80,7 +80,7 @@ class ImageModel(PretrainedMixin, nn.Module):
         return self.neck(self.backbone(images))
 
     def encode(self, batch: Batch) -> Tensor:
-        """The feature (B, F, h, w) of a batch's inputs, with F = :attr:`feature_channels`."""
+        """Return the feature (B, F, h, w) of a batch's inputs, with F = :attr:`feature_channels`."""
         return self.encode_image(batch["image"])
 
     @property
@@ -106,7 +106,7 @@ class ImageModel(PretrainedMixin, nn.Module):
         raise NotImplementedError
 
     def finish(self, decoded: Sequence[Tensor], average_steps: bool) -> Tensor:
-        """Decoder outputs of the steps, each (B, C, h, w) -> the model's output, of the last or averaged."""
+        """Return the model's output, of the last or averaged, from the decoder's of the steps, each (B, C, h, w)."""
         raise NotImplementedError
 
 
@@ -148,11 +148,11 @@ class DDP(ImageModel):
     # -- the task ------------------------------------------------------------------------------------------------------
 
     def target_map(self, batch: Batch, shape: tuple[int, int]) -> Tensor:
-        """The ground truth as a clean map (B, M, h, w)."""
+        """Return the ground truth as a clean map (B, M, h, w)."""
         raise NotImplementedError
 
     def clean_map(self, prediction: Tensor) -> Tensor:
-        """The clean map (B, M, h, w) that a decoder output (B, C, h, w) stands for."""
+        """Return the clean map (B, M, h, w) that a decoder output (B, C, h, w) stands for."""
         raise NotImplementedError
 
     def project_clean(self, prediction: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class DDP(ImageModel):
         return self.project_map(tokens_of(self.clean_map(prediction)))
 
     def noise_level(self, t: Tensor) -> Tensor:
-        """What the time embedding is told about times ``t`` (B,)."""
+        """Return what the time embedding is told about times ``t`` (B,)."""
         return self.schedule.log_snr(t)
 
     # -- the network: image feature, noisy map, time -> prediction -----------------------------------------------------

@@ -29,15 +29,18 @@ class BaselineSegmentor(Segmentor):
         self._before_classifier = InputCatcher(model.decoder.get_submodule("classifier"))
 
     def feature(self, images: Tensor) -> Tensor:
+        """Return the decoder's map (B, D, h, w) of normalised images (B, 3, H, W)."""
         encoded = self.model.encode_image(images)  # (B, D, h, w)
         tokens = self._before_classifier(self.model.decode, encoded)  # (B, h·w, D)
         return tokens.transpose(1, 2).unflatten(-1, encoded.shape[-2:])
 
     @property
     def classifier(self) -> nn.Module:
+        """The linear layer from the decoder's tokens to logits."""
         return self.model.decoder.get_submodule("classifier")
 
     def classify(self, feature: Tensor) -> Tensor:
+        """Return the logits (B, C, h, w) of a feature (B, D, h, w)."""
         logits = self.classifier(feature.flatten(2).transpose(1, 2))  # (B, h·w, C)
         return logits.transpose(1, 2).unflatten(-1, feature.shape[-2:])
 
@@ -55,10 +58,12 @@ class TransformersSegmentor(Segmentor):
         self._before_classifier = InputCatcher(model.decode_head.classifier)
 
     def feature(self, images: Tensor) -> Tensor:
+        """Return the feature (B, F, h, w) of normalised images (B, 3, H, W)."""
         return self._before_classifier(self.model, pixel_values=images)
 
     @property
     def classifier(self) -> nn.Module:
+        """The 1×1 convolution from the feature to logits."""
         return self.model.decode_head.classifier
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def best_constant_map(frequencies: np.ndarray) -> np.ndarray:
-    """The cells that, predicted for every sample, have the highest IoU.
+    """Return the cells that, predicted for every sample, have the highest IoU.
 
     If the cells S are predicted for all of n samples, there are n Σ_S f true positives among n (|S| + Σ_rest f) cells
     that are predicted or true.  For a given |S| the most frequent cells are best, so that it is enough to try all |S|.

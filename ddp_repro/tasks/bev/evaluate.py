@@ -53,7 +53,7 @@ def thinned_lidar(item: Item) -> Item:
 
 
 def failures(model: nn.Module) -> dict[str, Failure | None]:
-    """What the robustness of a model is measured with, by name; None: nothing fails."""
+    """Return what the robustness of a model is measured with, by name; None: nothing fails."""
     found: dict[str, Failure | None] = {"all": None}
     for number, camera in enumerate(CAMERAS):
         words = camera.removeprefix("CAM_").replace("_", " ").lower()
@@ -106,7 +106,7 @@ def evaluate_bev(
 
 
 def sensor_batch(items: list[Item], dataset: NuScenesBEV, device: torch.device) -> dict[str, Any]:
-    """A batch of items on ``device``; ``points`` is None where no item has any."""
+    """Return a batch of items on ``device``; ``points`` is None where no item has any."""
     absent = "points" in items[0] and items[0]["points"] is None
     batch = dataset.collate([{k: v for k, v in item.items() if v is not None} for item in items])
     moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}

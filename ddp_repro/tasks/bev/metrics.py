@@ -35,6 +35,7 @@ class ThresholdCounts:
 
     @property
     def num_classes(self) -> int:
+        """Number K of classes."""
         return self.counts.shape[1]
 
     def update(self, probability: Tensor, masks: Tensor) -> ThresholdCounts:
@@ -103,7 +104,7 @@ class ThresholdCounts:
         return {metric: self.value(metric) for metric in self.metrics} | {"iou": self.iou().tolist()}
 
     def to_list(self) -> list[list[list[int]]]:
-        """The counts as JSON-ready rows."""
+        """Return the counts as JSON-ready rows."""
         return self.counts.tolist()
 
     @classmethod

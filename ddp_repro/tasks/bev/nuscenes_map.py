@@ -132,7 +132,7 @@ class _View:
         return affinity.rotate(_square(self.x, self.y, self.size), self.angle, origin=(self.x, self.y))
 
     def local(self, geometries: np.ndarray) -> np.ndarray:
-        """The parts inside the patch, in cells; each step is one for all geometries."""
+        """Return the parts inside the patch, in cells; each step is one for all geometries."""
         inside = shapely.transform(shapely.intersection(geometries, self.patch), self._turn)
         inside = shapely.intersection(inside, _square(0.0, 0.0, self.size))
         scale, half = self.cells / self.size, self.size / 2

@@ -39,7 +39,7 @@ class ImageAugmentation:
 
     @classmethod
     def at_test(cls, camera_size: tuple[int, int], size: tuple[int, int], resize: float = TEST_RESIZE) -> Self:
-        """The bottom of the picture, in the middle; sizes are (height, width)."""
+        """Cut the bottom of the picture, in the middle; sizes are (height, width)."""
         height, width = _resized(camera_size, resize)
         return cls(size=size, resize=resize, left=max(0, width - size[1]) // 2, top=height - size[0])
 
@@ -51,7 +51,7 @@ class ImageAugmentation:
         rng: np.random.Generator,
         resize_range: tuple[float, float] = TRAIN_RESIZE,
     ) -> Self:
-        """The bottom of the picture, anywhere along its width; mirrored half of the time."""
+        """Cut the bottom of the picture, anywhere along its width; mirrored half of the time."""
         resize = rng.uniform(*resize_range)
         height, width = _resized(camera_size, resize)
         left = int(rng.uniform(0, max(0, width - size[1])))

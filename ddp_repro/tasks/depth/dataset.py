@@ -30,7 +30,7 @@ PLAUSIBLE_MEDIAN = (0.05, 300.0)  # metres; outside, the unit is wrong rather th
 
 
 def depth_spec(name: str, root: Path) -> DepthSpec:
-    """The description of a depth dataset; the unit of a user's own ``depth_folder`` is read from ``root``.
+    """Return the description of a depth dataset; the unit of a user's own ``depth_folder`` is read from ``root``.
 
     Raises:
         DataError: no such dataset, or an unreadable ``depth.json``.
@@ -111,7 +111,7 @@ def open_split(
 
 
 def _annotated(samples: list[Sample], train: bool) -> list[Sample]:
-    """The samples with a depth map.
+    """Return the samples with a depth map.
 
     Those that the split lists without one are left out. One whose depth map is listed but not there is left out at
     evaluation only, where the count is reported: training on less than the recipe says would go unnoticed.

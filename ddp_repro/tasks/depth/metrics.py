@@ -15,7 +15,7 @@ HIGHER_IS_BETTER = ("delta1", "delta2", "delta3")
 
 
 def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
-    """The measures of :data:`METRICS`, in this order; float64 (9,).
+    """Return the measures of :data:`METRICS`, in this order; float64 (9,).
 
     ======== =====================================================
     rel      mean of |d - d*| / d*

@@ -38,6 +38,7 @@ class DepthEstimator(Predictor):
     """Predicts depth in metres, float32: the mean over the views."""
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """Return the mean depth of an image over its views, float (H, W) in metres."""
         depths = zip(self.at_original_size(outputs, index), self.views, strict=True)
         return torch.stack([(depth.flip(-1) if view.flip else depth)[0, 0] for depth, view in depths]).mean(0)
 
@@ -64,5 +65,5 @@ def estimate_depth(model: nn.Module, image: ViewedImage, steps: int, noise_sampl
 
 
 def step_depths(model: nn.Module, run: Trajectory) -> Tensor:
-    """The depth that each step would have returned, (S, B, 1, h, w) in metres."""
+    """Return the depth that each step would have returned, (S, B, 1, h, w) in metres."""
     return torch.stack([model.finish([each], average_steps=False) for each in run.decoded])

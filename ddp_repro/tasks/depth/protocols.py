@@ -91,7 +91,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def protocol_named(name: str | None) -> Protocol:
-    """The protocol that ``EvalConfig.protocol`` names.
+    """Return the protocol that ``EvalConfig.protocol`` names.
 
     Raises:
         ConfigError: there is none of this name.

@@ -85,6 +85,7 @@ class BoundaryIoU:
 
     @property
     def num_classes(self) -> int:
+        """Number K of classes."""
         return self.counts.shape[1]
 
     def update(self, prediction: Tensor, label: Tensor) -> BoundaryIoU:

@@ -25,7 +25,7 @@ NAMES = (*SPECS, "folder")
 
 
 def dataset_spec(name: str, root: Path) -> DatasetSpec:
-    """The description of a segmentation dataset; the classes of a user's own ``folder`` are read from ``root``.
+    """Return the description of a segmentation dataset; the classes of a user's own ``folder`` are read from ``root``.
 
     Raises:
         DataError: no such dataset, or an unreadable ``classes.json``.

@@ -32,6 +32,7 @@ class ConfusionMatrix:
 
     @property
     def num_classes(self) -> int:
+        """Number K of classes."""
         return self.counts.shape[0]
 
     def update(self, prediction: Tensor, label: Tensor) -> ConfusionMatrix:
@@ -114,7 +115,7 @@ class ConfusionMatrix:
         return {metric: self.value(metric) for metric in self.metrics} | per_class
 
     def to_list(self) -> list[list[int]]:
-        """The counts as JSON-ready rows."""
+        """Return the counts as JSON-ready rows."""
         return self.counts.tolist()
 
     @classmethod

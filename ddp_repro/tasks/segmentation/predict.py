@@ -38,6 +38,7 @@ class Segmenter(Predictor):
     """Predicts classes, int64."""
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """Return the label map of an image from its views' averaged probabilities, int64 (H, W)."""
         if len(self.views) == 1:
             size = tuple(self.images[index].truth.shape)
             return best_class(outputs[0][index], self.input_sizes[0], size)[1]  # a softmax would not change the argmax

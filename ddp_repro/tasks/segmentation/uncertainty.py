@@ -182,7 +182,7 @@ def uncertainty_maps(
 
 
 def score_names(model: nn.Module) -> tuple[str, ...]:
-    """The scores that a model has; the baseline's one pass leaves only the entropy."""
+    """Return the scores that a model has; the baseline's one pass leaves only the entropy."""
     return ("change_count", "entropy", "sample_variance", "disagreement") if model.config.diffusion else ("entropy",)
 
 

@@ -54,7 +54,7 @@ class Figure:
     drawing: MatplotlibFigure
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """Return what a notebook shows."""
         return _rendered(self, "png", dpi=150)
 
 
@@ -100,7 +100,7 @@ def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
 
 
 def _html(figure: Figure, drawn: str) -> str:
-    """The figure for a page one folder above its own."""
+    """Return the figure for a page one folder above its own."""
     picture = f"figures/{html.escape(figure.name)}"
     sources = ", ".join(html.escape(source) for source in figure.sources)
     return (

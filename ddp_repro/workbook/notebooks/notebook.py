@@ -40,7 +40,7 @@ class Parameter:
         return value
 
     def parse(self, text: str) -> Any:
-        """The value typed on a command line: a Python literal (``1e-4`` is a float), ``true``/``none``, or plain text.
+        """Read a value typed on a command line: a Python literal (``1e-4`` is a float), ``true``/``none``, or text.
 
         Raises:
             ConfigError: the text is not a value of this parameter's type.
@@ -50,7 +50,7 @@ class Parameter:
         return self.check(_literal(text))
 
     def description(self) -> str:
-        """The type in words, e.g. ``a list like [1, 3]``."""
+        """Return the type in words, e.g. ``a list like [1, 3]``."""
         if isinstance(self.default, (list, dict)) and self.default:
             return f"a {type(self.default).__name__} like {self.default!r}"
         return " or ".join(sorted("None" if t is type(None) else t.__name__ for t in self._types()))
@@ -87,10 +87,11 @@ class Notebook:
 
     @property
     def name(self) -> str:
+        """The file's name without suffix."""
         return self.path.stem
 
     def parameter(self, name: str) -> Parameter:
-        """The declared parameter.
+        """Return the declared parameter.
 
         Raises:
             ConfigError: there is none of that name; a close one is suggested.
@@ -128,7 +129,7 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def find_notebooks(folder: Path, preset: str, names: list[str], everything: bool = False) -> list[Notebook]:
-    """The named notebooks of ``folder``, or, without names, those that are for ``preset``, in order of name.
+    """Return the named notebooks of ``folder``, or, without names, those that are for ``preset``, in order of name.
 
     Without names, notebooks that run only on request are left out unless ``everything`` is asked for.
 

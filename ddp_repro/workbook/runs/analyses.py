@@ -75,7 +75,7 @@ class Subject:
 
 
 def load_analysis(kind: Kind, run: str, preset: str, output: str | Path = "results") -> Analysis | None:
-    """The analysis of a run's weights, or None where there is none.
+    """Return the analysis of a run's weights, or None where there is none.
 
     Raises:
         RecordError: the file is damaged, or of another version.

@@ -58,7 +58,7 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
 
 
 def load_constant_map(name: str, preset: str, output: str | Path = "results") -> ConstantMap | None:
-    """What :func:`score_constant_map` left for a recipe; None where it was not asked for.
+    """Return what :func:`score_constant_map` left for a recipe; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.

@@ -64,7 +64,7 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
 
 
 def load_mean_depth(name: str, preset: str, output: str | Path = "results") -> MeanDepth | None:
-    """What :func:`score_mean_depth` left for a recipe; None where it was not asked for.
+    """Return what :func:`score_mean_depth` left for a recipe; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.

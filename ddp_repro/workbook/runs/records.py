@@ -116,6 +116,7 @@ class Record:
 
     @property
     def preset(self) -> str:
+        """The preset of the recipe."""
         return self.recipe["preset"]
 
     @property
@@ -134,11 +135,11 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps`` (empty: not run)."""
+        """Return a measure (by default the first) of each seed at ``steps`` (empty: not run)."""
         return [getattr(score, metric or self.metrics[0]) for score in self.scores if score.steps == steps]
 
     def settings(self) -> Recipe:
-        """The recipe as an object."""
+        """Return the recipe as an object."""
         return from_dict(Recipe, self.recipe)
 
 
@@ -209,7 +210,7 @@ def read_dataclass(
 
 
 def _score_type(values: dict[str, Any]) -> dict[type, type]:
-    """What the scores of a stored record are: those of its recipe's task."""
+    """Return what the scores of a stored record are: those of its recipe's task."""
     try:
         return {Score: task_named(task_of(values["recipe"])).score_type}
     except (KeyError, TypeError, AttributeError, ConfigError):

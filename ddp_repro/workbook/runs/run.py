@@ -134,7 +134,7 @@ def run_table(
 
 
 def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
-    """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
+    """Return the images that a recipe is evaluated on, from whatever folder a notebook runs in.
 
     Raises:
         DataError: missing images or labels.
@@ -144,7 +144,7 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
 
 
 def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
-    """The model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+    """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
 
     Args:
         checkpoint: what the run was given; None: it was trained here.
@@ -281,7 +281,7 @@ def _recorded_weights(record: Record, output: str | Path) -> Path:
 def _finished(
     path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool
 ) -> Record | None:
-    """The record of this very work, or None if it is to be done.
+    """Return the record of this very work, or None if it is to be done.
 
     ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
     the record alone will do without them.

@@ -71,7 +71,7 @@ def train(
 
 
 def source_of(recipe: Recipe) -> Recipe:
-    """What is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
+    """Return what is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
     source = named_recipe(recipe.weights_of, recipe.preset)
     return dataclasses.replace(source, model=recipe.model, train=recipe.train)
 
@@ -125,7 +125,7 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: n
 
 
 def _check_first_stage(recipe: Recipe, output: str | Path) -> None:
-    """The recipe whose weights this one starts from, and which has to be trained before."""
+    """Check the recipe whose weights this one starts from, and which has to be trained before."""
     first = named_recipe(recipe.train.initialize_from, recipe.preset)
     before, now = to_dict(first.model), to_dict(recipe.model)
     changed = [f"model.{n} is {before.get(n)!r} there, {now[n]!r} here" for n in now
@@ -136,7 +136,7 @@ def _check_first_stage(recipe: Recipe, output: str | Path) -> None:
 
 
 def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> TrainResult:
-    """The finished training in ``folder``, whatever code it was done with.
+    """Return the finished training in ``folder``, whatever code it was done with.
 
     Raises:
         ConfigError: there is none, or it is another recipe's.
@@ -147,7 +147,7 @@ def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> Train
 
 
 def read_inputs(folder: Path) -> TrainingInputs | None:
-    """What the weights in ``folder`` were trained from; None where there are none, or they do not say.
+    """Return what the weights in ``folder`` were trained from; None where there are none, or they do not say.
 
     Raises:
         ConfigError: the file is damaged.
@@ -163,14 +163,14 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
 
 
 def current_inputs(recipe: Recipe) -> TrainingInputs:
-    """What a training of ``recipe`` would depend on now."""
+    """Return what a training of ``recipe`` would depend on now."""
     settings = _training_settings(provenance.public_recipe(recipe))
     images = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=(0, 0, 0), std=(1, 1, 1))
     return TrainingInputs(settings, images.fingerprint(), provenance.code_fingerprint(provenance.TRAINING_CODE))
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The settings that decide scores and differ between two recipes (as JSON), in words."""
+    """Return the settings that decide scores and differ between two recipes (as JSON), in words."""
     return changed_settings(before, now, "weights", "scores")
 
 
@@ -188,7 +188,7 @@ def prepare_data(recipe: Recipe) -> None:
 
 @contextmanager
 def workplace(recipe: Recipe, output: str | Path) -> Iterator[Path]:
-    """The folder of a recipe's run, held against other processes, with relative paths starting from the clone."""
+    """Hold the folder of a recipe's run against other processes, with relative paths starting from the clone."""
     folder = run_folder(output, recipe.preset, recipe.name)
     lock = file_lock(folder / ".lock") if rank_and_world()[0] == 0 else contextlib.nullcontext()
     with contextlib.chdir(working_root()), lock:
@@ -227,7 +227,7 @@ def decided_by_main(decide: Callable[[], T]) -> T:
 
 
 def say(message: str) -> None:
-    """A line for the user, once however many processes there are."""
+    """Print a line for the user, once however many processes there are."""
     if rank_and_world()[0] == 0:
         print(message, file=sys.stderr, flush=True)
 
@@ -274,7 +274,7 @@ def _write_inputs(folder: Path, inputs: TrainingInputs) -> None:
 
 
 def _inputs_inside(weights: Path) -> TrainingInputs | None:
-    """What weights say about themselves that the trainer wrote without this workbook; their code is not known."""
+    """Read what weights that the trainer wrote without this workbook say of themselves; their code is unknown."""
     _, metadata = read_state_dict(weights)
     if not {"recipe", "data"} <= metadata.keys():
         return None

@@ -59,7 +59,7 @@ class PaperTable:
     notes: tuple[str, ...] = ()
 
     def column(self, key: str) -> PaperColumn | None:
-        """The column called ``key``, or None."""
+        """Return the column called ``key``, or None."""
         return next((c for c in self.columns if c.key == key), None)
 
     @property
@@ -71,7 +71,7 @@ class PaperTable:
 
 @cache
 def load_table(name: str) -> PaperTable:
-    """A table of the paper by name: one of :data:`TABLES`, or ``figure3`` (numbers given in the text).
+    """Return a table of the paper by name: one of :data:`TABLES`, or ``figure3`` (numbers given in the text).
 
     Raises:
         ConfigError: no such table.
@@ -86,7 +86,7 @@ def load_table(name: str) -> PaperTable:
 
 
 def paper_value(recipe: str, steps: int, key: str) -> float | None:
-    """What Tables 1 to 4, 6 and 7 print in column ``key`` for this recipe at this number of steps (None: nothing).
+    """Return what Tables 1 to 4, 6 and 7 print in column ``key`` for this recipe at these steps (None: nothing).
 
     The non-diffusion baseline's row has no steps; any number finds it.
     """

@@ -127,7 +127,7 @@ def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
 
 
 def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_Row]:
-    """The rows of a recipe that the paper does not print; the default steps say ``not run`` until it has a record."""
+    """Return the rows of a recipe that the paper does not print; its steps say ``not run`` until it has a record."""
     rows = []
     for steps in record.steps if record else own.evaluation.steps:
         method = paper_of(own).row_label(own, steps)
@@ -156,7 +156,7 @@ def _identifying(rows: list[_Row], headers: dict[str, str]) -> dict[tuple[str, s
 def _quantity(
     column: PaperColumn, rows: list[_Row], records: dict[str, Record], title: str, size: tuple[int, int] | None
 ) -> dict[tuple[str, str], list[str]]:
-    """The paper's column and, where there is one, its counterpart of ours."""
+    """Return the paper's column and, where there is one, its counterpart of ours."""
     heading = column.label + (f" ({column.unit})" if column.unit else "")
     heading += {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
     columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
@@ -204,7 +204,7 @@ def _remarks(rows: list[_Row]) -> tuple[str, ...]:
 
 
 def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
-    """The paper's recipes always have the column; others once a multi-scale test was run."""
+    """Tell whether there is the column: the paper's recipes always have it, others once a multi-scale test was run."""
     recipes = [row.recipe for row in rows if row.recipe]
     return all(r.preset == "paper" for r in recipes) or any(f"{r.name}-ms" in records for r in recipes)
 
@@ -254,6 +254,7 @@ def _run_names(rows: list[_Row]) -> list[str]:
 
 
 def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
+    """Return a measured column's heading: preset, data and number of images."""
     label = INFO[preset].label or DATA_LABELS.get(dataset, dataset)
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""

@@ -174,7 +174,7 @@ def _stages(model: BEVDDP, batch: dict[str, Any]) -> Iterator[Stage]:
 
 
 def _diffusion_stages(model: BEVDDP, features: Tensor) -> Iterator[Stage]:
-    """What :meth:`DDP.sample` does with a BEV feature."""
+    """Yield what :meth:`DDP.sample` does with a BEV feature."""
     config, starts, shape = model.config, model.config.noise_samples, shape_of(features)
     passes = starts * STEPS
     noise = torch.randn(1, *model.noise_shape(features), device=features.device)

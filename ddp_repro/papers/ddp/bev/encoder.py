@@ -21,7 +21,7 @@ class ConvFuser(nn.Sequential):
         super().__init__(*conv_norm_relu(sum(in_channels), channels, 3))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C_i, x, y) -> (B, channels, x, y)"""
+        """Fuse maps (B, C_i, x, y) into one (B, channels, x, y)."""
         return super().forward(torch.cat(list(maps), dim=1))
 
 
@@ -39,6 +39,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output (B, outputs, x / stride, y / stride)."""
         out = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
         return (out + (x if self.downsample is None else self.downsample(x))).relu()
 

@@ -77,7 +77,7 @@ class BEVDDP(DDP):
 
     @classmethod
     def from_config(cls, config: BEVConfig) -> BEVDDP:
-        """The model that ``config`` describes, with initial weights."""
+        """Return the model that ``config`` describes, with initial weights."""
         return cls(config)
 
     def undecayed(self, name: str) -> bool:
@@ -87,6 +87,7 @@ class BEVDDP(DDP):
     # -- the encoder ---------------------------------------------------------------------------------------------------
 
     def build_encoder(self) -> None:
+        """Add the sensors' encoders, their fusion, and the BEV encoder."""
         self.camera = CameraEncoder(self.config)
         if self.config.sensors == "fusion":
             self.lidar = LidarEncoder(self.config)
@@ -104,6 +105,7 @@ class BEVDDP(DDP):
 
     @property
     def feature_channels(self) -> int:
+        """Channels of the BEV feature."""
         return self.config.feature_channels
 
     def encode_image(self, images: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def is_official(keys: Iterable[str]) -> bool:
 
 
 def config_of(keys: Iterable[str]) -> BEVConfig:
-    """The published configuration that a checkpoint with these keys belongs to, with or without time layers."""
+    """Return the published configuration that a checkpoint with these keys belongs to, with or without time layers."""
     keys = list(keys)
     published = NUSCENES_FUSION if any(key.startswith("encoders.lidar.") for key in keys) else NUSCENES_CAMERA
     return dataclasses.replace(published, time_conditioned=_has_time_layers(keys))
@@ -98,7 +98,7 @@ def _has_time_layers(keys: Iterable[str]) -> bool:
 
 
 def _segmentation_name(key: str) -> str | None:
-    """The name that a tensor shared with the segmentation models has there."""
+    """Return the name that a tensor shared with the segmentation models has there."""
     if key.startswith(_SHARED_AS_IS):
         return key
     return next((new + key.removeprefix(old) for old, new in _SHARED.items() if key.startswith(old)), None)

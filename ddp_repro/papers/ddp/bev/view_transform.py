@@ -35,7 +35,7 @@ class Calibration:
 
     @classmethod
     def of(cls, batch: Mapping[str, Any]) -> Self:
-        """The calibration inside a batch, under the attributes' names."""
+        """Return the calibration inside a batch, under the attributes' names."""
         return cls(
             batch["camera_to_lidar"].float(),
             batch["intrinsics"][..., :3, :3].float(),

@@ -166,7 +166,7 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
 
 
 def initial_model(config: ModelConfig, device: torch.device | str) -> DDP:
-    """A model whose attention reads between pixels and not where it starts, at whole pixels: as a trained one does."""
+    """Return a model whose attention reads between pixels, as a trained one's, not where it starts, at whole ones."""
     torch.manual_seed(0)
     model = build_model(config).eval()
     for layer in model.decoder.layers:
@@ -175,7 +175,7 @@ def initial_model(config: ModelConfig, device: torch.device | str) -> DDP:
 
 
 def to_labels(model: DDP, images: Tensor, output: Tensor) -> Tensor:
-    """A map at the decoder's resolution -> classes, or metres, at the image's."""
+    """Return a map at the decoder's resolution -> classes, or metres, at the image's."""
     size = tuple(images.shape[-2:])
     if output.shape[1] == 1:
         return F.interpolate(output, size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -104,7 +104,7 @@ def find_benches(output: str | Path = "results") -> list[BenchRecord]:
 
 
 def targets(record: BenchRecord) -> list[Target]:
-    """The demands that this record can answer, for the device that it is of."""
+    """Return the demands that this record can answer, for the device that it is of."""
     found, whole = record.measurement, f"{max(record.setting.steps)} steps"
     demands = []  # (text, numerators, denominators, bound, at least)
     if record.environment.gpu is None:
@@ -127,7 +127,7 @@ def targets(record: BenchRecord) -> list[Target]:
 
 
 def report(record: BenchRecord) -> str:
-    """The record as Markdown: stages and their floors, whole images, targets."""
+    """Return the record as Markdown: stages and their floors, whole images, targets."""
     found, lines = record.measurement, [f"### {record.conditions}", ""]
     lines += ["| | ms | quartiles | floor (ms) | × floor |", "| --- | --- | --- | --- | --- |"]
     for timing in (t for t in found.timings if not t.name.endswith(" floor")):
@@ -146,7 +146,7 @@ def report(record: BenchRecord) -> str:
 
 
 def growth(records: Sequence[BenchRecord], like: BenchRecord) -> list[BenchRecord]:
-    """The records that differ from ``like`` in the image size alone, by pixels."""
+    """Return the records that differ from ``like`` in the image size alone, by pixels."""
 
     def kind(record: BenchRecord) -> tuple[object, ...]:
         environment = record.environment

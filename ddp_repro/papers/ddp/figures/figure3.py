@@ -60,7 +60,7 @@ def figure_3a(record: Record, baseline: Record | None = None) -> Figure:
 
 
 def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
-    """The way of one image: the noisy map that enters a step, and the prediction that leaves it."""
+    """Draw the way of one image: the noisy map that enters a step, and the prediction that leaves it."""
     import matplotlib.pyplot as plt
 
     steps = [s for s in SHOWN_STEPS if s <= len(trajectory.predictions)]
@@ -92,7 +92,7 @@ def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
 
 
 def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
-    """The uncertainty map (label changes over the steps) beside the map of errors of the last step."""
+    """Draw the uncertainty map (label changes over the steps) beside the map of errors of the last step."""
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
 
@@ -123,7 +123,7 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
 
 
 def figure_prediction(picture: np.ndarray, prediction: Prediction, dataset: SegmentationDataset, run: str) -> Figure:
-    """A picture (H, W, 3), its label map over it, and its uncertainty."""
+    """Draw a picture (H, W, 3), its label map over it, and its uncertainty."""
     import matplotlib.pyplot as plt
 
     height, width = picture.shape[:2]
@@ -163,7 +163,7 @@ def _draw_measured(axes: Axes, record: Record, baseline: Record | None) -> None:
 
 
 def _draw_printed(axes: Axes) -> None:
-    """Reference marks: the numbers of the text, hollow, without a line where the paper gives only two points."""
+    """Mark the numbers of the text, hollow, without a line where the paper gives only two points."""
     rows = [row for row in load_table("figure3").rows if row.backbone == "ConvNeXt-T"]
     plain = [row for row in rows if row.method == "DDP"]
     aligned = [row for row in rows if row.method != "DDP"]

@@ -83,7 +83,7 @@ def figure_4(variants: Sequence[Variant], speed: Analysis, baseline: Record | No
 
 
 def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "miou") -> dict[int, list[float]]:
-    """Steps -> one value per seed, at the model's own or another time difference.
+    """Return one value per seed by steps, at the model's own or another time difference.
 
     The first time difference of a sweep's settings is the model's own.
     """
@@ -97,7 +97,7 @@ def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "mi
 
 
 def _printed() -> str:
-    """The paper's numbers in words: they are of another model and other images, so they share no axis with ours."""
+    """Say the paper's numbers in words: they are of another model and images, and share no axis with ours."""
     rows = [row for row in load_table("figure3").rows if row.backbone == "ConvNeXt-T"]
     words = {method: [] for method in dict.fromkeys(row.method for row in rows)}
     for row in rows:

@@ -81,7 +81,7 @@ def colour_map(masks: np.ndarray) -> np.ndarray:
 
 
 def overlay(sample: BEVSample, camera: int) -> np.ndarray:
-    """A camera's picture with the predicted map on it, uint8 (H, W, 3).
+    """Draw a camera's picture with the predicted map on it, uint8 (H, W, 3).
 
     Every pixel is followed to where its ray meets the ground, and takes that cell's colour.
     """

@@ -137,12 +137,12 @@ def _draw_sample(
 
 
 def _step_spread(sample: DepthSample) -> np.ndarray:
-    """Standard deviation (h, w) over the first steps of the sampling run, as ``predict`` gives it."""
+    """Return the standard deviation (h, w) over the first steps of the sampling run, as ``predict`` gives it."""
     return sample.depths[:SHOWN].astype(float).std(0)
 
 
 def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **options: object) -> object:
-    """A map of measured pixels; where they are sparse, each is drawn three pixels wide, so that it can be seen."""
+    """Draw a map of measured pixels, three pixels wide where they are sparse, so that they can be seen."""
     measured = truth > 0
     points = np.where(measured, values, -1.0)
     if measured.mean() < 0.5:

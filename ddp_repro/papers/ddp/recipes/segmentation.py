@@ -56,7 +56,7 @@ def cityscapes(size: str) -> Recipe:
 
 
 def aligned(plain: Recipe, variant: str = "same_noise") -> Recipe:
-    """The self-aligned stage as released: 5,000 iterations from the finished plain model, evaluated to 10 steps."""
+    """Return the self-aligned stage as released: 5,000 iterations from the finished model, evaluated to 10 steps."""
     suffix = {"same_noise": "", "fresh_noise": "_fresh"}[variant]
     stage = variants.aligned(
         plain, variant=variant, iterations=5000, learning_rate=6e-6, warmup_iterations=1500, suffix=suffix
@@ -82,7 +82,7 @@ def small_aligned(plain: Recipe) -> list[Recipe]:
 
 
 def baseline(plain: Recipe) -> Recipe:
-    """The same encoder, decoder and training without noise, time or denoising steps ("Non-diffusion Baseline")."""
+    """Return the same without noise, time or denoising steps ("Non-diffusion Baseline")."""
     return dataclasses.replace(
         plain, name=f"{plain.name}_baseline", row=f"Non-diffusion Baseline {plain.row.removeprefix('DDP ')}",
         model=dataclasses.replace(plain.model, diffusion=False, average_steps=False),
@@ -136,7 +136,7 @@ def camvid() -> Recipe:
 
 
 def ablation_base(preset: str) -> Recipe:
-    """The recipe that Table 5's cells vary: the paper's Swin-T on ADE20K, or a model small enough to train a dozen.
+    """Return what Table 5's cells vary: the paper's Swin-T on ADE20K, or a model small enough to train a dozen.
 
     Raises:
         ConfigError: there is no such preset, or it has no ablations.

@@ -20,7 +20,7 @@ SMALL_LAYERS = (1, 2, 3, 6)  # around the three layers of the small models
 
 
 def ablation(plain: Recipe, field: str, value: Any) -> Recipe:
-    """The cell of Table 5 where ``field`` has ``value``: ``plain`` with exactly this one setting changed.
+    """Return the cell of Table 5 where ``field`` has ``value``: ``plain`` with exactly this one setting changed.
 
     The cell of the plain recipe's own value is the plain recipe, so that it is never trained twice.
     """
@@ -54,7 +54,7 @@ def ablations(plain: Recipe) -> list[Recipe]:
 def aligned(
     plain: Recipe, *, variant: str, iterations: int, learning_rate: float, warmup_iterations: int, suffix: str = ""
 ) -> Recipe:
-    """The self-aligned stage (Algorithm 4), a short second training that starts from the finished plain weights."""
+    """Return the self-aligned stage (Algorithm 4), a short second training that starts from finished weights."""
     train = dataclasses.replace(
         plain.train, iterations=iterations, learning_rate=learning_rate, warmup_iterations=warmup_iterations,
         self_aligned=variant, initialize_from=plain.name, backbone_weights=None,

@@ -99,7 +99,7 @@ def load_bev_samples(path: Path) -> list[BEVSample]:
 
 
 def _views(dataset: NuScenesBEV, index: int) -> dict[str, np.ndarray]:
-    """The cameras' whole pictures, made smaller, with the intrinsics that fit them."""
+    """Return the cameras' whole pictures, made smaller, with the intrinsics that fit them."""
     record, pictures = dataset.records[index], dataset.pictures(index)
     scale = min(1.0, WIDTH / pictures[0].shape[1])
     size = round(pictures[0].shape[0] * scale), round(pictures[0].shape[1] * scale)

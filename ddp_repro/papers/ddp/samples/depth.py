@@ -85,7 +85,7 @@ def load_depth_samples(path: Path) -> list[DepthSample]:
 
 
 def shrink_truth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The nearest measurement of every cell, so that the points of a sparse map survive; (H, W) -> ``size``."""
+    """Return the nearest measurement of every cell, so that the points of a sparse map survive; (H, W) -> ``size``."""
     rows = np.arange(depth.shape[0]) * size[0] // depth.shape[0]
     columns = np.arange(depth.shape[1]) * size[1] // depth.shape[1]
     nearest = np.full(size, np.inf, dtype=np.float32)

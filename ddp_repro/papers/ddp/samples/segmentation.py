@@ -61,7 +61,7 @@ def save_trajectory(model: nn.Module, dataset: SegmentationDataset, recipe: Reci
 
 
 def richest_images(dataset: SegmentationDataset, count: int, limit: int | None = None) -> list[int]:
-    """Indices of the ``count`` images with the most classes among the first :data:`CANDIDATES` (or ``limit``)."""
+    """Return the indices of ``count`` images with the most classes among the first :data:`CANDIDATES` (``limit``)."""
     looked_at = range(min(len(dataset), limit or CANDIDATES, CANDIDATES))
     return sorted(looked_at, key=lambda index: -len(np.unique(dataset.load(index)[1])))[:count]
 

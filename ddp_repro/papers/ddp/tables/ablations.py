@@ -97,7 +97,7 @@ def cost_table(preset: str, output: str | Path = "results") -> Table:
 
 
 def trainings(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by recipe, those of all its training seeds together."""
+    """Return the records by recipe, those of all its training seeds together."""
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(split_seed(record.name)[0], []).append(record)
@@ -105,7 +105,7 @@ def trainings(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def means(records: Sequence[Record], metric: str = "miou", steps: int = STEPS) -> list[float]:
-    """The mean over sampling seeds of each training that has been scored at ``steps``."""
+    """Return the mean over sampling seeds of each training that has been scored at ``steps``."""
     values = [record.values(steps, metric) for record in records]
     return [statistics.fmean(each) for each in values if each]
 

@@ -39,7 +39,7 @@ def depth_folder_spec(root: Path) -> DepthSpec:
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """The pictures of a split; the id is the name without suffix.
+    """Return the pictures of a split; the id is the name without suffix.
 
     Raises:
         DataError: no such folder, or one of depth maps in another format.

@@ -43,7 +43,7 @@ def folder_spec(root: Path) -> DatasetSpec:
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """The images of a split, or those of them that ``splits/<split>.txt`` names; the id is the name without suffix."""
+    """List the images of a split, or those that ``splits/<split>.txt`` names; the id is the name without suffix."""
     folder = root / "images" / split
     images = list_files(folder, IMAGE_SUFFIXES)
     names_file = root / "splits" / f"{split}.txt"
