@@ -52,7 +52,7 @@ def convert(source: Path, target: Path) -> None:
     if all((source / split / "depth").is_dir() for split in FRAMES):
         for split in FRAMES:
             for sample in KITTI_LIDAR.list_samples(source, split):
-                for path in (sample.image, sample.label):
+                for path in (sample.image, sample.truth):
                     place(path, target / path.relative_to(source))
         if (source / "calib.json").is_file():
             place(source / "calib.json", target / "calib.json")

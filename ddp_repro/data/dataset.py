@@ -22,6 +22,7 @@ class PairDataset(Dataset):
 
     truth: ClassVar[str]  # the ground truth's key in items: "label" or "depth"
     padding: ClassVar[int]  # its value where there is no picture
+    class_names: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -52,7 +53,9 @@ class PairDataset(Dataset):
         if self.train:
             raise TypeError("a training dataset is sampled with sample(index, rng); build with train=False to index it")
         image, truth = self._read(index)
-        image = transforms.resize_image(image, transforms.rescaled_size(truth.shape, self.data.image_scale))
+        image = transforms.resize_image(
+            image, transforms.rescaled_size(transforms.size_of(truth), self.data.image_scale)
+        )
         return self._item(index, transforms.normalize(image, self.mean, self.std), truth)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor | str]:
@@ -68,11 +71,15 @@ class PairDataset(Dataset):
         image = transforms.normalize(image, self.mean, self.std)
         return self._item(index, *transforms.pad(image, truth, self.data.crop_size, self.padding))
 
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read a picture, uint8 (H, W, 3), and its ground truth (H, W), neither resized nor augmented."""
+        raise NotImplementedError
+
     def fingerprint(self) -> str:
         """SHA-256 over the samples' ids and file sizes: tells datasets apart without reading them whole."""
         digest = hashlib.sha256(self._identity().encode())
         for sample in sorted(self.samples, key=lambda sample: sample.id):
-            digest.update(f"\n{sample.id}\t{os.path.getsize(sample.image)}\t{os.path.getsize(sample.label)}".encode())
+            digest.update(f"\n{sample.id}\t{os.path.getsize(sample.image)}\t{os.path.getsize(sample.truth)}".encode())
         return digest.hexdigest()
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:

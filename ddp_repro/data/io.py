@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 # What Pillow raises on damaged files, depending on the format and on where the damage is.
 _DAMAGE = (
@@ -121,7 +121,7 @@ def read_settings(path: Path, known: set[str], example: str) -> dict:
     return settings
 
 
-def _open(path: Path, expected: str) -> Image.Image:
+def _open(path: Path, expected: str) -> ImageFile.ImageFile:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected {expected}")
     try:

@@ -9,11 +9,15 @@ Sizes are (height, width). The order and constants are those of the released con
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ddp_repro.data.spec import IGNORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Samples are processed in parallel by loader workers; OpenCV's own threads would only compete with them.
 cv2.setNumThreads(0)
@@ -22,6 +26,12 @@ CROP_TRIES = 10
 BRIGHTNESS = 32.0  # added, at most
 CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # shift in OpenCV's half degrees, at most
+
+
+def size_of(picture: np.ndarray | Tensor) -> tuple[int, int]:
+    """Return the (height, width) of a picture or map (H, W, ...)."""
+    height, width = picture.shape[:2]
+    return height, width
 
 
 def rescaled_size(size: tuple[int, int], bounds: tuple[int, int] | None) -> tuple[int, int]:
@@ -50,7 +60,7 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def resize_pair(image: np.ndarray, truth: np.ndarray, bounds: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
     """Keep-ratio resize of a picture (bilinear) and its label or depth map (nearest) to ``bounds``."""
-    size = rescaled_size(truth.shape, bounds)
+    size = rescaled_size(size_of(truth), bounds)
     return resize_image(image, size), resize_label(truth, size)
 
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.transforms import size_of
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes, wait_for_all
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description, score
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
-from ddp_repro.protocols.task import Tally
+from ddp_repro.protocols.task import Tally, TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 
 
 def evaluate_model(
-    model: nn.Module,
-    dataset: PairDataset,
+    model: Method,
+    dataset: TaskDataset,
     evaluation: EvalConfig,
     *,
     progress: bool = True,
@@ -52,11 +54,12 @@ def evaluate_model(
     with accelerated(model, compile=evaluation.compile, channels_last=evaluation.channels_last):
         if task.evaluate is not None:
             return task.evaluate(model, dataset, evaluation, progress=progress)
-        return _evaluate(model, dataset, evaluation, progress, save_to)
+        # A task that leaves this to us has data sets of pictures.
+        return _evaluate(model, cast(PairDataset, dataset), evaluation, progress, save_to)
 
 
 def _evaluate(
-    model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, progress: bool, save_to: Path | None
+    model: Method, dataset: PairDataset, evaluation: EvalConfig, progress: bool, save_to: Path | None
 ) -> EvaluationResult:
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
@@ -86,7 +89,7 @@ def _evaluate(
 class _Run:
     """One process's share of an evaluation."""
 
-    def __init__(self, model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, keys: list[RunKey]) -> None:
+    def __init__(self, model: Method, dataset: PairDataset, evaluation: EvalConfig, keys: list[RunKey]) -> None:
         self.model, self.dataset, self.evaluation = model, dataset, evaluation
         self.task = task_named(model.config.task)
         self.views: list[View] = views_of(evaluation)
@@ -125,7 +128,7 @@ class _Run:
         label, image_id = torch.from_numpy(self.dataset.load(index)[1]), self.dataset.ids[index]
         predictions = {}
         for key in self.tallies:
-            prediction = self.saved.read(key, image_id, tuple(label.shape))
+            prediction = self.saved.read(key, image_id, size_of(label))
             if prediction is None:
                 return False
             predictions[key] = prediction
@@ -140,7 +143,7 @@ class _Run:
         return self.tallies
 
 
-def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+def check_evaluation(model: Method, dataset: TaskDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
     """Refuse an evaluation that cannot work, before the first image is read.
 
     Raises:

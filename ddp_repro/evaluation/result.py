@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ddp_repro.data.dataset import PairDataset
-from ddp_repro.protocols.task import Tally
+from ddp_repro.protocols.task import Tally, TaskDataset
 from ddp_repro.settings.recipe import EvalConfig
 
 RunKey = tuple[int, int | None]  # (steps, seed); the baseline has no noise, its only run is (1, None)
@@ -39,7 +39,7 @@ class EvaluationResult:
     dataset_fingerprint: str
     class_names: tuple[str, ...]
     images: int
-    tallies: dict[RunKey, Tally]
+    tallies: Mapping[RunKey, Tally]
     scales: tuple[float, ...]
     flip: bool
     view_average: str
@@ -104,7 +104,7 @@ def run_keys(evaluation: EvalConfig, diffusion: bool) -> list[RunKey]:
     return [(steps, seed) for steps in evaluation.steps for seed in evaluation.seeds] if diffusion else [(1, None)]
 
 
-def class_names(dataset: PairDataset) -> tuple[str, ...]:
+def class_names(dataset: TaskDataset) -> tuple[str, ...]:
     """Return the names of a dataset's classes; a depth dataset has none."""
     return tuple(getattr(dataset, "class_names", ()))
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError, read_label
 from ddp_repro.evaluation.result import RunKey
 from ddp_repro.networks.identity import weights_hash
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
@@ -79,7 +80,7 @@ class PredictionFolder:
             temporary.unlink(missing_ok=True)
 
 
-def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
+def description(model: Method, dataset: PairDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
     """Describe what a prediction depends on, without batch size, and steps and seeds, which name the subfolders."""
     views = {"scales": list(evaluation.scales), "flip": evaluation.flip, "view_average": evaluation.view_average}
     settings = dataset.data
@@ -90,7 +91,7 @@ def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, 
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
         "class_names": list(dataset.class_names),
-        "image_scale": list(settings.image_scale),
+        "image_scale": settings.image_scale and list(settings.image_scale),
         "images": images,
         **views,
     }

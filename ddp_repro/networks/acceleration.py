@@ -105,12 +105,12 @@ def compiled_parts(model: nn.Module) -> list[nn.Module]:
     is a BEV model's neck.  The time embedding is too: log-SNR(1) hangs on the rounding of its arithmetic.  Without
     gradients, a CPU runs Swin's blocks as the compiled code of :mod:`ddp_repro.networks.kernels.swin` in any case.
     """
-    if not (hasattr(model, "backbone") and hasattr(model, "decoder")):
+    backbone, decoder = getattr(model, "backbone", None), getattr(model, "decoder", None)
+    if backbone is None or decoder is None:
         raise ConfigError(f"a {type(model).__name__} has no backbone and decoder to compile")
-    backbone = model.backbone
     kinds = BACKBONE_PARTS.get(backbone.family, ())
-    neck = [model.neck] if hasattr(model, "neck") else []
-    return [*(module for module in backbone.modules() if isinstance(module, kinds)), *neck, model.decoder]
+    neck = [model.get_submodule("neck")] if hasattr(model, "neck") else []
+    return [*(module for module in backbone.modules() if isinstance(module, kinds)), *neck, decoder]
 
 
 def _prepare_compiler() -> None:
@@ -145,9 +145,10 @@ def set_checkpointing(model: nn.Module, enabled: bool) -> None:
     Raises:
         ConfigError: the model, or its backbone, cannot be checkpointed.
     """
-    if not (hasattr(model, "backbone") and hasattr(model, "decoder")):
+    backbone, decoder = getattr(model, "backbone", None), getattr(model, "decoder", None)
+    if backbone is None or decoder is None:
         if enabled:
             raise ConfigError(f"a {type(model).__name__} has no backbone and decoder to checkpoint")
         return
-    model.decoder.checkpointing = enabled
-    model.backbone.set_checkpointing(enabled)
+    decoder.checkpointing = enabled
+    backbone.set_checkpointing(enabled)

@@ -96,10 +96,9 @@ class MapDecoder(nn.Module):
     @classmethod
     def of(cls, config: Any, time_channels: int | None = None) -> Self:
         """Return the decoder that ``config`` describes; ``time_channels`` = 0 leaves the time out."""
-        if time_channels is None:
-            time_channels = 4 * config.channels if config.time_conditioned else 0
+        usual = 4 * config.channels if config.time_conditioned else 0
         trunk = (config.channels, config.layers, config.heads, config.points, config.feedforward_channels)
-        return cls._build(config, *trunk, time_channels)
+        return cls._build(config, *trunk, usual if time_channels is None else time_channels)
 
     @classmethod
     def _build(cls, config: Any, *trunk: int) -> Self:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
@@ -22,7 +23,7 @@ class Tally(Protocol):
     metrics: tuple[str, ...]
     higher_is_better: bool
 
-    def update(self, prediction: Tensor, truth: Tensor) -> Any:
+    def update(self, prediction: Tensor, truth: Tensor, /) -> Any:
         """Count one image.
 
         Raises:
@@ -34,6 +35,10 @@ class Tally(Protocol):
         """Replace the sums, e.g. by those over all processes."""
         ...
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all measures, as numbers or lists of numbers; NaN where they are undefined."""
+        ...
+
     def value(self, metric: str) -> float:
         """Return a measure over all images; NaN where it is undefined."""
         ...
@@ -43,7 +48,11 @@ class TaskDataset(Protocol):
     """One split of a dataset: samples by index for evaluation, drawn at random for training."""
 
     name: str
-    truth: str
+
+    @property
+    def truth(self) -> str:
+        """The ground truth's key in samples."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -109,7 +118,7 @@ class Task(Protocol):
         """Return the scores of a run."""
         ...
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 

@@ -61,6 +61,7 @@ class ModelSettings(KindSettings):
         paper: name of the paper that the model belongs to.
         builder: ``module:function`` that makes the model of these settings; imported when it is asked for.
         task: name of the task that the model is for.
+        diffusion: whether predictions are sampled from noise.
     """
 
     role: ClassVar[str] = "model"
@@ -68,6 +69,7 @@ class ModelSettings(KindSettings):
     paper: ClassVar[str]
     builder: ClassVar[str]
     task: Any
+    diffusion: Any
 
     def build(self) -> Any:
         """Build the model, with initial weights (its backbone from scratch).

@@ -11,7 +11,7 @@ from ddp_repro.settings.kinds import UNNAMED, KindSettings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.setting import Decides, Settings, checked, convert, hints_of
 
-ConfigT = TypeVar("ConfigT")
+ConfigT = TypeVar("ConfigT", bound=Settings)
 
 
 def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
@@ -64,7 +64,7 @@ def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
     They are what a setting had before it existed: a stored recipe may be older than a field.
     """
     hints = hints_of(Recipe).items()
-    groups = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
+    groups: dict[str, Any] = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
     return {**to_dict(Recipe(name="unnamed", **groups)), "name": ""}
 
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.training.interruption import StopSignal
 from ddp_repro.training.optimizer import betas, build_optimizer, learning_rate
@@ -27,7 +28,7 @@ class TrainingDiverged(RuntimeError):
 class TrainingLoss(nn.Module):
     """A model's loss as a forward pass, which is where DistributedDataParallel and autocast hook in."""
 
-    def __init__(self, model: nn.Module, self_aligned: str) -> None:
+    def __init__(self, model: Method, self_aligned: str) -> None:
         super().__init__()
         self.model = model
         self.self_aligned = self_aligned
@@ -46,7 +47,7 @@ class Step:
         optimizer: accelerate's wrapper of AdamW.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, accelerator: Accelerator, layout: BatchLayout) -> None:
+    def __init__(self, model: Method, config: TrainConfig, accelerator: Accelerator, layout: BatchLayout) -> None:
         self.model, self.config, self.accelerator, self.layout = model, config, accelerator, layout
         loss, optimizer = TrainingLoss(model, config.self_aligned), build_optimizer(model, config)
         self.loss, self.optimizer = accelerator.prepare(loss, optimizer)

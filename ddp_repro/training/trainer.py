@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import AutocastKwargs, GradientAccumulationPlugin, gather_object
-from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -20,6 +19,7 @@ from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strang
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
@@ -109,7 +109,7 @@ class _Run:
         origin: dict[str, str],
         accelerator: Accelerator,
         layout: BatchLayout,
-        model: nn.Module,
+        model: Method,
         dataset: PairDataset,
     ) -> None:
         self.recipe, self.files, self.origin = recipe, files, origin
@@ -247,7 +247,7 @@ class _Run:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
 
 
-def load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
+def load_initial_weights(model: Method, config: TrainConfig) -> None:
     """Fill the model with the weights that its training starts from, if it does not start from scratch.
 
     Raises:

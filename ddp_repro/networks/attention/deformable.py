@@ -74,7 +74,8 @@ def bags(locations: Tensor, weights: Tensor, shape: Shape) -> tuple[Tensor, Tens
     corners = (0, heads, heads * width, heads * (width + 1))
     steps = _constant(tuple(head + step for head in range(heads) for step in corners), x.dtype, x.device)
     index = torch.add(steps.view(heads, 4, 1, 1), torch.add(x, y, alpha=width)[:, None], alpha=heads)
-    return tuple(each.view(-1, queries).t().reshape(-1, 4 * points) for each in (index, weight))
+    index, weight = (terms.view(-1, queries).t().reshape(-1, 4 * points) for terms in (index, weight))
+    return index, weight
 
 
 @kept(64)

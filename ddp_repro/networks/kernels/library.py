@@ -56,6 +56,18 @@ def available() -> bool:
     return library() is not None
 
 
+def loaded() -> ctypes.CDLL:
+    """Return the compiled code, for those who know that it is :func:`available`.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    code = library()
+    if code is None:
+        raise RuntimeError("the compiled code is not there; ask available() first")
+    return code
+
+
 # What torch.compiler.assume_constant_result sets; calling it imports PyTorch's compiler, which takes seconds.
 available._dynamo_marked_constant = True
 

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from ddp_repro.costs.timing import knet_candidate, measure_speed
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
@@ -15,6 +13,7 @@ from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.papers.ddp.map_use import evaluate_map_use
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.store.paths import run_folder
 from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures
@@ -43,7 +42,7 @@ def sweep(
     counts = {d: tuple(steps if d == own else time_difference_steps) for d in differences}
     settings = {"steps": {str(d): list(c) for d, c in counts.items()}, "seeds": list(seeds), "limit": limit}
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         base, scores = subject.recipe, []
         for difference in differences:
             model.config = dataclasses.replace(base.model, time_difference=difference)
@@ -65,7 +64,7 @@ def sweep(
 def drift(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
     """Measure what happens from step to step of a sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_drift(
             model, dataset, steps=steps, seeds=tuple(seeds), limit=limit, progress=subject.progress
         ).to_dict()
@@ -80,7 +79,7 @@ def uncertainty(
     """How well uncertainty finds errors (:func:`ddp_repro.tasks.segmentation.uncertainty.evaluate_uncertainty`)."""
     settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_uncertainty(model, dataset, **settings, progress=subject.progress).to_dict()
         return {name: found[name] for name in ("error_rate", "scores", "calibration")}
 
@@ -94,7 +93,7 @@ def depth_uncertainty(
     settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
     protocol = protocol_named(subject.recipe.evaluation.protocol)
 
-    def work(model: nn.Module, dataset: DepthDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: DepthDataset) -> dict[str, Any]:
         found = evaluate_depth_uncertainty(model, dataset, protocol, **settings, progress=subject.progress).to_dict()
         return {name: found[name] for name in ("fractions", "correlation", "sparsification", "ause")}
 
@@ -109,7 +108,7 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
     """
     settings = {"steps": list(steps), "repetitions": repetitions, "knet": knet}
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         base, device = subject.recipe, next(model.parameters()).device
         candidates = ddp_candidates(base.model, steps, device) | (knet_candidate(device) if knet else {})
         long, short = base.data.image_scale
@@ -132,7 +131,7 @@ def sampled_images(subject: Subject, *, images: int) -> Analysis:
     record = subject.record
     folder = run_folder(subject.output, record.preset, record.run)
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         files = [f"trajectory_{number}.npz" for number in range(images)]
         chosen = trajectories.richest_images(dataset, images, subject.recipe.evaluation.limit)
         for file, index in zip(files, chosen, strict=False):
@@ -145,7 +144,7 @@ def sampled_images(subject: Subject, *, images: int) -> Analysis:
 def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
     """BEV segmentation with whole sensors, each camera black in turn, and the LiDAR thinned or absent."""
 
-    def work(model: nn.Module, dataset: NuScenesBEV) -> dict[str, Any]:
+    def work(model: Method, dataset: NuScenesBEV) -> dict[str, Any]:
         evaluation = EvalConfig(
             steps=(steps,), seeds=tuple(seeds), limit=limit, batch_size=subject.recipe.evaluation.batch_size
         )
@@ -170,7 +169,7 @@ def map_use(
     recipe = subject.recipe
     protocol = protocol_named(recipe.evaluation.protocol) if recipe.model.task == "depth" else None
 
-    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+    def work(model: Method, dataset: Any) -> dict[str, Any]:
         found = evaluate_map_use(
             model, dataset, steps=steps, seeds=tuple(seeds), protocol=protocol, limit=limit, progress=subject.progress
         )

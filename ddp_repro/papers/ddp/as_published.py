@@ -19,7 +19,8 @@ from ddp_repro.diffusion import corrupt, time_pairs
 from ddp_repro.networks.attention.deformable import DeformableAttention, Shape, attention_by
 from ddp_repro.networks.decoder import DecoderLayer, MapDecoder
 from ddp_repro.networks.neck import Neck
-from ddp_repro.papers.ddp.model import DDP, Batch, ImageModel, shape_of, tokens_of
+from ddp_repro.networks.shapes import shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP, Batch, ImageModel
 
 
 def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tensor:

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -68,7 +69,7 @@ class DriftResult:
 
 
 def evaluate_drift(
-    model: nn.Module,
+    model: Method,
     dataset: SegmentationDataset,
     *,
     steps: int = 10,
@@ -117,7 +118,7 @@ def evaluate_drift(
 class _Tally:
     """Counts over the images of this process, then of all."""
 
-    def __init__(self, model: nn.Module, steps: int, seeds: tuple[int, ...]) -> None:
+    def __init__(self, model: Method, steps: int, seeds: tuple[int, ...]) -> None:
         self.model, self.steps, self.seeds = model, steps, seeds
         self.device = model_device(model)
         self.matrices = [[ConfusionMatrix(model.config.num_classes) for _ in range(steps)] for _ in seeds]

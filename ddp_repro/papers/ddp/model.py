@@ -22,6 +22,7 @@ from ddp_repro.networks.decoder import MapDecoder
 from ddp_repro.networks.initialization import initialize_convolution, initialize_decoder, initialize_neck
 from ddp_repro.networks.neck import Neck
 from ddp_repro.networks.precision import full_precision
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
 from ddp_repro.papers.ddp.bev import released as released_bev
@@ -314,13 +315,3 @@ class DDP(ImageModel):
         if not return_trajectory:
             return output
         return Trajectory(output, torch.stack(decoded), torch.stack(maps).transpose(2, 3).unflatten(-1, shape))
-
-
-def shape_of(features: Tensor) -> tuple[int, int]:
-    """(h, w) of (B, C, h, w)."""
-    return features.shape[-2], features.shape[-1]
-
-
-def tokens_of(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h·w, C)"""
-    return maps.flatten(2).transpose(1, 2)

@@ -41,7 +41,9 @@ def evaluate_constant_map(train: NuScenesBEV, dataset: NuScenesBEV, evaluation: 
     Raises:
         DataError: a damaged map.
     """
-    total = sum(train.masks(index).astype(np.int64) for index in range(len(train)))
+    total = np.zeros(train.masks(0).shape, np.int64)
+    for index in range(len(train)):
+        total += train.masks(index)
     constant = torch.from_numpy(best_constant_map(total / len(train)))[None].float()
     tally = ThresholdCounts(len(dataset.class_names))
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):

@@ -6,17 +6,18 @@ The sensors of a sample are encoded once; what follows is the sampling of :class
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.result import EvaluationResult, RunKey, run_keys
 from ddp_repro.evaluation.views import inference_mode, model_device
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
@@ -30,7 +31,7 @@ Item = dict[str, Any]
 Failure = Callable[[Item], Item]
 
 
-def black_camera(number: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Failure:
+def black_camera(number: int, mean: Sequence[float], std: Sequence[float]) -> Failure:
     """Camera ``number`` sees nothing: its picture is black (before normalisation)."""
     black = -torch.tensor(mean) / torch.tensor(std)
 
@@ -52,7 +53,7 @@ def thinned_lidar(item: Item) -> Item:
     return item | {"points": item["points"][::THINNING]}
 
 
-def failures(model: nn.Module) -> dict[str, Failure | None]:
+def failures(model: Method) -> dict[str, Failure | None]:
     """Return what the robustness of a model is measured with, by name; None: nothing fails."""
     found: dict[str, Failure | None] = {"all": None}
     for number, camera in enumerate(CAMERAS):
@@ -64,7 +65,7 @@ def failures(model: nn.Module) -> dict[str, Failure | None]:
 
 
 def evaluate_bev(
-    model: nn.Module,
+    model: Method,
     dataset: NuScenesBEV,
     evaluation: EvalConfig,
     *,
@@ -115,10 +116,11 @@ def sensor_batch(items: list[Item], dataset: NuScenesBEV, device: torch.device) 
     return moved | ({"points": None} if absent else {})
 
 
-def _score(items: list[Item], model: nn.Module, dataset: NuScenesBEV, tallies: dict[RunKey, ThresholdCounts]) -> None:
+def _score(items: list[Item], model: Method, dataset: NuScenesBEV, tallies: dict[RunKey, ThresholdCounts]) -> None:
     batch = sensor_batch(items, dataset, model_device(model))
     features = model.encode(batch)
     for (steps, seed), tally in tallies.items():
+        assert seed is not None  # every BEV model samples
         generators = [image_generator(seed, name) for name in batch["id"]]
         probability = model.sample(features=features, steps=steps, generator=generators)
         if not probability.isfinite().all():

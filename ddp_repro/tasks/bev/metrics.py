@@ -25,7 +25,7 @@ class ThresholdCounts:
         counts: (3, K, T) int64 on the CPU; true positives, false positives, false negatives.
     """
 
-    metrics = ("miou", "miou_at_half")
+    metrics: tuple[str, ...] = ("miou", "miou_at_half")
     higher_is_better = True
 
     def __init__(self, num_classes: int) -> None:

@@ -203,8 +203,8 @@ def _parse(sample: dict[str, Any]) -> SampleRecord:
     if len(views) != len(CAMERAS):
         raise ValueError(f"sample {sample['token']} has {len(views)} cameras")
     sweeps = tuple(Sweep(s["file"], _matrix(s["to_lidar"], 4), float(s["lag"])) for s in sample["sweeps"])
-    poses = {name: _matrix(sample[name], 4) for name in ("ego_to_global", "lidar_to_ego")}
-    names = {name: str(sample[name]) for name in ("token", "scene", "location", "lidar")}
+    poses: dict[str, Any] = {name: _matrix(sample[name], 4) for name in ("ego_to_global", "lidar_to_ego")}
+    names: dict[str, Any] = {name: str(sample[name]) for name in ("token", "scene", "location", "lidar")}
     time, objects = int(sample["timestamp"]), tuple(sample["objects"])
     return SampleRecord(**names, **poses, timestamp=time, sweeps=sweeps, views=views, objects=objects)
 

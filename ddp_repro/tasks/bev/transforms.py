@@ -61,7 +61,8 @@ class ImageAugmentation:
     def apply(self, picture: Image.Image) -> Image.Image:
         """Pillow's bicubic resize, and its nearest-neighbour turn."""
         height, width = self.size
-        picture = picture.resize(_resized(picture.size[::-1], self.resize)[::-1])
+        resized_height, resized_width = _resized((picture.height, picture.width), self.resize)
+        picture = picture.resize((resized_width, resized_height))
         picture = picture.crop((self.left, self.top, self.left + width, self.top + height))
         if self.flip:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -18,7 +18,7 @@ def mean_depth_map(dataset: PairDataset) -> np.ndarray:
 
     A pixel that no picture measured has the mean of its row, or else of everything.
     """
-    size = dataset.load(0)[1].shape
+    size = transforms.size_of(dataset.load(0)[1])
     total, count = np.zeros(size), np.zeros(size)
     for index in range(len(dataset)):
         depth = transforms.resize_label(dataset.load(index)[1], size)
@@ -39,6 +39,6 @@ def evaluate_mean_depth(train: PairDataset, dataset: PairDataset, evaluation: Ev
     constant, tally = mean_depth_map(train), DepthErrors(protocol_named(evaluation.protocol))
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):
         truth = dataset.load(index)[1]
-        prediction = transforms.resize_image(constant, truth.shape)
+        prediction = transforms.resize_image(constant, transforms.size_of(truth))
         score(tally, torch.from_numpy(prediction), torch.from_numpy(truth), dataset.ids[index])
     return tally

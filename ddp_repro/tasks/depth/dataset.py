@@ -72,7 +72,7 @@ class DepthDataset(PairDataset):
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         sample = self.samples[index]
         image, depth = read_depth_pair(sample, self.spec)
-        window = self.spec.eval_window(depth.shape)
+        window = self.spec.eval_window(transforms.size_of(depth))
         image, depth = image[window], depth[window]
         if not self.train and not depth.any():
             raise DataError(f"{sample.label}: holds no measurement to evaluate against; expected depth above 0")
@@ -81,7 +81,7 @@ class DepthDataset(PairDataset):
     def _augment(self, image: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Training window, random rotation, flip, crop and colours, in the released order."""
         image, depth = transforms.resize_pair(image, depth, self.data.image_scale)
-        window = self.spec.train_window(depth.shape)
+        window = self.spec.train_window(transforms.size_of(depth))
         image, depth = random_rotation(image[window], depth[window], self.spec.rotation, rng)
         image, depth = transforms.random_flip(image, depth, rng)
         image, depth = random_crop(image, depth, self.data.crop_size, rng)
@@ -135,7 +135,7 @@ def read_depth_pair(sample: Sample, spec: DepthSpec) -> tuple[np.ndarray, np.nda
         DataError: a missing or damaged file, one that is no 16-bit PNG, sizes that differ, or a median depth that
             only a wrong unit explains.
     """
-    image, stored = read_image(sample.image), read_depth(sample.label)
+    image, stored = read_image(sample.image), read_depth(sample.truth)
     require_equal_sizes(image, stored, sample)
     depth = spec.decode(stored).astype(np.float32) / np.float32(spec.depth_scale)
     measured = depth[depth > 0]

@@ -52,7 +52,7 @@ class DepthErrors:
         sums: (10,) float64 on the CPU; the measures of :data:`METRICS`, and the number of images.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, protocol: Protocol) -> None:

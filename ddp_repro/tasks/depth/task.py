@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
@@ -19,7 +18,7 @@ from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
 
 
-class Depth:
+class Depth(Task):
     """Metres for every pixel."""
 
     name = "depth"
@@ -32,7 +31,6 @@ class Depth:
     not_from_a_picture = ""
     evaluate = None
     predict = staticmethod(predict.estimate_depth)
-    score = staticmethod(score.score)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -52,8 +50,11 @@ class Depth:
     def tally(self, model: Any, evaluation: EvalConfig) -> DepthErrors:
         return DepthErrors(protocol_named(evaluation.protocol))
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.DepthEstimator:
         return predict.DepthEstimator(model, images, views, view_average)
 
@@ -67,4 +68,4 @@ class Depth:
         return lambda prediction, image, folder, name: save_depth(prediction, image, limit, folder, name)
 
 
-TASK: Task = Depth()
+TASK = Depth()

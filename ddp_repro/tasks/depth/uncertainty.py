@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -15,6 +15,7 @@ from ddp_repro.data.io import DataError
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -53,7 +54,7 @@ class DepthUncertainty:
 
 
 def evaluate_depth_uncertainty(
-    model: nn.Module,
+    model: Method,
     dataset: PairDataset,
     protocol: Protocol,
     *,
@@ -88,7 +89,7 @@ def evaluate_depth_uncertainty(
                 "step_spread": depth_spread(step_depths(model, runs[0]))[0],
                 "sample_spread": depth_spread(torch.stack([run.output for run in runs]))[0],
             }
-            input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+            input_size, size = image.input_size, image.size
             valid = protocol.valid(image.truth)
             if not valid.any():
                 raise DataError(f"image {image.id}: no pixel has a depth that the protocol {protocol.name} counts")

@@ -65,7 +65,7 @@ class BoundaryIoU:
         counts: (3, K) int64 on the CPU: intersection, predicted and true boundary pixels.
     """
 
-    metrics = ("mbiou",)
+    metrics: tuple[str, ...] = ("mbiou",)
     higher_is_better = True
 
     def __init__(

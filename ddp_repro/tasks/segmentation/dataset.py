@@ -83,6 +83,6 @@ def read_pair(sample: Sample, table: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Raises:
         DataError: a missing or damaged file, sizes that differ, or an id that the dataset does not have.
     """
-    image, stored = read_image(sample.image), read_label(sample.label)
+    image, stored = read_image(sample.image), read_label(sample.truth)
     require_equal_sizes(image, stored, sample)
-    return image, to_train_ids(stored, table, sample.label)
+    return image, to_train_ids(stored, table, sample.truth)

@@ -22,7 +22,7 @@ class ConfusionMatrix:
         counts: (K, K) int64 on the CPU; rows are the truth, columns the prediction.
     """
 
-    metrics = ("miou", "macc", "aacc")
+    metrics: tuple[str, ...] = ("miou", "macc", "aacc")
     higher_is_better = True
 
     def __init__(self, num_classes: int) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from ddp_repro.data.io import DataError
-from ddp_repro.evaluation.result import EvaluationResult
+from ddp_repro.data.transforms import size_of
+from ddp_repro.evaluation.result import EvaluationResult, RunKey
 from ddp_repro.evaluation.saved_predictions import read_manifest, read_prediction, saved_runs, score
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
@@ -34,13 +35,11 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
         )
     if len(dataset) < count:
         raise DataError(f"{folder}: holds predictions of {count} images, but the dataset has only {len(dataset)}")
-    matrices = {key: ConfusionMatrix(len(classes)) for key in saved_runs(folder)}
+    matrices: dict[RunKey, ConfusionMatrix] = {key: ConfusionMatrix(len(classes)) for key in saved_runs(folder)}
     for index in range(count):
         label = torch.from_numpy(dataset.load(index)[1])
         for key, matrix in matrices.items():
-            score(
-                matrix, read_prediction(folder, key, dataset.ids[index], tuple(label.shape)), label, dataset.ids[index]
-            )
+            score(matrix, read_prediction(folder, key, dataset.ids[index], size_of(label)), label, dataset.ids[index])
     return EvaluationResult(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),

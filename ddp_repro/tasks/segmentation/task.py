@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
@@ -19,7 +18,7 @@ from ddp_repro.tasks.segmentation import predict, score
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 
-class Segmentation:
+class Segmentation(Task):
     """A class for every pixel."""
 
     name = "segmentation"
@@ -32,7 +31,6 @@ class Segmentation:
     not_from_a_picture = ""
     evaluate = None
     predict = staticmethod(predict.segment)
-    score = staticmethod(score.score)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -59,8 +57,11 @@ class Segmentation:
     def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
         return ConfusionMatrix(model.num_classes)
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.Segmenter:
         return predict.Segmenter(model, images, views, view_average)
 
@@ -74,4 +75,4 @@ class Segmentation:
         return lambda prediction, image, folder, name: save_prediction(prediction, image, palette, folder, name)
 
 
-TASK: Task = Segmentation()
+TASK = Segmentation()

@@ -21,6 +21,7 @@ from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
@@ -133,7 +134,7 @@ def run_table(
     return [made[name] for name in rows or names if name in made]
 
 
-def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
+def evaluation_dataset(recipe: Recipe, model: Method) -> PairDataset:
     """Return the images that a recipe is evaluated on, from whatever folder a notebook runs in.
 
     Raises:
@@ -143,7 +144,7 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 
-def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
+def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> Method:
     """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
 
     Args:
@@ -241,7 +242,7 @@ def _record_path(recipe: Recipe, output: str | Path) -> Path:
 
 
 def _evaluate(
-    recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
+    recipe: Recipe, model: Method, dataset: PairDataset, weights: Path, trained: records.Training | None,
     path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
     origin = load_checkpoint(model, weights).origin
@@ -258,7 +259,7 @@ def _evaluate(
 
 
 def _complete(
-    record: Record, recipe: Recipe, model: nn.Module, dataset: PairDataset, output: str | Path, weights: Path | None
+    record: Record, recipe: Recipe, model: Method, dataset: PairDataset, output: str | Path, weights: Path | None
 ) -> None:
     """Make the file of samples anew that figures need, where it is gone, from the weights that the record is of."""
     path = missing_samples(recipe, _record_path(recipe, output).parent)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch.distributed as dist
-from torch import nn
 
 from ddp_repro import training
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
@@ -90,7 +90,7 @@ def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, 
     return result
 
 
-def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None) -> None:
+def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: Method | None = None) -> None:
     """Refuse a training that cannot work before anything is written but a ``mini`` recipe's data.
 
     Args:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.networks.attention.deformable import attention_backend
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
 from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
@@ -27,7 +28,6 @@ from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
-from ddp_repro.papers.ddp.model import shape_of, tokens_of
 
 STEPS = 3
 PLACES, RETURNS = 72_000, 3  # that the LiDAR hits, and how often: the points of ten sweeps

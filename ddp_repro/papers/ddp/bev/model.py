@@ -19,6 +19,7 @@ from ddp_repro.diffusion import MultiLabelEmbedding, draw_noise
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.decoder import LabelDecoder
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp.bev.camera import CameraEncoder
 from ddp_repro.papers.ddp.bev.encoder import CameraBEVEncoder, ConvFuser, FusionBEVEncoder
@@ -27,7 +28,7 @@ from ddp_repro.papers.ddp.bev.layers import set_norm_momentum
 from ddp_repro.papers.ddp.bev.lidar import LidarEncoder
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
-from ddp_repro.papers.ddp.model import DDP, Generators, shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP, Generators
 from ddp_repro.tasks.bev.loss import focal_loss
 
 PRESENT = 0.5  # probability above which a class counts as present when a prediction is fed back

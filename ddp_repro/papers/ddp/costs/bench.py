@@ -23,9 +23,10 @@ from ddp_repro.costs.floor import floor_of
 from ddp_repro.evaluation.views import best_class
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.attention.deformable import attention_backend, attention_by
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import CompileMode

@@ -11,9 +11,9 @@ from torch import nn
 
 from ddp_repro.costs.agreement import agree_macs
 from ddp_repro.costs.macs import Macs, count_macs, count_parameters
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as bench_published
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.model import shape_of, tokens_of
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.workbook.tables.counts import Count
 
