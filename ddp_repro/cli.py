@@ -140,7 +140,7 @@ def _parser() -> Parser:
 def _workbook_commands(commands: Any) -> None:
     reproduce = _add(commands, "reproduce", "run notebooks from data to tables and figures")
     reproduce.add_argument(
-        "names", nargs="*", metavar="NOTEBOOK", help="e.g. table1_ade20k; the preset's usual ones by default"
+        "names", nargs="*", metavar="NOTEBOOK", help="e.g. ddp_table1_ade20k; the preset's usual ones by default"
     )
     _preset(reproduce, default="mini")
     reproduce.add_argument(
@@ -154,7 +154,7 @@ def _workbook_commands(commands: Any) -> None:
     _place(reproduce)
 
     table = _add(commands, "table", "show a table: the paper's numbers beside the recorded ones")
-    table.add_argument("name", metavar="TABLE", help="table1, table5a, ...; claims; or runs: every run of the preset")
+    table.add_argument("name", metavar="TABLE", help="ddp_table1, ddp_claims, ...; or runs: all of the preset")
     _preset(table, default="mini")
     _output(table)
 

@@ -5,7 +5,6 @@ The arguments are the parser's (see :mod:`ddp_repro.cli`).
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
@@ -19,7 +18,7 @@ from ddp_repro.settings.overrides import from_dict, override, parse_overrides
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.catalogue import paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.workbook.catalogue import full_name, paper_named, paper_names, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def _reproduce(
         everything=everything,
     )  # fmt: skip
     for paper in map(paper_named, paper_names()):
-        save_table(paper.tables["claims"](preset, output), resolve(output) / preset / "tables")
+        save_table(paper.tables[f"{paper.name}_claims"](preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {_short(page)}")
@@ -75,10 +74,11 @@ def table(name: str, preset: str, output: str) -> None:
     from ddp_repro.workbook.tables.rendering import save_table, to_markdown
     from ddp_repro.workbook.tables.table import measured_table, paper_table
 
-    special = {"runs": measured_table}
+    makers = {"runs": measured_table}
     for paper in map(paper_named, paper_names()):
-        special |= paper.tables
-    made = special[name](preset, output) if name in special else paper_table(name, preset, output)
+        makers |= paper.tables
+    name = name if name in makers else full_name(name)
+    made = makers[name](preset, output) if name in makers else paper_table(name, preset, output)
     print(to_markdown(made))
     paths = save_table(made, resolve(output) / preset / "tables")
     print("written: " + ", ".join(_short(path) for path in paths))
@@ -184,7 +184,7 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     from ddp_repro.tasks.build import build_dataset
     from ddp_repro.tasks.segmentation.rescore import rescore as rescore_folder
 
-    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
+    data = chosen.data.placed(lambda root: str(resolve(root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
     result = rescore_folder(Path(folder), dataset)
     _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
@@ -218,7 +218,7 @@ def predict(
     check_positive(steps=steps, noise_samples=noise_samples)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
-    data = dataclasses.replace(chosen.data, root=str(resolve(chosen.data.root)))
+    data = chosen.data.placed(lambda root: str(resolve(root)))
     save, class_names = task_object.writer(chosen.model, data), task_object.class_names(data)
 
     def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:

@@ -58,7 +58,9 @@ def test_overrides_may_stand_around_options(called):
     assert (called[1]["names"], called[1]["parameters"]) == (["a", "b"], ["x=1", "y=2"])
 
 
-@pytest.mark.parametrize("words", [["tabel"], ["table", "table1", "--presett", "mini"], ["train"], ["list", "x"], []])
+@pytest.mark.parametrize(
+    "words", [["tabel"], ["table", "ddp_table1", "--presett", "mini"], ["train"], ["list", "x"], []]
+)
 def test_a_mistyped_command_line_is_refused_with_a_hint(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(words)
@@ -79,7 +81,17 @@ def test_a_wrong_override_names_field_and_type(capsys):
 
 
 def test_an_unknown_table_names_those_there_are(capsys):
-    assert "table1, table2" in error_of(capsys, "table", "table99")
+    assert "ddp_table1, ddp_table2" in error_of(capsys, "table", "ddp_table99")
+
+
+@pytest.mark.parametrize("name", ["table1", "table5a", "table5e", "claims"])
+def test_tables_are_known_by_their_names_of_version_0_1(name, tmp_path, capsys):
+    texts = []
+    for known in (name, f"ddp_{name}"):
+        assert cli.main(["table", known, "--output", str(tmp_path)]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert f"ddp_{name}.md" in texts[0]
 
 
 def test_an_unwritable_output_is_one_line(tmp_path, capsys, monkeypatch):

@@ -39,7 +39,7 @@ class EdgeConfig(ModelSettings):
 
 
 class EdgeNetwork(nn.Module):
-    mean, std = (120.0,) * 3, (60.0,) * 3
+    mean, std, has_noise, has_steps = (120.0,) * 3, (60.0,) * 3, False, False
 
     def __init__(self, config):
         super().__init__()
@@ -48,8 +48,8 @@ class EdgeNetwork(nn.Module):
             nn.Conv2d(3, config.channels, 3, padding=1), nn.ReLU(), nn.Conv2d(config.channels, 1, 1)
         )
 
-    def encode_image(self, images):
-        return self.body(images)
+    def encode(self, batch):
+        return self.body(batch["image"])
 
     def training_loss(self, batch):
         loss = nn.functional.binary_cross_entropy_with_logits(self.body(batch["image"])[:, 0], batch["edge"].float())

@@ -65,38 +65,38 @@ _NO_MODEL = "mmsegmentation has no such model"
 _KNET = "knet/knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512.py"
 
 PEERS = (
-    Peer("table1", "UperNet", "Swin-T", _UPERNET.format("tiny-patch4-window7-in1k-pre")),
+    Peer("ddp_table1", "UperNet", "Swin-T", _UPERNET.format("tiny-patch4-window7-in1k-pre")),
     Peer(
-        "table1", "Region Rebalance", "Swin-T",
+        "ddp_table1", "Region Rebalance", "Swin-T",
         reason=f"{_NO_MODEL}: UperNet's network with another training loss, whose cost is UperNet's",
     ),
-    Peer("table1", "MaskFormer", "Swin-T", "maskformer/maskformer_swin-t_upernet_8xb2-160k_ade20k-512x512.py"),
-    Peer("table1", "Mask2Former", "Swin-T", "mask2former/mask2former_swin-t_8xb2-160k_ade20k-512x512.py"),
-    Peer("table1", "K-Net", "Swin-T", _KNET),
-    Peer("table1", "SenFormer", "Swin-T", reason=_NO_MODEL),
-    Peer("table1", "UperNet", "Swin-S", _UPERNET.format("small-patch4-window7-in1k-pre")),
-    Peer("table1", "UperNet", "Swin-B", _UPERNET.format("base-patch4-window7-in1k-pre")),
-    Peer("table1", "UperNet", "Swin-L", _UPERNET.format("large-patch4-window12-in22k-384x384-pre")),
+    Peer("ddp_table1", "MaskFormer", "Swin-T", "maskformer/maskformer_swin-t_upernet_8xb2-160k_ade20k-512x512.py"),
+    Peer("ddp_table1", "Mask2Former", "Swin-T", "mask2former/mask2former_swin-t_8xb2-160k_ade20k-512x512.py"),
+    Peer("ddp_table1", "K-Net", "Swin-T", _KNET),
+    Peer("ddp_table1", "SenFormer", "Swin-T", reason=_NO_MODEL),
+    Peer("ddp_table1", "UperNet", "Swin-S", _UPERNET.format("small-patch4-window7-in1k-pre")),
+    Peer("ddp_table1", "UperNet", "Swin-B", _UPERNET.format("base-patch4-window7-in1k-pre")),
+    Peer("ddp_table1", "UperNet", "Swin-L", _UPERNET.format("large-patch4-window12-in22k-384x384-pre")),
     Peer(
-        "table2", "Segmenter", "ViT-L", "segmenter/segmenter_vit-l_mask_8xb1-160k_ade20k-512x512.py",
+        "ddp_table2", "Segmenter", "ViT-L", "segmenter/segmenter_vit-l_mask_8xb1-160k_ade20k-512x512.py",
         (("decode_head.num_classes", 19),), CITYSCAPES, "the ADE20K configuration with 19 classes, whole image",
     ),
     Peer(
-        "table2", "SETR-PUP", "ViT-L", "setr/setr_vit-l_pup_8xb1-80k_cityscapes-768x768.py", (), CITYSCAPES,
+        "ddp_table2", "SETR-PUP", "ViT-L", "setr/setr_vit-l_pup_8xb1-80k_cityscapes-768x768.py", (), CITYSCAPES,
         "whole image",
     ),
-    Peer("table2", "StructToken", "ViT-L", reason=_NO_MODEL),
-    Peer("table2", "OCRNet", "HRFormer-B", reason="mmsegmentation has OCRNet, but not the HRFormer backbone"),
+    Peer("ddp_table2", "StructToken", "ViT-L", reason=_NO_MODEL),
+    Peer("ddp_table2", "OCRNet", "HRFormer-B", reason="mmsegmentation has OCRNet, but not the HRFormer backbone"),
     Peer(
-        "table2", "SegFormer-B5", "MiT-B5", "segformer/segformer_mit-b5_8xb1-160k_cityscapes-1024x1024.py",
+        "ddp_table2", "SegFormer-B5", "MiT-B5", "segformer/segformer_mit-b5_8xb1-160k_cityscapes-1024x1024.py",
         (("decode_head.channels", 768),), CITYSCAPES, "decoder width 768 as in SegFormer's paper (mmsegmentation: 256)",
     ),
-    Peer("table2", "DiversePatch", "Swin-L", reason=_NO_MODEL),
+    Peer("ddp_table2", "DiversePatch", "Swin-L", reason=_NO_MODEL),
     Peer(
-        "table2", "Mask2Former", "Swin-L",
+        "ddp_table2", "Mask2Former", "Swin-L",
         "mask2former/mask2former_swin-l-in22k-384x384-pre_8xb2-90k_cityscapes-512x1024.py", (), CITYSCAPES,
     ),
-    Peer("table5e", "K-Net", "Swin-T", _KNET),
+    Peer("ddp_table5e", "K-Net", "Swin-T", _KNET),
 )  # fmt: skip
 
 # Their pixel decoder computes indices from tensor values, which the meta device has not.  Run for real, the largest

@@ -16,7 +16,7 @@ from ddp_repro.evaluation.result import EvaluationResult, RunKey, class_names, r
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description, score
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
-from ddp_repro.protocols.method import Method
+from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import Tally, TaskDataset
 from ddp_repro.settings.errors import ConfigError
@@ -63,7 +63,7 @@ def _evaluate(
 ) -> EvaluationResult:
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
-    keys = run_keys(evaluation, model.config.diffusion)
+    keys = run_keys(evaluation, has_noise=model.has_noise, has_steps=model.has_steps)
     rank, world = rank_and_world()
     run = _Run(model, dataset, evaluation, keys)
     if save_to is not None:
@@ -149,6 +149,7 @@ def check_evaluation(model: Method, dataset: TaskDataset, evaluation: EvalConfig
     Raises:
         ConfigError: says which setting has to change.
     """
+    check_method(model, "evaluation")
     task = task_named(model.config.task)
     task.check(model.config, dataset)
     task.check_evaluation(evaluation)

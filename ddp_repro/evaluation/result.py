@@ -99,9 +99,11 @@ class EvaluationResult:
         return {"steps": steps, "seeds": len(self.seeds(steps)), **spread}
 
 
-def run_keys(evaluation: EvalConfig, diffusion: bool) -> list[RunKey]:
-    """Every (steps, seed) to evaluate; the non-diffusion baseline has neither."""
-    return [(steps, seed) for steps in evaluation.steps for seed in evaluation.seeds] if diffusion else [(1, None)]
+def run_keys(evaluation: EvalConfig, *, has_noise: bool, has_steps: bool) -> list[RunKey]:
+    """Return every (steps, seed) to evaluate: one step where there are no steps, no seed where there is no noise."""
+    counts = evaluation.steps if has_steps else (1,)
+    seeds = evaluation.seeds if has_noise else (None,)
+    return [(steps, seed) for steps in counts for seed in seeds]
 
 
 def class_names(dataset: TaskDataset) -> tuple[str, ...]:

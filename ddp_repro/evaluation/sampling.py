@@ -16,8 +16,8 @@ def sampling_runs(model: Method, image: ViewedImage, steps: int, noise_samples: 
 
     Noise sample j has the noise of seed ``seed + j``.
     """
-    features = model.encode_image(image.views[0][None].to(model_device(model)))
-    if not model.config.diffusion:
+    features = model.encode({"image": image.views[0][None].to(model_device(model))})
+    if not model.has_noise:
         logits = model.sample(features=features)
         yield Trajectory(output=logits, decoded=logits[None], maps=logits.new_empty(0))
         return

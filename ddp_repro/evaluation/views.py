@@ -169,7 +169,7 @@ class Predictor:
         device = model_device(model)
         inputs = [torch.stack([image.views[v] for image in images]) for v in range(len(views))]
         self.input_sizes = [shape_of(batch) for batch in inputs]
-        self.features = [model.encode_image(_moved(batch, device)) for batch in inputs]
+        self.features = [model.encode({"image": _moved(batch, device)}) for batch in inputs]
 
     def predictions(self, steps: int, seed: int | None) -> list[Tensor]:
         """One map (H, W) per image, on the model's device.  ``seed`` is None for the baseline."""
@@ -187,11 +187,10 @@ class Predictor:
             yield to_image_size(output[index : index + 1], input_size, size)
 
     def _sample(self, view: int, steps: int, seed: int | None) -> Tensor:
-        options: dict[str, Any] = {}
-        if self.model.config.diffusion:
+        options: dict[str, Any] = {"steps": steps} if self.model.has_steps else {}
+        if self.model.has_noise:
             assert seed is not None  # as run_keys has it
-            generators = [view_generator(seed, image.id, view) for image in self.images]
-            options = {"steps": steps, "generator": generators}
+            options["generator"] = [view_generator(seed, image.id, view) for image in self.images]
         output = self.model.sample(features=self.features[view], **options)
         if not output.isfinite().all():
             names = ", ".join(image.id for image in self.images)

@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from ddp_repro.interop.partial import WHOLE_MODEL, complete, is_partial
 from ddp_repro.interop.weight_files import StateDict, read_state_dict, refuse_not_finite, save_weights
-from ddp_repro.settings.errors import CheckpointError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import is_loose, to_dict
 
 __all__ = [
-    "CheckpointError", "LoadReport", "load_checkpoint", "read_state_dict", "save_weights", "window_size_of",
+    "CheckpointError", "LoadReport", "check_part", "load_checkpoint", "load_part", "module_named", "read_state_dict",
+    "save_weights", "window_size_of",
 ]  # fmt: skip
 
 _CLASS_KEY = "decoder.classifier.weight"
@@ -46,6 +48,8 @@ class LoadReport:
 def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor]) -> LoadReport:
     """Load ``source`` (a file or a state dict) into ``model``; no weight changes if anything does not fit.
 
+    A file of the trained tensors alone (``train.save=trainable``) is completed from the files that it names.
+
     Raises:
         CheckpointError: the file cannot be read, a number in it is not finite, a tensor is missing, unexpected or of
             another shape, or the model's settings differ from those that the checkpoint was trained with.
@@ -55,11 +59,94 @@ def load_checkpoint(model: nn.Module, source: Path | str | Mapping[str, Tensor])
         refuse_not_finite(state_dict, name)
     else:
         (state_dict, metadata), name = read_state_dict(source), str(source)
+    if is_partial(metadata):
+        state_dict = complete(state_dict, metadata, Path(name), model, _read_part)
+    return _load(model, state_dict, metadata, name)
+
+
+def load_part(model: nn.Module, part: str, source: Path | str) -> LoadReport:
+    """Load a part of ``model`` from a file; as strict as :func:`load_checkpoint`, which see.
+
+    The file holds the part alone, or a model with a part of that name.
+
+    Args:
+        part: name of a module of the model.
+
+    Raises:
+        ConfigError: the model has no such module.
+        CheckpointError: as for :func:`load_checkpoint`.
+    """
+    module = module_named(model, part)
+    state_dict, metadata = _read_whole(source, part)
+    return _load(module, *_inside(part, state_dict, metadata), f"{source} (for {part})")
+
+
+def check_part(model: nn.Module, part: str, state_dict: Mapping[str, Tensor], name: str) -> None:
+    """Refuse tensors, of which only names and shapes count, that :func:`load_part` would refuse.
+
+    Raises:
+        ConfigError: the model has no such module.
+        CheckpointError: what does not fit.
+    """
+    module = module_named(model, part)
+    tensors, _ = _inside(part, dict(state_dict), {})
+    _refuse_misfit(tensors, module, _compare(tensors, module, (), "ddp_repro"), [], f"{name} (for {part})")
+
+
+def module_named(model: nn.Module, part: str) -> nn.Module:
+    """Return a module of a model by its name.
+
+    Raises:
+        ConfigError: there is none; names the model's parts.
+    """
+    modules = dict(model.named_modules())
+    if part not in modules:
+        parts = ", ".join(name for name, _ in model.named_children())
+        raise ConfigError(f"a {type(model).__name__} has no module {part!r}; its parts are {parts}")
+    return modules[part]
+
+
+def _inside(part: str, state_dict: StateDict, metadata: dict[str, Any]) -> tuple[StateDict, dict[str, Any]]:
+    """Return a part's tensors under its own names; the settings of a whole model do not describe its parts."""
+    within = {key: tensor for key, tensor in state_dict.items() if key.startswith(f"{part}.")}
+    if not within:
+        return state_dict, metadata
+    return {key.removeprefix(f"{part}."): tensor for key, tensor in within.items()}, {}
+
+
+def _read_whole(source: Path | str, part: str) -> tuple[StateDict, dict[str, Any]]:
+    state_dict, metadata = read_state_dict(source)
+    if is_partial(metadata):
+        raise CheckpointError(
+            f"{source} holds the trained tensors alone, which is not enough to take its {part} from: train it with "
+            "train.save=all"
+        )
+    return state_dict, metadata
+
+
+def _read_part(model: nn.Module, part: str, path: Path) -> StateDict:
+    """Read a part's tensors, or a whole model's, in a file of any dialect, under the names of the model."""
+    if part == WHOLE_MODEL:
+        tensors, metadata = read_state_dict(path)
+        if is_partial(metadata):
+            tensors = complete(tensors, metadata, path, model, _read_part)
+        return _translated(tensors, model)[0]
+    tensors, _ = _inside(part, *_read_whole(path, part))
+    return {f"{part}.{name}": each for name, each in _translated(tensors, module_named(model, part))[0].items()}
+
+
+def _translated(
+    state_dict: StateDict, model: nn.Module
+) -> tuple[StateDict, list[str], Literal["ddp_repro", "official"]]:
+    """Tensors under the model's names, those that are rightly left out, and whose the format is."""
     dialect = next((each for each in getattr(model, "dialects", ()) if each.is_official(state_dict)), None)
-    origin: Literal["ddp_repro", "official"] = "official" if dialect else "ddp_repro"
-    ignored: list[str] = []
-    if dialect:
-        state_dict, ignored = dialect.translate(state_dict, model)
+    if dialect is None:
+        return state_dict, [], "ddp_repro"
+    return *dialect.translate(state_dict, model), "official"
+
+
+def _load(model: nn.Module, state_dict: StateDict, metadata: dict[str, Any], name: str) -> LoadReport:
+    state_dict, ignored, origin = _translated(state_dict, model)
     differences = _setting_differences(metadata, model, name)
     report = _compare(state_dict, model, tuple(ignored), origin)
     _refuse_misfit(state_dict, model, report, differences, name)

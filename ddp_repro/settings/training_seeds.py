@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.sources import is_recipe_name
 
 SEED_MARK = "-seed"
 
@@ -13,14 +14,14 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
     """Return the same training from another seed, as a run of its own: ``<name>-seed1``.
 
     A second stage starts from the plain weights of the same seed, and weights that are only evaluated are those of that
-    seed too.  The recipe's own seed gives the recipe itself.
+    seed too; a file stays that file, and the sources of parts (``train.weights``: a segmentor, an encoder) stay as they
+    are.  The recipe's own seed gives the recipe itself.
     """
     if seed == recipe.train.seed:
         return recipe
-    name, start, lender = (
-        each and f"{each}{SEED_MARK}{seed}" for each in (recipe.name, recipe.train.initialize_from, recipe.weights_of)
-    )
-    train = dataclasses.replace(recipe.train, seed=seed, initialize_from=start)
+    start = recipe.train.initialize_from
+    name, stage, lender = (each and f"{each}{SEED_MARK}{seed}" for each in (recipe.name, start, recipe.weights_of))
+    train = dataclasses.replace(recipe.train, seed=seed, initialize_from=stage if is_recipe_name(start) else start)
     return dataclasses.replace(recipe, name=name, weights_of=lender, train=train)
 
 

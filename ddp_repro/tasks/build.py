@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ddp_repro.data.io import DataError
-from ddp_repro.protocols.registry import tasks
+from ddp_repro.data.mixture import MixedDataset
+from ddp_repro.protocols.registry import task_named, tasks
 from ddp_repro.protocols.task import TaskDataset
-from ddp_repro.settings.kinds import DataSettings
+from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
 def build_dataset(
@@ -19,7 +21,7 @@ def build_dataset(
     std: Sequence[float],
     limit: int | None = None,
 ) -> TaskDataset:
-    """Open one split of a dataset.
+    """Open one split of a dataset; for training, also of the one that ``data`` adds to it.
 
     Args:
         split: name of the split, e.g. ``data.train_split``.
@@ -31,9 +33,27 @@ def build_dataset(
         DataError: an unknown dataset, a missing or empty folder, or an image without its ground truth (which depth
             datasets leave out and count at evaluation).
     """
+    how: dict[str, Any] = {"train": train, "mean": mean, "std": std, "limit": limit}
+    if data.added is None or not train:
+        return _open(data, split, **how)
+    parts = (_open(data, split, **how), _open(data.added, data.added.train_split, **how))
+    return MixedDataset(parts, (1 - data.added_rate, data.added_rate))
+
+
+def check_dataset(model: ModelSettings, dataset: TaskDataset) -> None:
+    """Refuse a model and a dataset, or a part of a mixed one, that cannot work together.
+
+    Raises:
+        ConfigError: says which setting has to change.
+    """
+    for part in dataset.parts if isinstance(dataset, MixedDataset) else (dataset,):
+        task_named(model.task).check(model, part)
+
+
+def _open(data: DataSettings, split: str, **how: Any) -> TaskDataset:
     for task in tasks():
         if data.dataset in task.datasets:
-            return task.open(data, split, train=train, mean=mean, std=std, limit=limit)
+            return task.open(data, split, **how)
     raise DataError(f"unknown dataset {data.dataset!r}; expected one of {', '.join(dataset_names())}")
 
 

@@ -32,7 +32,8 @@ class RunningStatistics:
     def __init__(self, model: nn.Module, accelerator: Accelerator, layout: BatchLayout) -> None:
         self._accelerator = accelerator
         self._layout = layout
-        layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        # Frozen ones in evaluation mode keep their statistics, and normalise by them.
+        layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and m.training]
         self._all_buffers = [buffer for m in layers for buffer in m.buffers()]
         self._layers = layers if layout.processes > 1 else []
         if any(layer.momentum is None for layer in self._layers):

@@ -19,6 +19,7 @@ from ddp_repro.settings.overrides import changed_settings, to_dict, training_dep
 from ddp_repro.settings.recipe import Recipe
 
 _KEPT = 2  # states left on disk
+_YOUNGER = ("ema", "sources")  # fields that states from before 0.2.0 lack
 
 
 @dataclass
@@ -32,6 +33,8 @@ class TrainingState:
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] | None = None  # of fp16
     pending_log: dict[str, float] = field(default_factory=dict)
+    ema: dict[str, Any] = field(default_factory=dict)  # the moving average's; empty: there is none
+    sources: dict[str, str] = field(default_factory=dict)  # identities of what ``model`` leaves out; empty: nothing
 
 
 def provenance(recipe: Recipe, fingerprint: str) -> dict[str, str]:
@@ -84,10 +87,10 @@ def load_state(path: Path, origin: dict[str, str]) -> TrainingState:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path}: not a readable training state ({reason}); {advice}") from error
     names = [f.name for f in dataclasses.fields(TrainingState)]
-    if not isinstance(content, dict) or not {*names, *origin} <= content.keys():
+    if not isinstance(content, dict) or not {*names, *origin} - {*_YOUNGER} <= content.keys():
         raise CheckpointError(f"{path}: not a training state (expected {', '.join([*origin, *names])}); {advice}")
     refuse_other_origin(content, origin, path)
-    return TrainingState(**{name: content[name] for name in names})
+    return TrainingState(**{name: content[name] for name in names if name in content})
 
 
 def refuse_other_origin(saved: dict[str, Any], origin: dict[str, str], path: Path) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import TrainConfig
+from ddp_repro.training.curves import betas, learning_rate
 from ddp_repro.training.interruption import StopSignal
-from ddp_repro.training.optimizer import betas, build_optimizer, learning_rate
+from ddp_repro.training.optimizer import build_optimizer
 from ddp_repro.training.running_statistics import RunningStatistics
 from ddp_repro.training.stream import BatchLayout, model_seed
 
@@ -44,7 +45,7 @@ class Step:
     """Updates the weights by one global batch.
 
     Attributes:
-        optimizer: accelerate's wrapper of AdamW.
+        optimizer: accelerate's wrapper of the recipe's.
     """
 
     def __init__(self, model: Method, config: TrainConfig, accelerator: Accelerator, layout: BatchLayout) -> None:

@@ -5,6 +5,9 @@ Nothing here has state.  Training reads an endless stream of positions p = 0, 1,
 positions from i·G on, cut into micro-batches of b images, numbered m = 0 … G/b - 1.  Process r of W runs those with
 m ≡ r (mod W), and seeds torch with (i, m) before each.  So the images and random numbers of a micro-batch depend
 neither on how many processes or workers there are nor on whether the run was interrupted.
+
+Of mixed datasets, micro-batch number N = i·G/b + m shows one, drawn at their rates by a generator that draws for
+N = 0, 1, 2, … in turn.  Each dataset has an endless stream of its own, and shows the next b images of that.
 """
 
 from __future__ import annotations
@@ -13,30 +16,53 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from ddp_repro.data.mixture import MixedDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import TrainConfig
 
-# First word of the spawn key: keeps the three kinds of random numbers apart.
-_ORDER, _AUGMENTATION, _MODEL = 0, 1, 2
+# First word of the spawn key: keeps the kinds of random numbers apart.
+_ORDER, _AUGMENTATION, _MODEL, _MIXTURE = 0, 1, 2, 3
 
 
-@functools.lru_cache(maxsize=2)  # every position of an epoch asks for the same order
-def epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
-    """Return the order of ``length`` images in one epoch: a permutation, int64 (length,)."""
-    return _generator(seed, _ORDER, epoch).permutation(length)
+@functools.lru_cache(maxsize=8)  # every position of an epoch asks for the same order, in each of mixed datasets
+def epoch_order(seed: int, epoch: int, length: int, part: int = 0) -> np.ndarray:
+    """Return the order of ``length`` images in one epoch: a permutation, int64 (length,).
+
+    Args:
+        part: number of a dataset among mixed ones.
+    """
+    return _generator(seed, _ORDER, epoch, *([part] if part else [])).permutation(length)
 
 
-def image_index(seed: int, position: int, length: int) -> int:
-    """Index of the image at a position of the endless stream."""
+def image_index(seed: int, position: int, length: int, part: int = 0) -> int:
+    """Return the index of the image at a position of the endless stream of a dataset."""
     epoch, offset = divmod(position, length)
-    return int(epoch_order(seed, epoch, length)[offset])
+    return int(epoch_order(seed, epoch, length, part)[offset])
+
+
+def mixed_parts(seed: int, rates: Sequence[float], micro_batches: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which dataset each of the first micro-batches shows, and how many of that dataset came before it.
+
+    Args:
+        rates: share of each dataset; their sum is 1.
+        micro_batches: N, over all iterations and processes.
+
+    Returns:
+        Two of int64 (N,).
+    """
+    drawn = _generator(seed, _MIXTURE).random(micro_batches)
+    parts = np.searchsorted(np.cumsum(rates)[:-1], drawn, side="right")
+    before = np.zeros_like(parts)
+    for part in range(len(rates)):
+        before[parts == part] = np.arange((parts == part).sum())
+    return parts, before
 
 
 def augmentation_generator(seed: int, position: int) -> np.random.Generator:
@@ -87,32 +113,58 @@ class BatchLayout:
         return list(range(first, first + self.device_batch_size))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a sample is found.
+
+    Attributes:
+        position: in the endless stream of the training, which seeds the augmentation.
+        part: number of its dataset among mixed ones, otherwise 0.
+        own: its position in the endless stream of that dataset.
+    """
+
+    position: int
+    part: int
+    own: int
+
+
 class TrainingStream(Dataset):
-    """Map-style view of a dataset: position of the endless stream → augmented sample."""
+    """Map-style view of a dataset, or of mixed ones: place → augmented sample."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset = dataset
+        self.parts = dataset.parts if isinstance(dataset, MixedDataset) else (dataset,)
         self.seed = seed
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        index = image_index(self.seed, position, len(self.dataset))
-        return self.dataset.sample(index, augmentation_generator(self.seed, position))
+    def __getitem__(self, place: Place) -> dict[str, Any]:
+        dataset = self.parts[place.part]
+        index = image_index(self.seed, place.own, len(dataset), place.part)
+        return dataset.sample(index, augmentation_generator(self.seed, place.position))
 
 
 class _OwnMicroBatches:
-    """Batch sampler: the positions of every micro-batch of this process, from one iteration to another."""
+    """Batch sampler: the places of every micro-batch of this process, from one iteration to another."""
 
-    def __init__(self, layout: BatchLayout, iterations: range) -> None:
+    def __init__(self, layout: BatchLayout, iterations: range, seed: int, rates: Sequence[float] | None) -> None:
         self.layout = layout
         self.iterations = iterations
+        self.mixed = rates and mixed_parts(seed, rates, iterations.stop * layout.micro_batches)
 
     def __len__(self) -> int:
         return len(self.iterations) * len(self.layout.own_micro_batches)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Place]]:
         for iteration in self.iterations:
             for micro_batch in self.layout.own_micro_batches:
-                yield self.layout.positions(iteration, micro_batch)
+                yield self._places(iteration, micro_batch)
+
+    def _places(self, iteration: int, micro_batch: int) -> list[Place]:
+        positions = self.layout.positions(iteration, micro_batch)
+        if not self.mixed:
+            return [Place(position, 0, position) for position in positions]
+        number = iteration * self.layout.micro_batches + micro_batch
+        part, before = (int(values[number]) for values in self.mixed)
+        first = before * self.layout.device_batch_size
+        return [Place(position, part, first + offset) for offset, position in enumerate(positions)]
 
 
 def build_loader(
@@ -123,9 +175,10 @@ def build_loader(
     Each is ``{"image": float32 (b,3,h,w), "label" or "depth": (b,h,w), "id": list of b names}``, or what the dataset's
     own ``collate`` makes of its samples.
     """
+    rates = dataset.rates if isinstance(dataset, MixedDataset) else None
     return DataLoader(
         TrainingStream(dataset, config.seed),
-        batch_sampler=_OwnMicroBatches(layout, range(first_iteration, config.iterations)),
+        batch_sampler=_OwnMicroBatches(layout, range(first_iteration, config.iterations), config.seed, rates),
         num_workers=config.workers,
         collate_fn=getattr(dataset, "collate", None),
         pin_memory=pin_memory,

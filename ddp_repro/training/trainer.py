@@ -16,15 +16,23 @@ from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strangers
-from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
+from ddp_repro.interop.checkpoints import save_weights
+from ddp_repro.interop.partial import describe_sources, trained_names
 from ddp_repro.networks.acceleration import accelerate
-from ddp_repro.networks.backbones import load_backbone_weights
-from ddp_repro.protocols.method import Method
+from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
-from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.build import build_dataset, check_dataset
+from ddp_repro.training.ema import MovingAverage
 from ddp_repro.training.finished import RunFiles, TrainResult, finished_result
+from ddp_repro.training.frozen import check_frozen, freeze, set_training_mode
+from ddp_repro.training.initial_weights import (
+    initial_files,
+    initial_identities,
+    load_initial_weights,
+    restore_weights,
+)
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
 from ddp_repro.training.state import TrainingState, load_state, provenance, save_state, saved_states
@@ -41,8 +49,8 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
     the number of processes, up to rounding; nor, in one process on the CPU, on interruptions, bit for bit.
 
     Args:
-        output: gets ``model.safetensors`` (the finished weights), ``best.safetensors`` (with ``train.validate_every``),
-            ``log.jsonl``, and ``state/`` until the run is finished.
+        output: gets ``model.safetensors`` (the finished weights; with ``train.ema_momentum``, their moving average),
+            ``best.safetensors`` (with ``train.validate_every``), ``log.jsonl``, and ``state/`` until the run is done.
         resume: False starts again, dropping saved states; a finished model is replaced when the new one is finished.
         progress: show a progress bar.
 
@@ -65,8 +73,9 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
         _check_writable(files.folder)
     torch.manual_seed(recipe.train.seed)
     model = recipe.model.build()
+    check_trainable(model, recipe.train)
     dataset = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=model.mean, std=model.std)
-    task_named(recipe.model.task).check(recipe.model, dataset)
+    check_dataset(recipe.model, dataset)
     origin = provenance(recipe, dataset.fingerprint())
     if resume and (result := finished_result(files, origin, recipe)):
         return result
@@ -122,12 +131,18 @@ class _Run:
         states = saved_states(self.files.states)
         if states and resume:
             self.state = load_state(states[-1], self.origin)
-            self.model.load_state_dict(self.state.model)
+            restore_weights(self.model, self.state, self.recipe.train, states[-1])
         else:
             load_initial_weights(self.model, self.recipe.train)
+        freeze(self.model, self.recipe.train)
+        set_training_mode(self.model, self.recipe.train)
         self._accelerate()
         self._refuse_separate_folders()  # also makes all processes wait until each has looked at the states
         self.step = Step(self.model, self.recipe.train, self.accelerator, self.layout)
+        self.average = MovingAverage(self.model, self.recipe.train, self.state.ema)
+        partial = self.recipe.train.save == "trainable"
+        self.sources = initial_files(self.recipe.train) if partial else {}
+        self.names = trained_names(self.model, self.sources) if partial else set(self.model.state_dict())
         if self.state.optimizer:
             self.step.optimizer.load_state_dict(self.state.optimizer)
         if self.state.scaler:
@@ -151,13 +166,13 @@ class _Run:
         pin = self.accelerator.device.type == "cuda"
         batches = iter(build_loader(self.dataset, config, self.layout, first, pin_memory=pin))
         hidden = not (progress and self.accelerator.is_main_process)
-        self.model.train()
         with tqdm(total=config.iterations, initial=first, desc=self.recipe.name, unit="it", disable=hidden) as bar:
             for iteration in range(first, config.iterations):
                 began = time.monotonic()
                 values = self.step(iteration, [next(batches) for _ in self.layout.own_micro_batches], stop)
                 stopping = values.pop("stop") > 0
                 self.state.iteration = iteration + 1
+                self.average.update(self.state.iteration)
                 self._record(values, time.monotonic() - began, bar)
                 self._validate_if_due()
                 self.state.seconds += time.monotonic() - began
@@ -191,7 +206,8 @@ class _Run:
         every, done = self.recipe.train.validate_every, self.state.iteration
         if every == 0 or done % every:
             return
-        metric, value, higher_is_better = self._validate()
+        with self.average.applied():
+            metric, value, higher_is_better = self._validate()
         score = -math.inf if math.isnan(value) else value if higher_is_better else -value  # NaN: worse than any
         better, self.state.best_score = score > self.state.best_score, max(score, self.state.best_score)
         if self.accelerator.is_main_process:
@@ -213,7 +229,7 @@ class _Run:
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
         accelerate(self.model)  # the evaluation has its own settings, and other sizes than the compiled ones
         result = evaluate_model(self.model, dataset, one, progress=False)
-        self.model.train()
+        set_training_mode(self.model, self.recipe.train)
         self._accelerate()
         return result.metrics[0], result.summary(result.steps[0]).mean, result.higher_is_better
 
@@ -223,8 +239,10 @@ class _Run:
             return
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
-            self.state.model = self.model.state_dict()
+            self.state.model = {name: each for name, each in self.model.state_dict().items() if name in self.names}
+            self.state.sources = initial_identities(self.recipe.train) if self.sources else {}
             self.state.optimizer = self.step.optimizer.state_dict()
+            self.state.ema = self.average.averages
             self.state.scaler = scaler.state_dict() if scaler else None
             self.state.pending_log = self.log.pending
             self.log.sync()
@@ -239,7 +257,9 @@ class _Run:
             "seconds": f"{self.state.seconds:.1f}",
             "processes": str(self.accelerator.num_processes),
         }
-        save_weights(self.model, path, {**self.origin, **progress, **extra})
+        with self.average.applied():
+            described = describe_sources(self.model, self.sources, path.parent) if self.sources else {}
+            save_weights(self.model, path, {**self.origin, **progress, **extra, **described}, self.names)
 
     def _refuse_separate_folders(self) -> None:
         iterations = sorted(set(gather_object([self.state.iteration])))
@@ -247,18 +267,16 @@ class _Run:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
 
 
-def load_initial_weights(model: Method, config: TrainConfig) -> None:
-    """Fill the model with the weights that its training starts from, if it does not start from scratch.
+def check_trainable(model: Method, config: TrainConfig) -> None:
+    """Refuse a model that lacks what its training needs, or has nothing left to train.
 
     Raises:
-        ConfigError: there are no such weights for this backbone.
-        CheckpointError: unreadable weights, or such as do not fit.
-        FileNotFoundError: there is no such file.
+        ConfigError: says what is missing.
     """
-    if config.initialize_from is not None:
-        load_checkpoint(model, Path(config.initialize_from))
-    elif config.backbone_weights is not None:
-        load_backbone_weights(model.backbone, config.backbone_weights)
+    check_method(model, "training", *([] if config.self_aligned == "off" else ["self_aligned_loss"]))
+    if config.validate_every:
+        check_method(model, "evaluation")
+    check_frozen(model, config)
 
 
 def check_settings(recipe: Recipe) -> None:

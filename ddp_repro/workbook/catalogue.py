@@ -39,6 +39,11 @@ def paper_named(name: str) -> Paper:
     return _built_in(name)
 
 
+def full_name(name: str) -> str:
+    """Return the name of a table, figure or notebook with its paper's; version 0.1 knew one paper and left it out."""
+    return name if name.partition("_")[0] in paper_names() else f"{BUILT_IN[0]}_{name}"
+
+
 def paper_of(recipe: Recipe) -> Paper:
     """Return the paper that a recipe's model belongs to."""
     return paper_named(recipe.model.paper)

@@ -26,7 +26,9 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "shown"), [("table3_nuscenes_bev", "best constant map"), ("figure7_bev", None)])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("ddp_table3_nuscenes_bev", "best constant map"), ("ddp_figure7_bev", None)]
+)
 def test_runs_through_the_runner(place, name, shown):
     parameters = {"overrides": repr([*OVERRIDES, f"data.root={place / 'nuscenes'}"])}
     (outcome,) = reproduce("mini", [name], notebooks=FOLDER, output=place / "results", parameters=parameters)

@@ -31,10 +31,10 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "dataset", "shown"),
     [
-        ("table7_nyu", "nyu", "mean depth map of the training images"),
-        ("figure9_nyu_depth", "nyu", None),
-        ("table4_kitti", "kitti", "Protocol kitti_garg"),
-        ("figure8_kitti_depth", "kitti", None),
+        ("ddp_table7_nyu", "nyu", "mean depth map of the training images"),
+        ("ddp_figure9_nyu_depth", "nyu", None),
+        ("ddp_table4_kitti", "kitti", "Protocol kitti_garg"),
+        ("ddp_figure8_kitti_depth", "kitti", None),
     ],
 )
 def test_runs_through_the_runner(place, name, dataset, shown):

@@ -10,14 +10,20 @@ from ddp_repro.workbook.runs.analyses import find_analyses
 from ddp_repro.workbook.runs.records import find_records
 
 FOLDER = repository_root() / "notebooks"
-DEMO = ["00_quickstart", "figure3_properties", "table1_ade20k", "table2_cityscapes"]
+DEMO = ["00_quickstart", "ddp_figure3_properties", "ddp_table1_ade20k", "ddp_table2_cityscapes"]
 
 
 def test_demo_stays_small_and_all_means_all():
     assert [notebook.name for notebook in find_notebooks(FOLDER, "mini", [])] == DEMO
     everything = {notebook.name for notebook in find_notebooks(FOLDER, "mini", [], everything=True)}
-    assert everything >= {*DEMO, "table5_ablations", "figure4_sampling_drift", "figure5_cityscapes_trajectories"}
-    assert [n.name for n in find_notebooks(FOLDER, "mini", ["table5_ablations"])] == ["table5_ablations"]
+    assert everything >= {
+        *DEMO,
+        "ddp_table5_ablations",
+        "ddp_figure4_sampling_drift",
+        "ddp_figure5_cityscapes_trajectories",
+    }
+    for name in ("ddp_table5_ablations", "table5_ablations"):  # the second is of version 0.1
+        assert [n.name for n in find_notebooks(FOLDER, "mini", [name])] == ["ddp_table5_ablations"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def reproduce_tiny(place, name, dataset, **parameters):
 @pytest.mark.slow
 def test_sampling_drift(place):
     runs = reproduce_tiny(
-        place, "figure4_sampling_drift", "cityscapes", steps="[1, 2, 3]", seeds="[0, 1]", time_differences="[0, 1]",
+        place, "ddp_figure4_sampling_drift", "cityscapes", steps="[1, 2, 3]", seeds="[0, 1]", time_differences="[0, 1]",
         jobs="1",
     )  # fmt: skip
     assert {"cityscapes_mini", "cityscapes_mini_aligned", "cityscapes_mini_aligned_fresh"} <= runs
@@ -58,9 +64,9 @@ def test_sampling_drift(place):
 @pytest.mark.parametrize(
     ("name", "dataset", "parameters"),
     [
-        ("figure3c_uncertainty_quality", "cityscapes", {"steps": "3", "noise_samples": "2"}),
-        ("figure5_cityscapes_trajectories", "cityscapes", {"images": "2"}),
-        ("figure6_ade20k_trajectories", "ade20k", {"images": "2"}),
+        ("ddp_figure3c_uncertainty_quality", "cityscapes", {"steps": "3", "noise_samples": "2"}),
+        ("ddp_figure5_cityscapes_trajectories", "cityscapes", {"images": "2"}),
+        ("ddp_figure6_ade20k_trajectories", "ade20k", {"images": "2"}),
     ],
 )
 def test_analyses_of_one_model(place, name, dataset, parameters):
@@ -70,10 +76,10 @@ def test_analyses_of_one_model(place, name, dataset, parameters):
 @pytest.mark.slow
 def test_ablations_of_one_part(place):
     runs = reproduce_tiny(
-        place, "table5_ablations", "ade20k", parts="['table5c']", steps="[1, 2]", repetitions="3", jobs="2"
+        place, "ddp_table5_ablations", "ade20k", parts="['table5c']", steps="[1, 2]", repetitions="3", jobs="2"
     )
     assert {"ade20k_mini_small", "ade20k_mini_small_schedule_linear"} <= runs
     assert not any("scale" in run for run in runs)
     tables = place / "results" / "mini" / "tables"
-    assert "not run" in (tables / "table5b.md").read_text()
-    assert "not run" not in (tables / "table5c.csv").read_text()
+    assert "not run" in (tables / "ddp_table5b.md").read_text()
+    assert "not run" not in (tables / "ddp_table5c.csv").read_text()

@@ -31,7 +31,7 @@ def source(cell):
 
 
 def test_the_notebooks_of_this_issue_are_there():
-    assert {"00_quickstart", "table1_ade20k", "table2_cityscapes", "figure3_properties"} <= set(NAMES)
+    assert {"00_quickstart", "ddp_table1_ade20k", "ddp_table2_cityscapes", "ddp_figure3_properties"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -96,9 +96,9 @@ def reproduce_tiny(place, name, dataset):
     ("name", "dataset", "runs"),
     [
         ("00_quickstart", "cityscapes", {"cityscapes_mini"}),
-        ("figure3_properties", "cityscapes", {"cityscapes_mini", "cityscapes_mini_baseline"}),
-        ("table2_cityscapes", "cityscapes", {"cityscapes_mini", "cityscapes_mini_baseline"}),
-        ("table1_ade20k", "ade20k", {"ade20k_mini", "ade20k_mini_baseline"}),
+        ("ddp_figure3_properties", "cityscapes", {"cityscapes_mini", "cityscapes_mini_baseline"}),
+        ("ddp_table2_cityscapes", "cityscapes", {"cityscapes_mini", "cityscapes_mini_baseline"}),
+        ("ddp_table1_ade20k", "ade20k", {"ade20k_mini", "ade20k_mini_baseline"}),
     ],
 )
 def test_runs_through_the_runner(place, name, dataset, runs):
@@ -115,7 +115,7 @@ def test_runs_through_the_runner(place, name, dataset, runs):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_finished_notebook_is_skipped_and_other_settings_refused(place):
-    name = "figure3_properties"
+    name = "ddp_figure3_properties"
     assert reproduce_tiny(place, name, "cityscapes").state in ("done", "skipped")
     assert reproduce_tiny(place, name, "cityscapes").state == "skipped"
     copy = shutil.copytree(place / "results", place / "other")

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.training import TrainingInterrupted, train
 from ddp_repro.training.log import read_log
 from tests.training.tiny import tiny_recipe
@@ -26,6 +27,11 @@ _CONTEXT.set_forkserver_preload([__name__])
 
 
 def start(images: Path, output: Path, *, count: int = 1, kill_at: str = "", **changes: Any) -> list[Any]:
+    """:func:`start_recipe` of the tiny recipe."""
+    return start_recipe(tiny_recipe(images, **changes), output, count=count, kill_at=kill_at)
+
+
+def start_recipe(recipe: Recipe, output: Path, *, count: int = 1, kill_at: str = "") -> list[Any]:
     """Start ``count`` processes that train together; ``kill_at``: the file whose saving ends them by SIGKILL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -33,7 +39,7 @@ def start(images: Path, output: Path, *, count: int = 1, kill_at: str = "", **ch
     processes = []
     for rank in range(count):
         environment = {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
-        arguments = (images, output, changes, environment, torch.get_num_threads(), kill_at)
+        arguments = (recipe, output, environment, torch.get_num_threads(), kill_at)
         processes.append(_CONTEXT.Process(target=_program, args=arguments))
         processes[-1].start()
     return processes
@@ -52,9 +58,7 @@ def exit_codes(processes: list[Any]) -> list[int]:
     return [process.exitcode for process in processes]
 
 
-def _program(
-    images: Path, output: Path, changes: dict[str, Any], environment: dict[str, str], threads: int, kill_at: str
-) -> None:
+def _program(recipe: Recipe, output: Path, environment: dict[str, str], threads: int, kill_at: str) -> None:
     os.environ.update(environment)
     if not environment:
         os.setsid()  # so that a test can signal this process and its workers
@@ -62,7 +66,7 @@ def _program(
     if kill_at:
         _kill_at(kill_at)
     try:
-        train(tiny_recipe(images, **changes), output, progress=False)
+        train(recipe, output, progress=False)
     except TrainingInterrupted:
         sys.exit(INTERRUPTED)
 

@@ -10,9 +10,10 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, override, to_dict
 from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.training import train, trainer
+from ddp_repro.training.curves import betas
 from ddp_repro.training.log import read_log
 from ddp_repro.training.one_cycle import one_cycle_beta1, one_cycle_rate
-from ddp_repro.training.optimizer import betas, parameter_groups
+from ddp_repro.training.optimizer import parameter_groups
 from tests.evaluation.tiny_bev import DATA, TinyBEV
 from tests.models.bev.test_model import CONFIGS
 

@@ -14,8 +14,8 @@ from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainingInterrupted, train, trainer
+from ddp_repro.training.curves import learning_rate
 from ddp_repro.training.log import read_log
-from ddp_repro.training.optimizer import learning_rate
 from ddp_repro.training.state import saved_states
 from tests.data.depth_files import write_depth_folder
 from tests.evaluation.tiny_depth import TINY

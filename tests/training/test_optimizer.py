@@ -11,7 +11,8 @@ from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.released import rename
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.recipe import TrainConfig
-from ddp_repro.training.optimizer import build_optimizer, learning_rate
+from ddp_repro.training.curves import learning_rate
+from ddp_repro.training.optimizer import build_optimizer
 from ddp_repro.workbook.catalogue import recipe
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -62,3 +63,11 @@ def test_frozen_parameters_are_left_out():
     model[0].requires_grad_(False)
     optimizer = build_optimizer(model, TrainConfig())
     assert [len(group["params"]) for group in optimizer.param_groups] == [2]
+
+
+def test_the_recipe_chooses_optimiser_and_betas():
+    model = torch.nn.Linear(2, 2)
+    adam = build_optimizer(model, TrainConfig(optimizer="adam", betas=(0.8, 0.96), weight_decay=0))
+    assert type(adam) is torch.optim.Adam
+    assert adam.param_groups[0]["betas"] == (0.8, 0.96)
+    assert type(build_optimizer(model, TrainConfig())) is torch.optim.AdamW

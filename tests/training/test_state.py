@@ -107,7 +107,7 @@ def test_another_recipe_is_refused_with_the_fields_that_differ(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [{"train__workers": 3}, {"train__log_every": 1}, {"train__checkpoint_every": 1}, {"data__root": "elsewhere"},
-     {"table": "table2"},
+     {"table": "ddp_table2"},
      {"evaluation__steps": "1,3"}],
 )  # fmt: skip
 def test_settings_that_do_not_change_the_weights_may_differ(tmp_path, change):

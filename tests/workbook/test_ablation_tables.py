@@ -20,7 +20,7 @@ def column(table, quantity, source):
 
 @pytest.fixture
 def output(tmp_path):
-    found = cells(BASE, "table5b")
+    found = cells(BASE, "ddp_table5b")
     write_records(
         tmp_path, *(make_record(settings=found[v], miou={3: [20 + 10 * v, 21 + 10 * v]}) for v in (0.01, 0.1))
     )
@@ -28,7 +28,7 @@ def output(tmp_path):
 
 
 def test_measured_beside_the_paper(output):
-    table = ablation_table("table5b", "mini", output)
+    table = ablation_table("ddp_table5b", "mini", output)
     assert column(table, "", "Scale") == ["0.001", "0.01", "0.02", "0.04", "0.1"]
     assert column(table, "mIoU (%) ↑", "paper") == ["45.4", "47.0", "46.8", "45.9", "44.0"]
     assert column(table, "mIoU (%) ↑", "measured (mini: synthetic") == [
@@ -42,13 +42,13 @@ def test_measured_beside_the_paper(output):
 
 def test_spread_is_over_trainings_where_there_are_several(output):
     write_records(output, make_record(settings=seeded(BASE, 1), miou={3: [22.6, 22.6]}))
-    table = ablation_table("table5b", "mini", output)
+    table = ablation_table("ddp_table5b", "mini", output)
     assert column(table, "mIoU (%) ↑", "measured")[1] == "21.60 ± 1.41"
     assert "trainings from different seeds" in table.notes[0]
 
 
 def test_depths_of_both_models(tmp_path):
-    table = ablation_table("table5d", "mini", tmp_path)
+    table = ablation_table("ddp_table5d", "mini", tmp_path)
     assert column(table, "", "L") == ["1", "2", "3", "4", "6", "12"]
     assert column(table, "mIoU (%) ↑", "measured")[3] == NOTHING
     printed = [float(v) for v in column(table, "#Param (M)", "paper") if v != NOTHING]
@@ -58,7 +58,7 @@ def test_depths_of_both_models(tmp_path):
 
 
 @pytest.mark.parametrize("preset", ["mini", "camvid", "paper"])
-@pytest.mark.parametrize("name", ["table5a", "table5c"])
+@pytest.mark.parametrize("name", ["ddp_table5a", "ddp_table5c"])
 def test_nothing_run(preset, name, tmp_path):
     table = ablation_table(name, preset, tmp_path)
     assert set(column(table, "mIoU (%) ↑", "measured")) == {NOT_RUN}

@@ -109,7 +109,7 @@ def test_small_models_have_rows_of_their_own(tmp_path):
         )  # fmt: skip
         values = {"schema": constant_map.SCHEMA} | dataclasses.asdict(constant)
         (tmp_path / "mini/runs" / name / constant_map.FILE).write_text(json.dumps(values))
-    table = paper_table("table3", "mini", tmp_path)
+    table = paper_table("ddp_table3", "mini", tmp_path)
     own = table.frame.iloc[14:]
     assert list(own["", "Method"]) == [
         "DDP (step 1), mini", "DDP (step 3), mini", "DDP (step 1), mini", "DDP (step 3), mini",

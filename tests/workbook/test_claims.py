@@ -110,22 +110,22 @@ def test_single_trainings_need_a_large_difference(tmp_path, gain, verdict):
 
 def test_several_trainings_bring_their_own_spread(tmp_path):
     base = ablation_base("mini")
-    found = cells(base, "table5c")
+    found = cells(base, "ddp_table5c")
     values = {"cosine": (41.0, 41.2), "linear": (40.0, 40.2)}
     records = [
         make_record(settings=seeded(found[v], seed), miou={3: [score]})
         for v, scores in values.items()
         for seed, score in enumerate(scores)
     ]
-    finding = claims.best_of_table(measured(tmp_path, records=records), "table5c", "cosine")
+    finding = claims.best_of_table(measured(tmp_path, records=records), "ddp_table5c", "cosine")
     assert finding.verdict == "supported"
     assert "2 and 2 trainings" in finding.evidence
 
 
 def test_a_table_is_judged_only_when_complete(tmp_path):
-    found = cells(ablation_base("mini"), "table5a")
+    found = cells(ablation_base("mini"), "ddp_table5a")
     records = [make_record(settings=found[v], miou={3: [40.0]}) for v in ("onehot", "embedding")]
-    assert claims.best_of_table(measured(tmp_path, records=records), "table5a", "embedding").verdict == "not run"
+    assert claims.best_of_table(measured(tmp_path, records=records), "ddp_table5a", "embedding").verdict == "not run"
 
 
 @pytest.mark.parametrize(("zero", "verdict"), [([40.0, 40.2], "supported"), ([42.0, 42.2], "not supported")])
@@ -263,8 +263,8 @@ def test_trainings_are_judged_by_the_map_of_the_model_they_vary(tmp_path):
     """Encodings, scales and schedules are about the map; the number of layers is not."""
     base = ablation_base("mini")
     tables = {
-        "table5a": "class embedding is the best encoding", "table5b": "scale 0.01 is best",
-        "table5c": "the cosine schedule beats the linear one", "table5d": "six decoder layers are best",
+        "ddp_table5a": "class embedding is the best encoding", "ddp_table5b": "scale 0.01 is best",
+        "ddp_table5c": "the cosine schedule beats the linear one", "ddp_table5d": "six decoder layers are best",
     }  # fmt: skip
     settings = {cell.name: cell for name in tables for cell in cells(base, name).values()}
     write_records(tmp_path, *(make_record(settings=cell, miou={1: [30.0], 3: [30.0]}) for cell in settings.values()))

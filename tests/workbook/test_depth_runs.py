@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
         write_mini(dataset, place / "data/mini" / dataset, train=0 if dataset == "sunrgbd" else 3, val=2, size=size)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        run_table("table6", "mini", overrides=OVERRIDES, **QUIET)
+        run_table("ddp_table6", "mini", overrides=OVERRIDES, **QUIET)
         run(tiny("kitti_mini"), **QUIET)
     return place
 
@@ -103,7 +103,7 @@ def test_record_of_a_run(folder):
 
 def test_equal_work_is_skipped_and_other_refused(place, calls, capsys):
     run(tiny("kitti_mini"), **QUIET)
-    run_table("table6", "mini", overrides=OVERRIDES, **QUIET)
+    run_table("ddp_table6", "mini", overrides=OVERRIDES, **QUIET)
     assert calls == [] and capsys.readouterr().err.count("skipped") == 2
     with pytest.raises(ConfigError, match=r"evaluation\.protocol was 'kitti_garg', is 'outdoor'"):
         run(tiny("kitti_mini", "evaluation.protocol=outdoor"), **QUIET)
@@ -126,12 +126,12 @@ def test_baseline_has_one_score_and_no_samples(place):
 
 def test_evaluation_alone_trains_the_other_recipe_first_and_shares_its_weights(place, calls):
     weights = place / "results/mini/runs/nyu_mini/model.safetensors"
-    (record,) = run_table("table6", "mini", overrides=OVERRIDES, **QUIET)
+    (record,) = run_table("ddp_table6", "mini", overrides=OVERRIDES, **QUIET)
     assert record.checkpoint.sha256 == provenance.weights_sha256(weights)
     assert record.dataset.name == "sunrgbd" and record.training is None
     assert not (place / "results/mini/runs/sunrgbd_mini/model.safetensors").exists()
     before = weights.read_bytes()
-    (other,) = run_table("table7", "mini", rows=["nyu_mini"], overrides=OVERRIDES, **QUIET)
+    (other,) = run_table("ddp_table7", "mini", rows=["nyu_mini"], overrides=OVERRIDES, **QUIET)
     assert calls == ["train", "evaluate"]  # the former finds the weights finished
     assert weights.read_bytes() == before and other.checkpoint.sha256 == record.checkpoint.sha256
     assert trained_model(record).config == other.settings().model

@@ -43,7 +43,9 @@ def measured_cells(table, quantity):
 
 @pytest.mark.parametrize("preset", ["mini", "paper"])
 @pytest.mark.parametrize(
-    ("name", "protocol"), [("table4", "kitti_garg"), ("table6", "sunrgbd"), ("table7", "nyu")], ids=lambda word: word
+    ("name", "protocol"),
+    [("ddp_table4", "kitti_garg"), ("ddp_table6", "sunrgbd"), ("ddp_table7", "nyu")],
+    ids=lambda word: word,
 )
 def test_without_records_nothing_is_claimed_and_the_protocol_is_printed(tmp_path, name, protocol, preset):
     table = paper_table(name, preset, tmp_path)
@@ -57,7 +59,7 @@ def test_without_records_nothing_is_claimed_and_the_protocol_is_printed(tmp_path
 
 @pytest.mark.parametrize(
     ("preset", "table", "protocols"),
-    [("sevenscenes", "table7", {"nyu", "indoor"}), ("kitti_lidar", "table4", {"kitti_garg"})],
+    [("sevenscenes", "ddp_table7", {"nyu", "indoor"}), ("kitti_lidar", "ddp_table4", {"kitti_garg"})],
 )
 def test_small_real_sets_print_their_own_protocol_too(tmp_path, preset, table, protocols):
     notes = paper_table(table, preset, tmp_path).notes
@@ -69,7 +71,7 @@ def test_rows_of_the_presets_own_models(tmp_path):
     write_records(tmp_path, make_depth_record("nyu_mini", rel), make_depth_record("nyu_mini_baseline", {1: [0.3]}))
     for name in ("nyu_mini", "nyu_mini_baseline"):  # both were asked for it; it is one and the same map
         write_mean_depth(tmp_path / "mini/runs" / name, make_mean_depth(0.5))
-    table = paper_table("table7", "mini", tmp_path)
+    table = paper_table("ddp_table7", "mini", tmp_path)
     cells = measured_cells(table, "REL")
     assert cells["DDP (step 3)"] == "not run"  # the printed row is another model
     constant = "mean depth map of the training images, mini"
@@ -84,7 +86,7 @@ def test_rows_of_the_presets_own_models(tmp_path):
 def test_papers_models_stand_in_the_printed_rows(tmp_path):
     write_records(tmp_path, make_depth_record("kitti_swin_s", {3: [0.055, 0.057]}, images=652))
     write_mean_depth(tmp_path / "paper/runs/kitti_swin_s", make_mean_depth(0.4))
-    table = paper_table("table4", "paper", tmp_path)
+    table = paper_table("ddp_table4", "paper", tmp_path)
     frame = table.frame
     column = next(c for c in frame.columns if c[0].startswith("REL") and c[1].startswith("measured"))
     rows = dict(zip(frame["", "Backbone"], frame[column], strict=True))
@@ -166,7 +168,7 @@ def test_maps_are_drawn_on_shared_scales(name, size, shape, sparse):
     assert (0.3 < drawn < 0.8) if sparse else drawn < 0.3  # points are enlarged, what was not measured stays white
     assert name in figure.caption and f"protocol {recipe(name).evaluation.protocol}" in figure.caption
     figure.drawing.canvas.draw()
-    assert figure.name == ("figure9" if name == "nyu_mini" else "figure8")
+    assert figure.name == ("ddp_figure9" if name == "nyu_mini" else "ddp_figure8")
 
 
 def test_images_of_different_sizes_and_one_alone():
@@ -214,7 +216,12 @@ def test_a_preset_of_depth_alone_is_rendered_again(tmp_path):
     write_mean_depth(folder, make_mean_depth(protocol="indoor"))
     write_analyses(tmp_path, make_depth_uncertainty(name, "sevenscenes"))
     written = {path.relative_to(tmp_path / "sevenscenes").as_posix() for path in rerender("sevenscenes", tmp_path)}
-    expected = {"tables/table7.md", "tables/claims.md", "figures/figure9.pdf", "figures/figure9_steps.pdf"}
+    expected = {
+        "tables/ddp_table7.md",
+        "tables/ddp_claims.md",
+        "figures/ddp_figure9.pdf",
+        "figures/ddp_figure9_steps.pdf",
+    }
     assert expected <= written
     maps, steps = depth_figures(name, "sevenscenes", tmp_path)
     assert maps.sources == (name,) and steps.sources == (name, f"{name}-seed1", f"{name}_baseline")
@@ -235,7 +242,7 @@ def test_figures_of_a_training_seed(tmp_path):
 def test_without_samples_tables_are_rendered_all_the_same(tmp_path):
     write_records(tmp_path, make_depth_record("kitti_lidar_lite0"))
     written = [path.name for path in rerender("kitti_lidar", tmp_path)]
-    assert "table4.md" in written and not any(name.startswith("figure8") for name in written)
+    assert "ddp_table4.md" in written and not any(name.startswith("ddp_figure8") for name in written)
     with pytest.raises(FileNotFoundError, match="run the recipe again"):
         depth_figures("kitti_lidar_lite0", "kitti_lidar", tmp_path)
 

@@ -119,7 +119,7 @@ def test_prediction_figure():
 def test_files_are_vector_small_and_repeatable(record, tmp_path):
     paths = save_figure(figures.figure_3a(record), tmp_path / "a")
     again = save_figure(figures.figure_3a(record), tmp_path / "b")
-    assert [p.name for p in paths] == ["figure3a.pdf", "figure3a.png", "figure3a.html"]
+    assert [p.name for p in paths] == ["ddp_figure3a.pdf", "ddp_figure3a.png", "ddp_figure3a.html"]
     assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
     pdf = paths[0].read_bytes()
     assert pdf.startswith(b"%PDF")
@@ -132,7 +132,7 @@ def test_files_are_vector_small_and_repeatable(record, tmp_path):
 def test_figure_page_names_its_runs(record, tmp_path):
     text = save_figure(figures.figure_3a(record), tmp_path)[2].read_text()
     assert "Runs: cityscapes_mini" in text
-    assert 'src="figures/figure3a.png"' in text
+    assert 'src="figures/ddp_figure3a.png"' in text
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 truncated", b"<html>"])

@@ -87,7 +87,7 @@ def sampled(tmp_path):
 def test_rows_of_images(tmp_path, sampled):
     folder = tmp_path / "mini" / "runs" / "cityscapes_mini"
     trajectories = [load_trajectory(folder / file) for file in sampled.result["files"]]
-    figure = figure_trajectories("figure5", sampled, trajectories)
+    figure = figure_trajectories("ddp_figure5", sampled, trajectories)
     pictures = [axes.get_images()[0].get_array() for axes in figure.drawing.axes]
     assert len(pictures) == 2 * 8
     errors = np.ma.filled(pictures[-1].astype(float), np.nan)
@@ -119,10 +119,16 @@ def test_everything_is_drawn_again_from_the_files_alone(tmp_path, sampled):
         picture.rename(tmp_path / "camvid/runs/camvid_lite0" / picture.name)
     assert load_analysis("sweep", "camvid_lite0", "camvid", tmp_path) == made[0]
     names = {path.name for path in rerender("camvid", tmp_path)}
-    assert {"figure4.pdf", "figure5.png", "figure3c_quality.png", "figure3c_quality.md", "claims.md"} <= names
-    assert {"table5a.md", "table5e.md", "figure3c_quality_camvid_small.png"} <= names
+    assert {
+        "ddp_figure4.pdf",
+        "ddp_figure5.png",
+        "ddp_figure3c_quality.png",
+        "ddp_figure3c_quality.md",
+        "ddp_claims.md",
+    } <= names
+    assert {"ddp_table5a.md", "ddp_table5e.md", "ddp_figure3c_quality_camvid_small.png"} <= names
     again = save_figure(figure_4([Variant("plain", made[0], made[1])], made[2]), tmp_path / "again")
-    assert again[0].read_bytes() == (tmp_path / "camvid" / "figures" / "figure4.pdf").read_bytes()
+    assert again[0].read_bytes() == (tmp_path / "camvid" / "figures" / "ddp_figure4.pdf").read_bytes()
 
 
 def test_damaged_analysis_is_named(tmp_path):

@@ -52,9 +52,9 @@ def results(tmp_path, monkeypatch):
     trajectory = load_trajectory(mini / "runs" / "cityscapes_mini" / "trajectory.npz")
     save_figure(figures.figure_3a(record), mini / "figures")
     save_figure(figures.figure_3c(trajectory, record), mini / "figures")
-    save_table(tables.paper_table("table2", "mini", tmp_path), mini / "tables")
+    save_table(tables.paper_table("ddp_table2", "mini", tmp_path), mini / "tables")
     (mini / "notebooks").mkdir()
-    (mini / "notebooks" / "table2_cityscapes.html").write_text("<p>executed</p>")
+    (mini / "notebooks" / "ddp_table2_cityscapes.html").write_text("<p>executed</p>")
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def test_shows_tables_figures_runs_and_provenance(results):
         "Figure 3c.",
         "measured (mini: synthetic, 24 images)", "cityscapes val", "cccccccccccc",
         "none of these numbers is comparable",
-        "runs/ade20k_mini/record.json", "notebooks/table2_cityscapes.html", "torch ",
+        "runs/ade20k_mini/record.json", "notebooks/ddp_table2_cityscapes.html", "torch ",
     ):  # fmt: skip
         assert expected in text
     assert str(results) not in text
@@ -86,12 +86,12 @@ def test_shows_tables_figures_runs_and_provenance(results):
 def test_a_table_and_a_figure_of_one_name_have_ids_of_their_own(results):
     folder = results / "mini"
     record = make_record("cityscapes_mini", images=24, miou={1: [38.0, 40.0]})
-    figure = dataclasses.replace(figures.figure_3a(record), name="figure3c_quality")
-    table = dataclasses.replace(tables.paper_table("table2", "mini", results), name="figure3c_quality")
+    figure = dataclasses.replace(figures.figure_3a(record), name="ddp_figure3c_quality")
+    table = dataclasses.replace(tables.paper_table("ddp_table2", "mini", results), name="ddp_figure3c_quality")
     save_figure(figure, folder / "figures")
     save_table(table, folder / "tables")
     page = Links(write_index("mini", results).read_text())  # asserts that ids are unique
-    assert {"figure-figure3c_quality", "table-figure3c_quality"} <= page.ids
+    assert {"figure-ddp_figure3c_quality", "table-ddp_figure3c_quality"} <= page.ids
 
 
 @pytest.mark.parametrize("preset", ["camvid", "sevenscenes", "kitti_lidar"])
@@ -112,7 +112,7 @@ def test_cards_name_the_records_own_measure():
 
 
 def test_figures_link_to_their_full_size(results):
-    assert {"figures/figure3a.png", "figures/figure3a.pdf"} <= set(
+    assert {"figures/ddp_figure3a.png", "figures/ddp_figure3a.pdf"} <= set(
         Links(write_index("mini", results).read_text()).links
     )
 

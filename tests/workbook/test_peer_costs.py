@@ -23,21 +23,21 @@ def measured(tmp_path, monkeypatch):
 
 
 def test_a_peer_is_counted_once(measured, tmp_path):
-    first, again = (peer_count("table1", "UperNet", "Swin-T") for _ in range(2))
+    first, again = (peer_count("ddp_table1", "UperNet", "Swin-T") for _ in range(2))
     assert first == again and measured == ["UperNet"]
     assert first.parameters == 10**6 and Macs(**first.macs).total == 10**9
     stored = json.loads((tmp_path / peer_costs.FILE).read_text())
-    assert stored["table1/UperNet/Swin-T"]["inputs"]["packages"]["torch"]
+    assert stored["ddp_table1/UperNet/Swin-T"]["inputs"]["packages"]["torch"]
 
 
 def test_other_packages_count_again(measured, monkeypatch):
-    peer_count("table1", "UperNet", "Swin-T")
+    peer_count("ddp_table1", "UperNet", "Swin-T")
     monkeypatch.setattr(peer_costs, "_versions", lambda: {"torch": "0"})
-    peer_count("table1", "UperNet", "Swin-T")
+    peer_count("ddp_table1", "UperNet", "Swin-T")
     assert measured == ["UperNet", "UperNet"]
 
 
 def test_rows_without_a_model_say_why(measured):
-    assert "no such model" in peer_count("table1", "SenFormer", "Swin-T").remark
-    assert peer_count("table1", "DDP (step 1)", "Swin-T") is None
+    assert "no such model" in peer_count("ddp_table1", "SenFormer", "Swin-T").remark
+    assert peer_count("ddp_table1", "DDP (step 1)", "Swin-T") is None
     assert measured == []

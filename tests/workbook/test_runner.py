@@ -152,9 +152,9 @@ def test_a_parameters_cell_holds_only_literals(workbook):
 
 
 def test_an_unknown_notebook_is_rejected_with_a_suggestion(workbook):
-    workbook.add(WRITE, name="table1_ade20k")
-    with pytest.raises(ConfigError, match="did you mean table1_ade20k"):
-        workbook.run("table1")
+    workbook.add(WRITE, name="ddp_table1_ade20k")
+    with pytest.raises(ConfigError, match="did you mean ddp_table1_ade20k"):
+        workbook.run("ddp_table1")
 
 
 def test_a_failed_cell_fails_the_run_but_not_the_others(workbook):

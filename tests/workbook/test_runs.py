@@ -308,13 +308,15 @@ def test_relative_paths_start_from_the_clone(monkeypatch):
 
 
 def test_table_refuses_a_recipe_of_another_one(tmp_path):
-    with pytest.raises(ConfigError, match=r"table1 has no recipe 'cityscapes_mini' under mini; it has: ade20k_mini"):
-        run_table("table1", "mini", rows=["cityscapes_mini"], output=tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"ddp_table1 has no recipe 'cityscapes_mini' under mini; it has: ade20k_mini"
+    ):
+        run_table("ddp_table1", "mini", rows=["cityscapes_mini"], output=tmp_path)
 
 
 def test_rows_without_official_weights_say_so(tmp_path, capsys):
     rows = ["ade20k_mini", "ade20k_mini-seed1"]
-    assert run_table("table1", "mini", rows=rows, checkpoint="official", output=tmp_path) == []
+    assert run_table("ddp_table1", "mini", rows=rows, checkpoint="official", output=tmp_path) == []
     assert "ade20k_mini: the authors published no weights; not run" in capsys.readouterr().err
 
 

@@ -9,10 +9,10 @@ from ddp_repro.papers.ddp.recipes.registry import main_model
 from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base
 from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, ablation, ablations, cells
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import to_dict
+from ddp_repro.settings.overrides import override, to_dict
+from ddp_repro.settings.sources import is_recipe_name
 from ddp_repro.settings.training_seeds import seeded, split_seed
 from ddp_repro.workbook.catalogue import recipe, recipe_names
-from ddp_repro.workbook.runs.training import _is_recipe_name
 
 LABELS = {"name", "table", "row"}
 
@@ -53,13 +53,13 @@ def test_names_and_values_are_the_papers():
     assert recipe("ade20k_swin_t_scale_0.1").model.scale == 0.1
     assert recipe("ade20k_swin_t_layers_12").model.layers == 12
     assert recipe("camvid_small_encoding_onehot").model.encoding == "onehot"
-    assert list(cells(ablation_base("mini"), "table5d")) == [1, 2, 3, 6]
+    assert list(cells(ablation_base("mini"), "ddp_table5d")) == [1, 2, 3, 6]
     assert ablation(recipe("ade20k_swin_t"), "model.scale", 0.01) == recipe("ade20k_swin_t")
 
 
 def test_unknown_part():
-    with pytest.raises(ConfigError, match="'table5e' has no trained ablations"):
-        cells(ablation_base("mini"), "table5e")
+    with pytest.raises(ConfigError, match="'ddp_table5e' has no trained ablations"):
+        cells(ablation_base("mini"), "ddp_table5e")
 
 
 @pytest.mark.parametrize(("name", "preset"), [("cityscapes_mini", "mini"), ("camvid_small", "camvid")])
@@ -68,7 +68,7 @@ def test_second_stages_start_from_the_plain_weights(name, preset):
     for end, variant in (("_aligned", "same_noise"), ("_aligned_fresh", "fresh_noise")):
         stage = recipe(name + end, preset)
         assert stage.train.initialize_from == name
-        assert _is_recipe_name(stage.train.initialize_from)
+        assert is_recipe_name(stage.train.initialize_from)
         assert stage.train.self_aligned == variant
         assert stage.model == plain.model
         assert stage.train.iterations < plain.train.iterations
@@ -87,6 +87,8 @@ def test_training_seeds_are_runs_of_their_own():
     assert changed(recipe("ade20k_mini"), recipe("ade20k_mini-seed1")) == {"train.seed"}
     assert seeded(recipe("ade20k_mini"), 0) == recipe("ade20k_mini")
     assert split_seed("ade20k_mini_small_scale_0.1-seed12") == ("ade20k_mini_small_scale_0.1", 12)
+    from_file = override(stage, {"train.initialize_from": "some/weights.safetensors", "train.seed": 0})
+    assert seeded(from_file, 1).train.initialize_from == "some/weights.safetensors"
     assert split_seed("a-seedling") == ("a-seedling", None)
     with pytest.raises(ConfigError, match="no recipe 'nothing'"):
         recipe("nothing-seed1")

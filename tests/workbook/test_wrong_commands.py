@@ -89,5 +89,5 @@ def test_wrong_table_settings_leave_nothing(tmp_path: Path) -> None:
     from ddp_repro.workbook.runs.run import run_table
 
     with pytest.raises(ConfigError, match=r"channels \(64\) must be a multiple of heads \(5\)"):
-        run_table("table2", "mini", overrides=["model.heads=5"], output=tmp_path / "results")
+        run_table("ddp_table2", "mini", overrides=["model.heads=5"], output=tmp_path / "results")
     assert list(tmp_path.iterdir()) == []

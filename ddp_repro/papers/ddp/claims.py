@@ -188,19 +188,19 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "class embedding is the best encoding", "Table 5a", "47.0 against 46.2",
-        lambda m: best_of_table(m, "table5a", "embedding"), trained=True,
+        lambda m: best_of_table(m, "ddp_table5a", "embedding"), trained=True,
     ),
     Claim(
         "scale 0.01 is best", "Table 5b", "47.0 against 46.8",
-        lambda m: best_of_table(m, "table5b", 0.01), trained=True,
+        lambda m: best_of_table(m, "ddp_table5b", 0.01), trained=True,
     ),
     Claim(
         "the cosine schedule beats the linear one", "Table 5c", "47.0 against 45.1",
-        lambda m: best_of_table(m, "table5c", "cosine"), trained=True,
+        lambda m: best_of_table(m, "ddp_table5c", "cosine"), trained=True,
     ),
     Claim(
         "six decoder layers are best", "Table 5d", "47.0 against 46.0",
-        lambda m: best_of_table(m, "table5d", 6), trained=True, diffusion=False,
+        lambda m: best_of_table(m, "ddp_table5d", 6), trained=True, diffusion=False,
     ),
 )  # fmt: skip
 
@@ -291,7 +291,7 @@ def claims_table(preset: str, output: str | Path = "results") -> Table:
         *RULES,
         "A verdict holds for the named model and data; only the paper preset speaks about the paper's own numbers.",
     )
-    return Table("claims", f"The paper's claims under the {preset} preset", table_frame(columns),
+    return Table("ddp_claims", f"The paper's claims under the {preset} preset", table_frame(columns),
                  provenance_frame(used), notes, prose=True)  # fmt: skip
 
 
@@ -329,7 +329,7 @@ def _used_records(judged: list[Measured]) -> list[Record]:
     first = judged[0]
     if main_model(first.preset) is not None:
         base = ablation_base(first.preset)
-        tables = ("table5a", "table5b", "table5c", "table5d")
+        tables = ("ddp_table5a", "ddp_table5b", "ddp_table5c", "ddp_table5d")
         names |= dict.fromkeys(cell.name for table in tables for cell in cells(base, table).values())
     return [record for name in names for record in first.records.get(name, [])]
 

@@ -85,6 +85,16 @@ class ImageModel(PretrainedMixin, nn.Module):
         return self.encode_image(batch["image"])
 
     @property
+    def has_noise(self) -> bool:
+        """Return whether predictions start from noise."""
+        return self.config.diffusion
+
+    @property
+    def has_steps(self) -> bool:
+        """Return whether predictions are made in steps."""
+        return self.config.diffusion
+
+    @property
     def feature_channels(self) -> int:
         """F, channels of the feature that the map is fused with."""
         return self.config.channels

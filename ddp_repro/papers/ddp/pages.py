@@ -24,6 +24,7 @@ from ddp_repro.papers.ddp.tables.ablations import MAKERS
 from ddp_repro.papers.ddp.tables.bev_costs import costs_table, find_costs
 from ddp_repro.papers.ddp.tables.uncertainty import uncertainty_table
 from ddp_repro.store.paths import resolve, run_folder
+from ddp_repro.workbook.catalogue import full_name
 from ddp_repro.workbook.figures.style import Figure, save_figure
 from ddp_repro.workbook.runs import records
 from ddp_repro.workbook.runs.analyses import Analysis, find_analyses, load_analysis
@@ -37,8 +38,8 @@ Named = TypeVar("Named", Table, Figure)
 TRAINING_VARIANTS = {
     "plain": "", "self-aligned, same noise": "_aligned", "self-aligned, fresh noise": "_aligned_fresh",
 }  # fmt: skip
-MEASURED_TABLES = ("table1", "table2", "table3", "table4", "table6", "table7")
-FIGURES_OF_IMAGES = {"cityscapes": "figure5", "camvid": "figure5", "ade20k": "figure6"}
+MEASURED_TABLES = ("ddp_table1", "ddp_table2", "ddp_table3", "ddp_table4", "ddp_table6", "ddp_table7")
+FIGURES_OF_IMAGES = {"cityscapes": "ddp_figure5", "camvid": "ddp_figure5", "ade20k": "ddp_figure6"}
 
 
 def rerender(preset: str, output: str | Path = "results") -> list[Path]:
@@ -90,14 +91,14 @@ def images_figure(sampled: Analysis, dataset: str, output: str | Path = "results
 
 def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[Table]:
     """Those with at least one measured cell."""
-    named = {record.recipe["table"] for record in found.values()}
+    named = {record.table for record in found.values()}
     made = [paper_table(name, preset, output) for name in MEASURED_TABLES if name in named]
-    made += [measured_table(preset, output, preset)] if preset in named else []
-    if any(name.startswith("table5") for name in named):
+    made += [measured_table(preset, output, full_name(preset))] if full_name(preset) in named else []
+    if any(name.startswith("ddp_table5") for name in named):
         made += [maker(preset, output) for maker in MAKERS.values()]
     failed = find_analyses("robustness", preset, output)
     made += [bev_views.robustness_table(failed)] if failed else []
-    made += [costs_table(each) for each in find_costs(output)] if "table3" in named else []
+    made += [costs_table(each) for each in find_costs(output)] if "ddp_table3" in named else []
     checked = find_analyses("map_use", preset, output)
     made += [map_use_table(checked)] if checked else []
     scored = find_analyses("uncertainty", preset, output)

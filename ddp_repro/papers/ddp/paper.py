@@ -47,7 +47,7 @@ class DDPPaper:
         from ddp_repro.papers.ddp.claims import claims_table
         from ddp_repro.papers.ddp.tables.ablations import MAKERS
 
-        return {**MAKERS, "claims": claims_table}
+        return {**MAKERS, "ddp_claims": claims_table}
 
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]:

@@ -107,6 +107,16 @@ class DDPS(nn.Module):
         return STRIDE
 
     @property
+    def has_noise(self) -> bool:
+        """Return True: a prediction starts from a random map, in both stages."""
+        return True
+
+    @property
+    def has_steps(self) -> bool:
+        """Return True: in stage 1, of one step, any other number is refused."""
+        return True
+
+    @property
     def output_classes(self) -> int:
         """K', channels of a prediction: C, and one more where it may say "unlabelled"."""
         return self.config.num_classes + (self.config.class_zero == "kept")

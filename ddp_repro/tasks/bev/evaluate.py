@@ -89,7 +89,8 @@ def evaluate_bev(
         raise ConfigError("BEV models see one view: set evaluation.scales=1.0 and evaluation.flip=false")
     started = time.perf_counter()
     count = min(len(dataset), evaluation.limit or len(dataset))
-    tallies = {key: ThresholdCounts(model.config.num_classes) for key in run_keys(evaluation, diffusion=True)}
+    keys = run_keys(evaluation, has_noise=model.has_noise, has_steps=model.has_steps)
+    tallies = {key: ThresholdCounts(model.config.num_classes) for key in keys}
     rank, world = rank_and_world()
     share, size = range(rank, count, world), evaluation.batch_size
     hidden = not progress or rank > 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.catalogue import full_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,7 @@ def find_notebooks(folder: Path, preset: str, names: list[str], everything: bool
     paths = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
     if not paths:
         raise ConfigError(f"{folder} has no notebooks (*.ipynb); run from a clone of the repository")
+    names = [name if name in paths else full_name(name) for name in names]
     for name in names:
         if name not in paths:
             close = difflib.get_close_matches(name, paths, n=3, cutoff=0.4) or list(paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import os
 import platform
@@ -16,11 +17,11 @@ from typing import Any
 import torch
 
 import ddp_repro
-from ddp_repro.interop.weight_files import read_state_dict
+from ddp_repro.interop.partial import weights_sha256
 from ddp_repro.networks.attention.deformable import attention_backend
-from ddp_repro.networks.identity import weights_hash
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.sources import weight_sources
 from ddp_repro.store.paths import working_root
 
 CODE = (".py", ".cpp", ".h")
@@ -109,15 +110,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_sha256(path: Path) -> str:
-    """Return the identity of the weights in a file: equal for equal tensors, whatever else the file says.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    return weights_hash(read_state_dict(path)[0])
-
-
 def are_weights(path: Path, recorded: str) -> bool:
     """Return whether a file holds the weights of a record; older records have the hash of the whole file.
 
@@ -129,10 +121,12 @@ def are_weights(path: Path, recorded: str) -> bool:
 
 def public_recipe(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as JSON, absolute paths made relative to the clone, or cut to their last part outside it."""
-    values = to_dict(recipe)
-    values["data"]["root"] = _public_path(values["data"]["root"])
-    if values["train"]["backbone_weights"]:
-        values["train"]["backbone_weights"] = _public_path(values["train"]["backbone_weights"])
+    values = to_dict(dataclasses.replace(recipe, data=recipe.data.placed(_public_path)))
+    train = values["train"]
+    for name in ("backbone_weights", "initialize_from"):
+        train[name] = train[name] and _public_path(train[name])
+    sources = weight_sources(recipe.train.weights)
+    train["weights"] = [str(source.at(_public_path(source.place))) for source in sources] or None
     return values
 
 

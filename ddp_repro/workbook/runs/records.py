@@ -24,6 +24,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.catalogue import full_name
 from ddp_repro.workbook.runs.provenance import Code, Environment
 
 SCHEMA = 1
@@ -118,6 +119,11 @@ class Record:
     def preset(self) -> str:
         """The preset of the recipe."""
         return self.recipe["preset"]
+
+    @property
+    def table(self) -> str:
+        """The full name of the table that the recipe belongs to; records of version 0.1 leave the paper out."""
+        return full_name(self.recipe["table"])
 
     @property
     def steps(self) -> list[int]:

@@ -8,7 +8,6 @@ start from the clone (see :mod:`ddp_repro.store.paths`).
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
-from ddp_repro.workbook.catalogue import paper_of, recipe_names
+from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance, records
 from ddp_repro.workbook.runs import training as trainings
@@ -109,7 +108,7 @@ def run_table(
     """:func:`run` every recipe of a preset that belongs to a table; those that another process is at come last.
 
     Args:
-        table: e.g. ``table1``.
+        table: e.g. ``ddp_table1``.
         rows: names of the recipes to run, also with a training seed (``<name>-seed1``); all by default.
         overrides: changes to each of them, e.g. ``["train.iterations=20"]``.
         checkpoint: None trains; ``official`` evaluates the authors' weights, of those recipes that have some.
@@ -117,6 +116,7 @@ def run_table(
     Raises:
         ConfigError: no such recipe in this table, or as :func:`run`.
     """
+    table = full_name(table)
     names = [name for name in recipe_names(preset) if named_recipe(name, preset).table == table]
     if unknown := [name for name in rows if split_seed(name)[0] not in names]:
         raise ConfigError(f"{table} has no recipe {unknown[0]!r} under {preset}; it has: {', '.join(names) or 'none'}")
@@ -140,7 +140,7 @@ def evaluation_dataset(recipe: Recipe, model: Method) -> PairDataset:
     Raises:
         DataError: missing images or labels.
     """
-    data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
+    data = recipe.data.placed(lambda root: str(resolve(root)))
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 

@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 
 from ddp_repro import training
 from ddp_repro.evaluation.processes import rank_and_world
+from ddp_repro.interop.checkpoints import check_part
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.sources import is_recipe_name, weight_sources
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import run_folder, working_root
-from ddp_repro.tasks.build import build_dataset
+from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.runs import provenance
@@ -44,12 +46,15 @@ class TrainingInputs:
     Attributes:
         processes: how many finished the training, on which weights depend by no more than rounding; None: not finished
             yet, or from before this was written down.
+        sources: hash of the tensors that each part started from, see :func:`ddp_repro.training.initial_identities`;
+            None: from before this was written down.
     """
 
     recipe: dict[str, Any]
     data: str
     code: str
     processes: int | None = None
+    sources: dict[str, str] | None = None
 
 
 def train(
@@ -78,10 +83,12 @@ def source_of(recipe: Recipe) -> Recipe:
 
 def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
     """:func:`train` for those who hold the :func:`workplace` already."""
-    start = recipe.train.initialize_from
-    if _is_recipe_name(start) and not (run_folder(output, recipe.preset, start) / "model.safetensors").is_file():
-        train(named_recipe(start, recipe.preset), output=output, progress=progress)
-    resume = decided_by_main(lambda: _may_resume(recipe, folder, overwrite) or _make_room(recipe, folder))
+    for stage in _stages(recipe):
+        if not _weights_of(stage, recipe, output).is_file():
+            train(named_recipe(stage, recipe.preset), output=output, progress=progress)
+    resume = decided_by_main(
+        lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output)
+    )
     result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
@@ -106,33 +113,40 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: M
         )
     training.check_settings(recipe)
     model = model or recipe.model.build()
+    training.check_trainable(model, recipe.train)
     set_checkpointing(model, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
     data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
-    task_named(recipe.model.task).check(
-        recipe.model, build_dataset(data, data.train_split, train=True, **normalisation)
-    )
+    check_dataset(recipe.model, build_dataset(data, data.train_split, train=True, **normalisation))
     if recipe.train.validate_every:
-        task_named(recipe.model.task).check(
-            recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation)
-        )
-    resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), overwrite)
-    start = _resolved(recipe, output)
-    if _is_recipe_name(recipe.train.initialize_from) and not Path(start.train.initialize_from).is_file():
-        return _check_first_stage(recipe, output)
-    if not resume:
-        training.load_initial_weights(model, start.train)
+        check_dataset(recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation))
+    resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
+    missing = [stage for stage in _stages(recipe) if not _weights_of(stage, recipe, output).is_file()]
+    for stage in missing:
+        _check_first_stage(stage, recipe, model, output)
+    if not (resume or missing):
+        training.load_initial_weights(model, _resolved(recipe, output).train)
 
 
-def _check_first_stage(recipe: Recipe, output: str | Path) -> None:
-    """Check the recipe whose weights this one starts from, and which has to be trained before."""
-    first = named_recipe(recipe.train.initialize_from, recipe.preset)
+def _check_first_stage(name: str, recipe: Recipe, model: Method, output: str | Path) -> None:
+    """Refuse a recipe whose weights this one starts from, and which has to be trained before, if they will not fit."""
+    first = named_recipe(name, recipe.preset)
+    if recipe.train.initialize_from == name:
+        _refuse_other_model(first, recipe)
+    for source in weight_sources(recipe.train.weights):
+        if source.recipe == name:
+            with torch.device("meta"):
+                tensors = first.model.build().state_dict()
+            check_part(model, source.part, tensors, name)
+    check_training(first, output, overwrite=False)
+
+
+def _refuse_other_model(first: Recipe, recipe: Recipe) -> None:
     before, now = to_dict(first.model), to_dict(recipe.model)
     changed = [f"model.{n} is {before.get(n)!r} there, {now[n]!r} here" for n in now
                if before.get(n) != now[n] and not is_loose(f"model.{n}")]  # fmt: skip
     if changed:
         raise ConfigError(f"{recipe.name} starts from the weights of {first.name}, but {'; '.join(changed)}")
-    check_training(first, output, overwrite=False)
 
 
 def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> TrainResult:
@@ -163,7 +177,7 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
 
 
 def current_inputs(recipe: Recipe) -> TrainingInputs:
-    """Return what a training of ``recipe`` would depend on now."""
+    """Return what a training of ``recipe`` would depend on now, the weights that it starts from apart."""
     settings = _training_settings(provenance.public_recipe(recipe))
     images = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=(0, 0, 0), std=(1, 1, 1))
     return TrainingInputs(settings, images.fingerprint(), provenance.code_fingerprint(provenance.TRAINING_CODE))
@@ -176,14 +190,20 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def prepare_data(recipe: Recipe) -> None:
     """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare."""
-    root = Path(recipe.data.root)
-    if recipe.preset != "mini" or root.is_dir():
+    if recipe.preset != "mini":
+        return
+    for data in filter(None, (recipe.data, recipe.data.added)):
+        _prepare_mini(data.dataset, Path(data.root))
+
+
+def _prepare_mini(dataset: str, root: Path) -> None:
+    if root.is_dir():
         return
     from data_prep.mini import write_mini
 
     with file_lock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir():
-            write_mini(recipe.data.dataset, root)
+            write_mini(dataset, root)
 
 
 @contextmanager
@@ -232,37 +252,67 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
-    """``train.initialize_from`` as the file of finished weights that its recipe's name stands for."""
+def _stages(recipe: Recipe) -> list[str]:
+    """Names of the recipes whose finished weights this one starts from."""
     start = recipe.train.initialize_from
-    if not _is_recipe_name(start):
-        return recipe
-    path = os.path.relpath(run_folder(output, recipe.preset, start) / "model.safetensors")
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, initialize_from=path))
+    parts = [source.recipe for source in weight_sources(recipe.train.weights)]
+    return list(dict.fromkeys(name for name in (start if is_recipe_name(start) else None, *parts) if name))
 
 
-def _may_resume(recipe: Recipe, folder: Path, overwrite: bool) -> bool:
+def _weights_of(stage: str, recipe: Recipe, output: str | Path) -> Path:
+    return run_folder(output, recipe.preset, stage) / "model.safetensors"
+
+
+def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
+    """Return the recipe with the files of finished weights in place of the recipes' names that it starts from."""
+
+    def place(stage: str) -> str:
+        return os.path.relpath(_weights_of(stage, recipe, output))
+
+    start, sources = recipe.train.initialize_from, weight_sources(recipe.train.weights)
+    parts = tuple(str(source.at(place(source.recipe)) if source.recipe else source) for source in sources)
+    whole = place(start) if is_recipe_name(start) else start
+    train_settings = dataclasses.replace(recipe.train, initialize_from=whole, weights=parts or None)
+    return dataclasses.replace(recipe, train=train_settings)
+
+
+def _inputs_now(recipe: Recipe, output: str | Path) -> TrainingInputs:
+    """:func:`current_inputs` with the weights that the training starts from."""
+    sources = training.initial_identities(_resolved(recipe, output).train)
+    return dataclasses.replace(current_inputs(recipe), sources=sources)
+
+
+def _may_resume(recipe: Recipe, folder: Path, output: str | Path, overwrite: bool) -> bool:
     """Whether what the folder holds is (part of) this very training.  Writes nothing.
 
-    The trainer compares recipe and images itself; here the code that trained counts too.
+    The trainer compares recipe and images itself; here the code that trained counts too, and the weights it began with.
 
     Raises:
         ConfigError: it is another training, and ``overwrite`` is not given.
     """
-    model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
+    model, before, now = folder / "model.safetensors", read_inputs(folder), _inputs_now(recipe, output)
     changed = changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)) if before else []
     foreign = before is None and (model.exists() or any((folder / "state").glob("*.pt")))
     if (foreign or changed) and not overwrite:
         what = "; ".join(changed) or "weights of unknown origin"
         raise ConfigError(f"{folder} holds another training ({what}); --overwrite allows replacing it")
-    return before is not None and not changed and before.data == now.data and before.code in (now.code, UNKNOWN)
+    return before is not None and not changed and not _moved_on(before, now)
 
 
-def _make_room(recipe: Recipe, folder: Path) -> bool:
+def _moved_on(before: TrainingInputs, now: TrainingInputs) -> str:
+    """Return what changed, in words, under a training of equal settings; nothing: empty."""
+    if before.data != now.data:
+        return "the images"
+    if before.code not in (now.code, UNKNOWN):
+        return "the code"
+    return "" if before.sources in (now.sources, None) else "the weights that it starts from"
+
+
+def _make_room(recipe: Recipe, folder: Path, output: str | Path) -> bool:
     """Put what is to be replaced aside, and write down what a new training depends on; returns False: no resuming."""
-    model, before, now = folder / "model.safetensors", read_inputs(folder), current_inputs(recipe)
+    model, before, now = folder / "model.safetensors", read_inputs(folder), _inputs_now(recipe, output)
     if before and not changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)):
-        say(f"{recipe.name}: {'the code' if before.data == now.data else 'the images'} changed; training anew")
+        say(f"{recipe.name}: {_moved_on(before, now)} changed; training anew")
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
     _write_inputs(folder, now)
@@ -285,7 +335,3 @@ def _training_settings(recipe: dict[str, Any]) -> dict[str, Any]:
     """Without the evaluation, unless it decides which weights are the best."""
     free = () if recipe["train"]["validate_every"] else ("evaluation",)
     return {name: value for name, value in recipe.items() if name not in free}
-
-
-def _is_recipe_name(start: str | None) -> bool:
-    return start is not None and "/" not in start and Path(start).suffix not in (".safetensors", ".pth", ".pt")

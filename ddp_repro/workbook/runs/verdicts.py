@@ -24,7 +24,7 @@ def compare(recipe: Recipe, dataset: Dataset, scores: Sequence[Score]) -> list[C
     for steps, (column, metric) in itertools.product(
         sorted({score.steps for score in scores}), paper_of(recipe).printed_columns(recipe)
     ):
-        paper = paper_value(recipe.name, steps, column)
+        paper = paper_value(recipe, steps, column)
         if paper is not None:
             values = [getattr(score, metric) for score in scores if score.steps == steps]
             comparisons.append(_comparison(column, steps, paper, values, paper_of(recipe).tolerance(column)))

@@ -1,4 +1,4 @@
-"""The paper's printed numbers (``papers/ddp/printed/*.json``), the left-hand side of every comparison.
+"""The printed numbers of a paper (its ``printed/*.json``), the left-hand side of every comparison.
 
 They are data, transcribed by hand; nothing in this package computes or changes them.
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
 from ddp_repro.settings.errors import ConfigError
-
-PRINTED = "ddp_repro.papers.ddp"
-TABLES = (*(f"table{n}" for n in "1234"), *(f"table5{part}" for part in "abcde"), "table6", "table7")
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.workbook.catalogue import full_name, paper_named
 
 # Images of the split the paper evaluates on: only a run over all of them may claim the paper's number.
 EVALUATION_IMAGES = {"ade20k": 2000, "cityscapes": 500, "kitti": 652, "nyu": 654, "sunrgbd": 5050, "nuscenes": 6019}
@@ -64,35 +62,54 @@ class PaperTable:
 
     @property
     def title(self) -> str:
-        """``Table 5a`` and the like."""
-        kind = "Table" if self.name.startswith("table") else "Figure"
-        return f"{kind} {self.name.removeprefix(kind.lower())}"
+        """Return ``Table 5a`` and the like."""
+        place = self.name.partition("_")[2]
+        kind = "Table" if place.startswith("table") else "Figure"
+        return f"{kind} {place.removeprefix(kind.lower())}"
+
+
+@cache
+def printed_names(paper: str) -> tuple[str, ...]:
+    """Return the full names of what a paper prints: tables, their parts, and figures with numbers in the text.
+
+    Raises:
+        ConfigError: no such paper.
+    """
+    names = []
+    for path in sorted(paper_named(paper).printed.glob("*.json")):
+        parts = json.loads(path.read_text(encoding="utf-8")).get("parts", ("",))
+        names += [f"{paper}_{path.stem}{part}" for part in parts]
+    return tuple(names)
 
 
 @cache
 def load_table(name: str) -> PaperTable:
-    """Return a table of the paper by name: one of :data:`TABLES`, or ``figure3`` (numbers given in the text).
+    """Return a printed table by its full name, e.g. ``ddp_table1``, or what a figure's text says (``ddp_figure3``).
 
     Raises:
         ConfigError: no such table.
     """
-    if name not in (*TABLES, "figure3"):
-        raise ConfigError(f"the paper has no table {name!r}; it has: {', '.join(TABLES)}")
-    file, part = (name[:-1], name[-1]) if name[-1].isalpha() else (name, None)
-    content = json.loads(resources.files(PRINTED).joinpath("printed", f"{file}.json").read_text(encoding="utf-8"))
+    paper, _, place = full_name(name).partition("_")
+    if f"{paper}_{place}" not in printed_names(paper):
+        raise ConfigError(f"the paper {paper} has no table {place!r}; it has: {', '.join(printed_names(paper))}")
+    file, part = (place[:-1], place[-1]) if place[-1].isalpha() else (place, None)
+    content = json.loads((paper_named(paper).printed / f"{file}.json").read_text(encoding="utf-8"))
     if part is not None:
         content |= content.pop("parts")[part]
-    return _table(content, name)
+    return _table(content, f"{paper}_{place}")
 
 
-def paper_value(recipe: str, steps: int, key: str) -> float | None:
-    """Return what Tables 1 to 4, 6 and 7 print in column ``key`` for this recipe at these steps (None: nothing).
+def paper_value(recipe: Recipe, steps: int, key: str) -> float | None:
+    """Return what the paper's tables print in column ``key`` for a recipe at a number of steps (None: nothing).
 
-    The non-diffusion baseline's row has no steps; any number finds it.
+    Tables in parts, which vary one setting, are left out.  The non-diffusion baseline's row has no steps; any number
+    finds it.
     """
-    for name in ("table1", "table2", "table3", "table4", "table6", "table7"):
+    for name in printed_names(recipe.model.paper):
+        if name[-1].isalpha() or "figure" in name:
+            continue
         for row in load_table(name).rows:
-            if row.recipe == recipe and row.steps in (steps, None):
+            if row.recipe == recipe.name and row.steps in (steps, None):
                 return row.values.get(key)
     return None
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ddp_repro.settings.presets import INFO
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.workbook.catalogue import paper_named, paper_of, recipe, recipe_names
+from ddp_repro.workbook.catalogue import full_name, paper_named, paper_of, recipe, recipe_names
 from ddp_repro.workbook.runs.constant_map import ConstantMap, load_constant_map
 from ddp_repro.workbook.runs.mean_depth import MeanDepth, load_mean_depth
 from ddp_repro.workbook.runs.records import Record, find_records, spread
@@ -36,7 +36,7 @@ DATA_LABELS = {
 
 MEAN_DEPTH = "mean depth map of the training images"
 CONSTANT_MAP = "best constant map of the training samples"
-BESIDE_PRINT = {"table3": ("miou_at_half",)}  # measures that the paper does not print
+BESIDE_PRINT = {"ddp_table3": ("miou_at_half",)}  # measures that the paper does not print
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
         ConfigError: no such table or preset.
         RecordError: a record is damaged.
     """
+    name = full_name(name)
     printed = load_table(name)
     known = set(recipe_names("paper"))
     own = [recipe(n, preset) for n in recipe_names(preset)]
@@ -96,12 +97,13 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
 
 def measured_table(preset: str, output: str | Path = "results", table: str | None = None) -> Table:
     """Every run of a preset, or of one ``table`` of it, at every number of steps, without printed numbers."""
-    records = [r for r in find_records(preset, output) if table in (None, r.recipe["table"])]
+    table = full_name(table) if table else None
+    records = [r for r in find_records(preset, output) if table in (None, r.table)]
     rows: list[dict[tuple[str, str], str]] = []
     for record in sorted(records, key=lambda r: not r.name.endswith("_baseline")):
         rows += [_measured_row(record, steps) for steps in record.steps]
     cells = {key: [row.get(key, NOT_RUN) for row in rows] for key in dict.fromkeys(k for row in rows for k in row)}
-    title = f"Runs of the {preset} preset" + (f", {table}" if table not in (None, preset) else "")
+    title = f"Runs of the {preset} preset" + (f", {table}" if table not in (None, full_name(preset)) else "")
     return Table(
         table or f"{preset}_runs", title, table_frame(cells), provenance_frame(records), _general_notes(records, preset)
     )

@@ -14,8 +14,8 @@ from ddp_repro.workbook.runs.mean_depth import load_mean_depth
 from ddp_repro.workbook.runs.records import Record, find_records
 
 MODELS = {
-    "table4": {"mini": "kitti_mini", "kitti_lidar": "kitti_lidar_lite0", "paper": "kitti_swin_t"},
-    "table7": {"mini": "nyu_mini", "sevenscenes": "sevenscenes_lite0", "paper": "nyu_swin_t"},
+    "ddp_table4": {"mini": "kitti_mini", "kitti_lidar": "kitti_lidar_lite0", "paper": "kitti_swin_t"},
+    "ddp_table7": {"mini": "nyu_mini", "sevenscenes": "sevenscenes_lite0", "paper": "nyu_swin_t"},
 }
 """The model that Figure 8 (table4) and Figure 9 (table7) show, by preset."""
 

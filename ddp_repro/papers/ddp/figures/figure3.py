@@ -56,7 +56,7 @@ def figure_3a(record: Record, baseline: Record | None = None) -> Figure:
         f"mean and band of ± 1 standard deviation over {len(record.seeds)} sampling seeds. "
         "Right: the paper's numbers (Cityscapes val), on an axis of their own."
     )
-    return Figure("figure3a", "Figure 3a. Dynamic inference: more steps, same weights", caption, runs, drawing)
+    return Figure("ddp_figure3a", "Figure 3a. Dynamic inference: more steps, same weights", caption, runs, drawing)
 
 
 def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
@@ -88,7 +88,7 @@ def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
         f"of {len(trajectory.predictions)} steps; image {trajectory.image_id}, seed {trajectory.seed}, "
         f"{_measured(record)}."
     )
-    return Figure("figure3b", "Figure 3b. Sampling trajectory", caption, (record.run,), drawing)
+    return Figure("ddp_figure3b", "Figure 3b. Sampling trajectory", caption, (record.run,), drawing)
 
 
 def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
@@ -119,7 +119,7 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
         f"image {trajectory.image_id}, {_measured(record)}. Mean uncertainty is {_mean(wrong)} on wrong pixels "
         f"and {_mean(right)} on right ones."
     )
-    return Figure("figure3c", "Figure 3c. Uncertainty for free", caption, (record.run,), drawing)
+    return Figure("ddp_figure3c", "Figure 3c. Uncertainty for free", caption, (record.run,), drawing)
 
 
 def figure_prediction(picture: np.ndarray, prediction: Prediction, dataset: SegmentationDataset, run: str) -> Figure:
@@ -164,7 +164,7 @@ def _draw_measured(axes: Axes, record: Record, baseline: Record | None) -> None:
 
 def _draw_printed(axes: Axes) -> None:
     """Mark the numbers of the text, hollow, without a line where the paper gives only two points."""
-    rows = [row for row in load_table("figure3").rows if row.backbone == "ConvNeXt-T"]
+    rows = [row for row in load_table("ddp_figure3").rows if row.backbone == "ConvNeXt-T"]
     plain = [row for row in rows if row.method == "DDP"]
     aligned = [row for row in rows if row.method != "DDP"]
     _mark(axes, plain, "DDP", {"marker": "s", "color": BLACK, "markersize": 5})

@@ -79,7 +79,7 @@ def figure_4(variants: Sequence[Variant], speed: Analysis, baseline: Record | No
         f"1. (b): the second axis is the measured time per image ({speed.result['conditions']}). {_printed()}"
     )
     runs = (*(v.sweep.run for v in variants), *([baseline.run] if baseline else []))
-    return Figure("figure4", "Figure 4. Sampling drift and self-aligned denoising", caption, runs, drawing)
+    return Figure("ddp_figure4", "Figure 4. Sampling drift and self-aligned denoising", caption, runs, drawing)
 
 
 def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "miou") -> dict[int, list[float]]:
@@ -98,7 +98,7 @@ def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "mi
 
 def _printed() -> str:
     """Say the paper's numbers in words: they are of another model and images, and share no axis with ours."""
-    rows = [row for row in load_table("figure3").rows if row.backbone == "ConvNeXt-T"]
+    rows = [row for row in load_table("ddp_figure3").rows if row.backbone == "ConvNeXt-T"]
     words = {method: [] for method in dict.fromkeys(row.method for row in rows)}
     for row in rows:
         words[row.method].append(f"{row.values['miou']} at {row.steps}")

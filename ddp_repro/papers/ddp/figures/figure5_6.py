@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN_STEPS = (1, 2, 3, 10)
-DATASETS = {"figure5": "Cityscapes", "figure6": "ADE20K"}
+DATASETS = {"ddp_figure5": "Cityscapes", "ddp_figure6": "ADE20K"}
 
 
 def figure_trajectories(name: str, sampled: Analysis, trajectories: Sequence[SavedTrajectory]) -> Figure:
     """One row an image: image, ground truth, predictions after some steps, uncertainty, errors of the last step.
 
     Args:
-        name: ``figure5`` (Cityscapes) or ``figure6`` (ADE20K).
+        name: ``ddp_figure5`` (Cityscapes) or ``ddp_figure6`` (ADE20K).
     """
     import matplotlib.pyplot as plt
 
@@ -50,7 +50,7 @@ def figure_trajectories(name: str, sampled: Analysis, trajectories: Sequence[Sav
         f"of {last} steps. Uncertainty: how often the label changes over the steps, bright is often (at most "
         f"{brightest:.0%} of the steps here). Errors after step {last}: black is wrong, grey is not labelled."
     )
-    title = f"{name.capitalize().replace('Figure', 'Figure ')}. Sampling trajectories, {DATASETS[name]}"
+    title = f"Figure {name[-1]}. Sampling trajectories, {DATASETS[name]}"
     return Figure(name, title, caption, (sampled.run,), drawing)
 
 

@@ -69,7 +69,7 @@ def figure_bev(records: Sequence[Record], samples: Sequence[list[BEVSample]]) ->
         "class where it is largest."
     )
     runs = tuple(record.run for record in records)
-    return Figure("figure7", "Figure 7. BEV map segmentation", caption, runs, drawing)
+    return Figure("ddp_figure7", "Figure 7. BEV map segmentation", caption, runs, drawing)
 
 
 def colour_map(masks: np.ndarray) -> np.ndarray:

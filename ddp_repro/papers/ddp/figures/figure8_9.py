@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 DEPTH_COLOURS = "magma_r"  # near is bright
 FIRST, SHOWN = 1, 3  # sampling steps whose depth is drawn
 WIDE = 2.0  # aspect from which six panels stand in two rows
-FIGURES = {"table4": ("figure8", "Figure 8. Depth outdoors"), "table7": ("figure9", "Figure 9. Depth indoors")}
+FIGURES = {
+    "ddp_table4": ("ddp_figure8", "Figure 8. Depth outdoors"),
+    "ddp_table7": ("ddp_figure9", "Figure 9. Depth indoors"),
+}
 SPREADS = {"step_spread": "spread over steps", "sample_spread": "spread over noise samples"}
 
 
@@ -46,7 +49,7 @@ def figure_depth(record: Record, samples: list[DepthSample]) -> Figure:
     """Image, measured depth, depth after one and three steps, relative error and uncertainty of a few images."""
     import matplotlib.pyplot as plt
 
-    name, title = FIGURES[record.recipe["table"]]
+    name, title = FIGURES[record.table]
     height, width = samples[0].image.shape[:2]
     columns = 3 if width / height > WIDE else 6
     rows = len(samples) * 6 // columns
@@ -84,7 +87,7 @@ def figure_depth_steps(
     """
     import matplotlib.pyplot as plt
 
-    name, title = FIGURES[records[0].recipe["table"]]
+    name, title = FIGURES[records[0].table]
     with paper_style():
         drawing, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 2.5), layout="constrained")
         _draw_steps(left, records, baselines, constant)

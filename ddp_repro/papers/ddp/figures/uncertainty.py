@@ -57,7 +57,7 @@ def figure_uncertainty(analysis: Analysis) -> Figure:
         "wrong from right pixels: over all pixels (filled), and mean ± standard deviation over images (hollow)."
     )
     title = "Figure 3c, measured. Does uncertainty mark the errors?"
-    return Figure("figure3c_quality", title, caption, (analysis.run,), drawing)
+    return Figure("ddp_figure3c_quality", title, caption, (analysis.run,), drawing)
 
 
 def _draw_risk(axes: Axes, analysis: Analysis) -> None:

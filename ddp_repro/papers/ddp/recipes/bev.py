@@ -25,7 +25,7 @@ def nuscenes(sensors: Sensors) -> Recipe:
     """Table 3.  The decoder is told the time, as the paper says; ``model.time_conditioned=false`` is the release."""
     plain = {"camera": NUSCENES_CAMERA, "fusion": NUSCENES_FUSION}[sensors]
     return Recipe(
-        name=f"nuscenes_{sensors}", table="table3", row=f"DDP {MODALITIES[sensors]}",
+        name=f"nuscenes_{sensors}", table="ddp_table3", row=f"DDP {MODALITIES[sensors]}",
         model=dataclasses.replace(plain, backbone=SWIN_T),
         data=BEVDataConfig(lidar=sensors == "fusion", class_balanced=True), train=OFFICIAL,
         evaluation=EvalConfig(steps=(1, 3)),
@@ -59,6 +59,6 @@ def mini(sensors: Sensors) -> Recipe:
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 3), seeds=(0, 1), batch_size=4)
     return Recipe(
-        name=f"nuscenes_mini_{sensors}", preset="mini", table="table3", row=f"DDP mini {MODALITIES[sensors]}",
+        name=f"nuscenes_mini_{sensors}", preset="mini", table="ddp_table3", row=f"DDP mini {MODALITIES[sensors]}",
         model=model, data=data, train=train, evaluation=evaluation,
     )  # fmt: skip

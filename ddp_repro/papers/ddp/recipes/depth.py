@@ -26,7 +26,7 @@ OFFICIAL = TrainConfig(
 def kitti(size: str) -> Recipe:
     """Table 4.  The decoder is told the time, as the paper says; ``model.time_conditioned=false`` is the release."""
     return Recipe(
-        name=f"kitti_{size}", table="table4", row=f"DDP {size}", model=_model(KITTI_SWIN[size], max_depth=80.0),
+        name=f"kitti_{size}", table="ddp_table4", row=f"DDP {size}", model=_model(KITTI_SWIN[size], max_depth=80.0),
         data=_data("kitti", crop_size=(352, 704)), train=OFFICIAL, evaluation=_evaluation("kitti_garg"),
     )  # fmt: skip
 
@@ -37,7 +37,7 @@ def nyu(size: str) -> Recipe:
     The released Swin-S configuration normalises by 80 m, probably by mistake; here it is 10 m for all.
     """
     return Recipe(
-        name=f"nyu_{size}", table="table7", row=f"DDP {size}", model=_model(NYU_SWIN[size], max_depth=10.0),
+        name=f"nyu_{size}", table="ddp_table7", row=f"DDP {size}", model=_model(NYU_SWIN[size], max_depth=10.0),
         data=_data("nyu", crop_size=(416, 544)), train=dataclasses.replace(OFFICIAL, learning_rate=6e-5),
         evaluation=_evaluation("nyu"),
     )  # fmt: skip
@@ -47,7 +47,7 @@ def sunrgbd(trained: Recipe) -> Recipe:
     """Table 6: a model trained on NYU, evaluated on SUN RGB-D as it is; there is no training split to learn from."""
     data = dataclasses.replace(trained.data, dataset="sunrgbd", root=trained.data.root.replace("nyu", "sunrgbd"))
     return dataclasses.replace(
-        trained, name=trained.name.replace("nyu", "sunrgbd"), table="table6", data=data, weights_of=trained.name,
+        trained, name=trained.name.replace("nyu", "sunrgbd"), table="ddp_table6", data=data, weights_of=trained.name,
         evaluation=dataclasses.replace(trained.evaluation, protocol="sunrgbd"),
     )  # fmt: skip
 
@@ -69,8 +69,8 @@ def mini(dataset: str) -> Recipe:
         steps=(1, 2, 3, 5, 10), seeds=(0, 1), flip=True, protocol="kitti_garg" if outdoor else "nyu", batch_size=4
     )
     return Recipe(
-        name=f"{dataset}_mini", preset="mini", table="table4" if outdoor else "table7", row="DDP mini", model=model,
-        data=data, train=train, evaluation=evaluation,
+        name=f"{dataset}_mini", preset="mini", table="ddp_table4" if outdoor else "ddp_table7", row="DDP mini",
+        model=model, data=data, train=train, evaluation=evaluation,
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def ade20k(size: str) -> Recipe:
     """Table 1.  The released Swin-B configuration has window 12; the paper's cost is that of window 7."""
     model = ModelConfig(backbone=SWIN[size], window_size={"swin_b": 12}.get(size), num_classes=150, average_steps=True)
     return Recipe(
-        name=f"ade20k_{size}", table="table1", row=f"DDP {size}", model=model,
+        name=f"ade20k_{size}", table="ddp_table1", row=f"DDP {size}", model=model,
         data=DataConfig(), train=TrainConfig(clip_norm=0.1),
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ def cityscapes(size: str) -> Recipe:
         image_scale=(2048, 1024), crop_size=(512, 1024),
     )  # fmt: skip
     return Recipe(
-        name=f"cityscapes_{size}", table="table2", row=f"DDP {size}", model=model, data=data,
+        name=f"cityscapes_{size}", table="ddp_table2", row=f"DDP {size}", model=model, data=data,
         train=TrainConfig(device_batch_size=4),
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ def aligned(plain: Recipe, variant: str = "same_noise") -> Recipe:
     train = dataclasses.replace(stage.train, validate_every=500, checkpoint_every=500)
     evaluation = dataclasses.replace(plain.evaluation, steps=(1, 3, 10))
     row = f"{plain.row} aligned{suffix}"
-    return dataclasses.replace(stage, table="figure3", row=row, train=train, evaluation=evaluation)
+    return dataclasses.replace(stage, table="ddp_figure3", row=row, train=train, evaluation=evaluation)
 
 
 def small_aligned(plain: Recipe) -> list[Recipe]:
@@ -107,7 +107,7 @@ def mini(dataset: str) -> Recipe:
         clip_norm=1.0, backbone_weights=None, workers=0, log_every=10, checkpoint_every=100, validate_every=0,
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
-    number = {"ade20k": "table1", "cityscapes": "table2"}[dataset]
+    number = {"ade20k": "ddp_table1", "cityscapes": "ddp_table2"}[dataset]
     return Recipe(
         name=f"{dataset}_mini", preset="mini", table=number, row="DDP mini", model=model, data=data,
         train=train, evaluation=evaluation,
@@ -130,7 +130,7 @@ def camvid() -> Recipe:
     )  # fmt: skip
     evaluation = EvalConfig(steps=(1, 2, 3, 5, 10), seeds=(0, 1, 2), batch_size=4)
     return Recipe(
-        name="camvid_lite0", preset="camvid", table="camvid", row="DDP lite0", model=model, data=data, train=train,
+        name="camvid_lite0", preset="camvid", table="ddp_camvid", row="DDP lite0", model=model, data=data, train=train,
         evaluation=evaluation,
     )  # fmt: skip
 
@@ -151,7 +151,7 @@ def mini_small() -> Recipe:
     """``ade20k_mini`` on smaller crops for fewer iterations, so that all of Table 5a-d trains in four minutes."""
     plain = mini("ade20k")
     return dataclasses.replace(
-        plain, name="ade20k_mini_small", table="table5", row="DDP mini small",
+        plain, name="ade20k_mini_small", table="ddp_table5", row="DDP mini small",
         data=dataclasses.replace(plain.data, crop_size=(64, 64)),
         train=dataclasses.replace(plain.train, iterations=80, warmup_iterations=8),
         evaluation=dataclasses.replace(plain.evaluation, steps=(3,), seeds=(0, 1)),
@@ -162,7 +162,7 @@ def camvid_small() -> Recipe:
     """``camvid_lite0`` at two thirds of its image size, with half its channels, for 300 iterations."""
     plain = camvid()
     return dataclasses.replace(
-        plain, name="camvid_small", table="table5", row="DDP lite0 small",
+        plain, name="camvid_small", table="ddp_table5", row="DDP lite0 small",
         model=dataclasses.replace(plain.model, channels=64, feedforward_channels=128),
         data=dataclasses.replace(plain.data, image_scale=(160, 120), crop_size=(96, 128)),
         train=dataclasses.replace(plain.train, iterations=300, warmup_iterations=30),

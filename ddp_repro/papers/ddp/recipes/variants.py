@@ -11,10 +11,10 @@ from ddp_repro.settings.recipe import Recipe
 
 # Part of Table 5 -> the one setting that its cells vary, and its values in the paper's order.
 ABLATIONS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "table5a": ("model.encoding", ("analog_bits", "onehot", "embedding")),
-    "table5b": ("model.scale", (0.001, 0.01, 0.02, 0.04, 0.1)),
-    "table5c": ("model.schedule", ("cosine", "linear")),
-    "table5d": ("model.layers", (1, 2, 4, 6, 12)),
+    "ddp_table5a": ("model.encoding", ("analog_bits", "onehot", "embedding")),
+    "ddp_table5b": ("model.scale", (0.001, 0.01, 0.02, 0.04, 0.1)),
+    "ddp_table5c": ("model.schedule", ("cosine", "linear")),
+    "ddp_table5d": ("model.layers", (1, 2, 4, 6, 12)),
 }
 SMALL_LAYERS = (1, 2, 3, 6)  # around the three layers of the small models
 
@@ -60,5 +60,9 @@ def aligned(
         self_aligned=variant, initialize_from=plain.name, backbone_weights=None,
     )  # fmt: skip
     return dataclasses.replace(
-        plain, name=f"{plain.name}_aligned{suffix}", table="figure4", row=f"{plain.row} aligned, {variant}", train=train
+        plain,
+        name=f"{plain.name}_aligned{suffix}",
+        table="ddp_figure4",
+        row=f"{plain.row} aligned, {variant}",
+        train=train,
     )

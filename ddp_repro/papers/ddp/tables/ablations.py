@@ -35,7 +35,7 @@ Columns = dict[tuple[str, str], list[str]]
 
 
 def ablation_table(name: str, preset: str, output: str | Path = "results") -> Table:
-    """Part ``table5a`` to ``table5d``: mAcc, mIoU and the difference to the plain setting.
+    """Part ``ddp_table5a`` to ``ddp_table5d``: mAcc, mIoU and the difference to the plain setting.
 
     With several training seeds a cell is the mean and the sample standard deviation over trainings; with one, over
     its sampling seeds.
@@ -45,7 +45,7 @@ def ablation_table(name: str, preset: str, output: str | Path = "results") -> Ta
         RecordError: a record is damaged.
     """
     plain, printed = ablation_base(preset), load_table(name)
-    found = cells(plain, name)
+    found = cells(plain, printed.name)
     records = trainings(find_records(preset, output))
     used = [record for recipe in found.values() for record in records.get(recipe.name, [])]
     title = measured_title(preset, printed.dataset, used)
@@ -70,7 +70,7 @@ def cost_table(preset: str, output: str | Path = "results") -> Table:
         ConfigError: no such preset.
         RecordError: a record is damaged.
     """
-    plain, printed = ablation_base(preset), load_table("table5e")
+    plain, printed = ablation_base(preset), load_table("ddp_table5e")
     sweep, speed = (load_analysis(kind, plain.name, preset, output) for kind in ("sweep", "speed"))
     used = [record for record in find_records(preset, output) if record.run == plain.name]
     title = measured_title(preset, printed.dataset, used)
@@ -93,7 +93,9 @@ def cost_table(preset: str, output: str | Path = "results") -> Table:
     notes = (*printed.notes, *_notes(plain, used)[-1:])
     if speed:
         notes += (f"Measured speed: {speed.result['conditions']}; median and quartiles of the repetitions.",)
-    return Table("table5e", f"{printed.title}. {printed.caption}", table_frame(columns), provenance_frame(used), notes)
+    return Table(
+        "ddp_table5e", f"{printed.title}. {printed.caption}", table_frame(columns), provenance_frame(used), notes
+    )
 
 
 def trainings(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -113,10 +115,10 @@ def means(records: Sequence[Record], metric: str = "miou", steps: int = STEPS) -
 def _rows(printed: PaperTable, found: dict[Any, Recipe]) -> list[tuple[str, PaperRow | None, Recipe | None]]:
     """(label, printed row, our recipe) for every value that the paper or we have, in order."""
     field = ABLATIONS[printed.name][0]
-    default = {"table5a": "embedding", "table5b": 0.01, "table5c": "cosine", "table5d": 6}[printed.name]
+    default = {"ddp_table5a": "embedding", "ddp_table5b": 0.01, "ddp_table5c": "cosine", "ddp_table5d": 6}[printed.name]
     rows = {(row.overrides.get(field, default)): row for row in printed.rows}
     values = [*rows, *(value for value in found if value not in rows)]
-    ordered = sorted(values) if printed.name == "table5d" else values
+    ordered = sorted(values) if printed.name == "ddp_table5d" else values
     return [(str(value).replace("_", " "), rows.get(value), found.get(value)) for value in ordered]
 
 
@@ -214,5 +216,5 @@ def _speed(speed: Analysis | None, steps: int | None) -> str:
 
 MAKERS: dict[str, Callable[..., Table]] = {
     **{name: lambda preset, output="results", name=name: ablation_table(name, preset, output) for name in ABLATIONS},
-    "table5e": cost_table,
+    "ddp_table5e": cost_table,
 }

@@ -94,4 +94,4 @@ def costs_table(record: BEVCostRecord) -> Table:
     )
     origin = {"Recipe": record.recipe, "Code": record.code.commit[:9], "torch": record.environment.packages["torch"]}
     title = f"What {record.recipe} costs"
-    return Table(f"table3_costs_{record.recipe}", title, table_frame(columns), pd.DataFrame([origin]), notes)
+    return Table(f"ddp_table3_costs_{record.recipe}", title, table_frame(columns), pd.DataFrame([origin]), notes)

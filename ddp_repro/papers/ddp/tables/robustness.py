@@ -61,7 +61,7 @@ def robustness_table(analyses: Sequence[Analysis]) -> Table:
         for a in analyses
     ]  # fmt: skip
     frame = pd.DataFrame(origin, dtype=object)
-    return Table("table3_robustness", "BEV segmentation with failed sensors", table_frame(columns), frame, notes)
+    return Table("ddp_table3_robustness", "BEV segmentation with failed sensors", table_frame(columns), frame, notes)
 
 
 def _cell(analysis: Analysis, failure: str, metric: str) -> str:

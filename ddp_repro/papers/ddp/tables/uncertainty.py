@@ -32,7 +32,7 @@ def uncertainty_table(analysis: Analysis) -> Table:
         "Undefined values (an image without errors) are left out.",
     )
     return Table(
-        "figure3c_quality", "How well uncertainty finds errors", table_frame(columns), _origin(analysis), notes
+        "ddp_figure3c_quality", "How well uncertainty finds errors", table_frame(columns), _origin(analysis), notes
     )
 
 
