@@ -189,8 +189,8 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     result = rescore_folder(Path(folder), dataset)
     _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
     for (steps, seed), matrix in sorted(result.tallies.items(), key=str):
-        _say(f"{steps:>3} steps, seed {seed}: mIoU {100 * matrix.miou:.2f}  mAcc {100 * matrix.macc:.2f}"
-             f"  aAcc {100 * matrix.aacc:.2f}")  # fmt: skip
+        miou, macc, aacc = (100 * matrix.value(metric) for metric in ("miou", "macc", "aacc"))
+        _say(f"{steps:>3} steps, seed {seed}: mIoU {miou:.2f}  mAcc {macc:.2f}  aAcc {aacc:.2f}")
 
 
 def predict(
@@ -228,13 +228,14 @@ def predict(
     weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
     _say(str(load_checkpoint(model, weights)))
     model = model.to(place).eval()
+    scale = getattr(chosen.data, "image_scale", None)
     decisive = {
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
         "steps": steps, "noise_samples": noise_samples,
-        "image_scale": chosen.data.image_scale and list(chosen.data.image_scale), "arrays": arrays,
+        "image_scale": scale and list(scale), "arrays": arrays,
     }  # fmt: skip
     report = predict_pictures(
-        lambda path: predict_one(model, path, steps, noise_samples, image_scale=chosen.data.image_scale),
+        lambda path: predict_one(model, path, steps, noise_samples, image_scale=scale),
         write, pictures, folder, model=decisive, class_names=class_names,
     )  # fmt: skip
     _show_predictions(report, len(pictures), folder)

@@ -96,8 +96,8 @@ class Canvas:
         """
         camera = self.camera
         near = max(near, 0.3)
-        ends = sorted((camera.center_x + camera.focal * x / near, camera.center_x + camera.focal * x / far))
-        cols = _span(*ends, camera.width)
+        left, right = sorted((camera.center_x + camera.focal * x / near, camera.center_x + camera.focal * x / far))
+        cols = _span(left, right, camera.width)
         scale = camera.focal / near
         top = camera.horizon + (camera.elevation - height) * (
             scale if height > camera.elevation else camera.focal / far
@@ -140,7 +140,7 @@ class Patch:
         behind = self.canvas.depth[place]
         visible = mask & (self.depth <= behind)
         base = np.array([c if glow else c * f for c, f in zip(color, self.shade, strict=True)], np.float32)
-        if np.ndim(tone):
+        if isinstance(tone, np.ndarray):
             tone = tone if tone.shape == visible.shape else np.broadcast_to(tone, visible.shape)
             base = tone[visible][:, None] * base
         else:

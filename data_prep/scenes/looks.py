@@ -69,4 +69,5 @@ def pick_color(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
     """One of the colours, a little lighter or darker and tinted."""
     base, tint = colors[int(rng.integers(len(colors)))], rng.normal(0, 0.02, 3)
     level = rng.uniform(0.85, 1.15)
-    return tuple(min(max(c * level + float(d), 0.02), 0.98) for c, d in zip(base, tint, strict=True))
+    red, green, blue = (min(max(c * level + float(d), 0.02), 0.98) for c, d in zip(base, tint, strict=True))
+    return red, green, blue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,13 +141,14 @@ def _buildings(rng: np.random.Generator, scene: Scene, side: Side, edge: float) 
         length = rng.uniform(8, 24) if side.style == "urban" else rng.uniform(8, 14)
         height = rng.uniform(7, 24) if side.style == "urban" else rng.uniform(4.5, 9)
         depth = rng.uniform(8, 14)
-        crossed = scene.crossing and z < scene.crossing[1] + 1 and z + length > scene.crossing[0] - 1
+        near, far = scene.crossing or (math.inf, -math.inf)
+        crossed = near - 1 < z + length and z < far + 1
         if z + length > 1 and not crossed:
             x = edge + np.sign(edge) * depth / 2
             things.append(
                 Thing("building", x, max(z, 1.0), depth, height, length, pick_color(rng, WALL_COLORS), _seed(rng))
             )
-        z = scene.crossing[1] + 1 if crossed and z < scene.crossing[1] else z + length
+        z = far + 1 if crossed and z < far else z + length
         z += rng.uniform(2, 14) if rng.random() < gap else 0.0
     return things
 

@@ -129,7 +129,7 @@ def measure_peer(peer: Peer) -> PeerCost:
     return PeerCost(peer, parameters, _count(build_peer(peer, "cpu"), peer.image_size), peer.note)
 
 
-def build_peer(peer: Peer, device: str) -> nn.Module:
+def build_peer(peer: Peer, device: str) -> Any:
     """Return the mmsegmentation model of a peer with initial weights, in evaluation mode.
 
     Raises:
@@ -151,7 +151,7 @@ def build_peer(peer: Peer, device: str) -> nn.Module:
         return MODELS.build(settings).to(device).eval()
 
 
-def segment(model: nn.Module, images: Tensor) -> Tensor:
+def segment(model: Any, images: Tensor) -> Tensor:
     """Logits (B, K, H, W) of an mmsegmentation model for normalised images (B, 3, H, W), whole image."""
     size = tuple(images.shape[-2:])
     shapes = {"img_shape": size, "ori_shape": size, "pad_shape": size, "batch_input_shape": size}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from ddp_repro.settings.recipe import DataConfig
 class PairDataset(Dataset):
     """Pictures with one map of ground truth each; a task says how a pair is read and augmented."""
 
-    truth: ClassVar[str]  # the ground truth's key in items: "label" or "depth"
-    padding: ClassVar[int]  # its value where there is no picture
+    truth: str  # the ground truth's key in items: "label" or "depth"
+    padding: int  # its value where there is no picture
     class_names: tuple[str, ...] = ()
 
     def __init__(
@@ -44,7 +44,7 @@ class PairDataset(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | str]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the evaluation item: picture resized (aspect kept, no padding) and normalised, ground truth untouched.
 
         Returns:
@@ -58,7 +58,7 @@ class PairDataset(Dataset):
         )
         return self._item(index, transforms.normalize(image, self.mean, self.std), truth)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor | str]:
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Return a training sample, augmented as the task does it; all randomness is drawn from ``rng``.
 
         Returns:
@@ -94,7 +94,7 @@ class PairDataset(Dataset):
         """Return what the meaning of the files depends on besides themselves."""
         return self.name
 
-    def _item(self, index: int, image: np.ndarray, truth: np.ndarray) -> dict[str, torch.Tensor | str]:
+    def _item(self, index: int, image: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         return {"image": torch.from_numpy(image), self.truth: torch.from_numpy(truth), "id": self.ids[index]}
 
 

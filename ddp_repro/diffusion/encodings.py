@@ -6,6 +6,8 @@ like a class during training (the released table has K + 1 rows; the paper does 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -127,7 +129,7 @@ class MultiLabelEmbedding(LabelEncoding):
         return self.members(distance.argmin(-1)).bool().movedim(-1, 1)
 
 
-ENCODINGS: dict[str, type[LabelEncoding]] = {
+ENCODINGS: dict[str, Callable[[int, float, int], LabelEncoding]] = {
     "embedding": ClassEmbedding,
     "onehot": OneHot,
     "analog_bits": AnalogBits,

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from torch import nn
-
 from ddp_repro.settings.recipe import Recipe
 
 
 class Samples(NamedTuple):
     """What figures need of a few images: who writes it, into which file beside the record."""
 
-    save: Callable[[nn.Module, Any, Recipe, Path], None]
+    save: Callable[[Any, Any, Recipe, Path], None]
     file: str
 
 

@@ -48,11 +48,7 @@ class TaskDataset(Protocol):
     """One split of a dataset: samples by index for evaluation, drawn at random for training."""
 
     name: str
-
-    @property
-    def truth(self) -> str:
-        """The ground truth's key in samples."""
-        ...
+    truth: str
 
     def __len__(self) -> int: ...
 

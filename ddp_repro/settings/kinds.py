@@ -109,4 +109,4 @@ class DataSettings(KindSettings):
     def placed(self, place: Callable[[str], str]) -> Self:
         """Return the settings with every folder replaced by ``place(folder)``."""
         changes = {name: place(getattr(self, name)) for name in self.places}
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)

@@ -209,7 +209,8 @@ def _convert_scalar(value: Any, hint: Any, key: str, typed: bool) -> Any:
         if not isinstance(value, (str, os.PathLike)):
             raise ConfigError(expected)
         return str(value)
-    accepted: tuple[type, ...] = (numbers.Integral if hint is int else numbers.Real, *((str,) if typed else ()))
+    number = {int: numbers.Integral}.get(hint, numbers.Real)
+    accepted: tuple[type, ...] = (number, str) if typed else (number,)
     if isinstance(value, bool) or not isinstance(value, accepted):
         raise ConfigError(expected)
     try:

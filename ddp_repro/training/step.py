@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -38,7 +38,7 @@ class TrainingLoss(nn.Module):
         """Return the batch's loss under ``loss``, and its parts."""
         if self.self_aligned == "off":
             return self.model.training_loss(batch)
-        return self.model.self_aligned_loss(batch, self.self_aligned)
+        return cast(Any, self.model).self_aligned_loss(batch, self.self_aligned)
 
 
 class Step:
@@ -74,7 +74,9 @@ class Step:
             group["lr"], group["betas"] = rate, betas(self.config, iteration)
         self.optimizer.zero_grad()
         losses = self._accumulate_gradients(iteration, batches)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        norm = cast(
+            Tensor, self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        )
         values = {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
         asked = torch.tensor(float(stop.received), device=norm.device)
         numbers = self._average({**values, "grad_norm": norm, "stop": asked})
@@ -102,7 +104,8 @@ class Step:
     def _average(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Average over processes: one exchange, and one transfer from the device, for all values."""
         together = torch.stack([value.float() for value in values.values()])
-        return dict(zip(values, self.accelerator.reduce(together, "mean").tolist(), strict=True))
+        averages = cast(Tensor, self.accelerator.reduce(together, "mean"))
+        return dict(zip(values, averages.tolist(), strict=True))
 
     def _refuse_not_finite(
         self, iteration: int, values: dict[str, float], batches: list[Batch], losses: list[dict[str, Tensor]]

@@ -145,7 +145,7 @@ class _Run:
         self.names = trained_names(self.model, self.sources) if partial else set(self.model.state_dict())
         if self.state.optimizer:
             self.step.optimizer.load_state_dict(self.state.optimizer)
-        if self.state.scaler:
+        if self.state.scaler and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(self.state.scaler)
         if self.accelerator.is_main_process:
             for path in [] if resume else states:

@@ -168,7 +168,7 @@ class _Scene:
         )
         mounted = self.tables.add(
             "calibrated_sensor", self.name, sensor.channel, sensor_token=token, **_pose_fields(sensor.to_ego),
-            camera_intrinsic=sensor.intrinsics.tolist() if camera else [],
+            camera_intrinsic=[] if sensor.intrinsics is None else sensor.intrinsics.tolist(),
         )  # fmt: skip
         first = len(self.tables.records["sample_data"])
         per_sample = 1 if camera else 1 + _SWEEPS
@@ -192,7 +192,7 @@ class _Scene:
             height=self.size[0] if camera else 0, width=self.size[1] if camera else 0, filename=file,
         )  # fmt: skip
         view = ego @ sensor.to_ego
-        if camera:
+        if sensor.intrinsics is not None:
             picture = render(self.town, self.ground, self.light, view, sensor.intrinsics, self.size)
             save(self.root, file, picture)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 import shapely
@@ -15,6 +16,8 @@ _STREETS = 6  # in each of two directions
 _LANE = 3.5  # metres
 _GAPS = (42.0, 54.0, 58.0, 64.0, 70.0)  # between the middles of neighbouring streets; 42: one divider serves both
 _SETBACK = 9.0  # metres from a crossing street to where dividers end
+
+GeometryT = TypeVar("GeometryT", bound=shapely.Geometry)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Town:
     boxes: list[Box] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
 
-    def on_map(self, geometry: shapely.Geometry) -> shapely.Geometry:
+    def on_map(self, geometry: GeometryT) -> GeometryT:
         """Return a geometry in the map's frame."""
         return affinity.affine_transform(geometry, self.placement)
 
@@ -138,7 +141,7 @@ def _add_blocks(town: Town, rng: np.random.Generator, columns: list[_Street], ro
         block = Polygon(hole)
         pavement = rng.uniform(2.5, 4.0)
         inner = block.buffer(-pavement, join_style="mitre")
-        town.areas["walkway"].append(block.difference(inner))
+        town.areas["walkway"].append(cast(Polygon, block.difference(inner)))
         low_x, low_y, high_x, high_y = inner.bounds
         if rng.random() < 0.6 and min(high_x - low_x, high_y - low_y) > 24:
             _add_car_park(town, rng, block, inner.bounds)

@@ -12,7 +12,10 @@ from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.papers.ddp.map_use import evaluate_map_use
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
+from ddp_repro.papers.ddp.segmentation import SegmentationDDP
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.store.paths import run_folder
@@ -23,6 +26,7 @@ from ddp_repro.tasks.depth.uncertainty import evaluate_depth_uncertainty
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from ddp_repro.workbook.runs.analyses import Analysis, Subject, analyse
+from ddp_repro.workbook.tables.counts import evaluation_size
 
 if TYPE_CHECKING:
     from ddp_repro.tasks.bev.dataset import NuScenesBEV
@@ -37,7 +41,7 @@ def sweep(
     Other differences than the model's own are measured at ``time_difference_steps`` (one step has no difference).
     The result's ``macs`` are those of the encoder and of one step, for the size of the evaluation images.
     """
-    own = subject.recipe.model.time_difference
+    own = picture_settings(subject.recipe).time_difference
     differences = [own, *(d for d in time_differences if d != own)]
     counts = {d: tuple(steps if d == own else time_difference_steps) for d in differences}
     settings = {"steps": {str(d): list(c) for d, c in counts.items()}, "seeds": list(seeds), "limit": limit}
@@ -54,8 +58,7 @@ def sweep(
                 percent = {name: 100 * getattr(matrix, name) for name in ("miou", "macc", "aacc")}
                 scores.append({"time_difference": difference, "steps": count, "seed": seed, **percent})
         model.config = base.model
-        long, short = base.data.image_scale
-        cost = complexity(base.model, (short, long))
+        cost = complexity(picture_settings(base), evaluation_size(base))
         return {"scores": scores, "macs": {"encoder": cost.encoder.total, "step": cost.step.total}}
 
     return analyse("sweep", subject, settings, work)
@@ -64,7 +67,7 @@ def sweep(
 def drift(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
     """Measure what happens from step to step of a sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
 
-    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: SegmentationDDP, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_drift(
             model, dataset, steps=steps, seeds=tuple(seeds), limit=limit, progress=subject.progress
         ).to_dict()
@@ -110,10 +113,9 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
 
     def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         base, device = subject.recipe, next(model.parameters()).device
-        candidates = ddp_candidates(base.model, steps, device) | (knet_candidate(device) if knet else {})
-        long, short = base.data.image_scale
+        candidates = ddp_candidates(picture_settings(base), steps, device) | (knet_candidate(device) if knet else {})
         found = measure_speed(
-            candidates, (short, long), device=device, repetitions=repetitions, progress=subject.progress
+            candidates, evaluation_size(base), device=device, repetitions=repetitions, progress=subject.progress
         )
         numbers = [*steps, *([None] if knet else [])]
         rows = [{"steps": n, **dataclasses.asdict(f)} for n, f in zip(numbers, found, strict=True)]
@@ -169,7 +171,7 @@ def map_use(
     recipe = subject.recipe
     protocol = protocol_named(recipe.evaluation.protocol) if recipe.model.task == "depth" else None
 
-    def work(model: Method, dataset: Any) -> dict[str, Any]:
+    def work(model: DDP, dataset: Any) -> dict[str, Any]:
         found = evaluate_map_use(
             model, dataset, steps=steps, seeds=tuple(seeds), protocol=protocol, limit=limit, progress=subject.progress
         )

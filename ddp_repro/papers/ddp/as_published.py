@@ -10,6 +10,7 @@ rounding.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +92,7 @@ def decode_tokens(decoder: MapDecoder, tokens: Tensor, shape: Shape, time: Tenso
     """Return the decoder on fused tokens (B, h·w, D), or the baseline's on those of the image feature."""
     position = position_encoding(shape, decoder.channels, tokens.device)
     for layer in decoder.layers:
-        tokens = decode_layer(layer, tokens, position, shape, time)
+        tokens = decode_layer(cast(DecoderLayer, layer), tokens, position, shape, time)
     return decoder.read_out(tokens, shape)
 
 
@@ -124,7 +125,7 @@ def sample(
             if index == steps - 1:
                 decoded.append(decode(model, features, noisy, times[0]))
             else:
-                extra = {"noise": step_noise[index]} if model.config.sampler == "ddpm" else {}
+                extra = {"noise": step_noise[index]} if step_noise and model.config.sampler == "ddpm" else {}
                 noisy, output = step(model, features, noisy, times, extra)
                 decoded.append(output)
         return model.finish(decoded, average_steps)

@@ -1,5 +1,8 @@
 """The models: timm backbones, neck, deformable attention, map decoder, and DDP itself."""
 
+from collections.abc import Callable
+from typing import Any
+
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.backbones import load_backbone_weights
@@ -12,7 +15,7 @@ from ddp_repro.papers.ddp.settings import ModelConfig
 
 __all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
 
-_MODELS: dict[tuple[str, bool], type[ImageModel]] = {
+_MODELS: dict[tuple[str, bool], Callable[[Any], DDP | Baseline]] = {
     ("segmentation", True): SegmentationDDP,
     ("segmentation", False): SegmentationBaseline,
     ("depth", True): DepthDDP,

@@ -248,8 +248,8 @@ DEPTH_CLAIMS: tuple[Claim, ...] = (
 def lidar_helps(measured: Measured) -> Finding:
     """BEV: three steps with cameras and LiDAR against cameras alone, two trainings."""
     camera, fusion = BEV_MODELS[measured.preset]
-    scores = [means(measured.records.get(name, []), steps=3) for name in (fusion, camera)]
-    return _trainings_differ(*scores, "cameras and LiDAR", "cameras")
+    both, cameras = (means(measured.records.get(name, []), steps=3) for name in (fusion, camera))
+    return _trainings_differ(both, cameras, "cameras and LiDAR", "cameras")
 
 
 BEV_CLAIMS: tuple[tuple[Claim, ...], ...] = (  # of the model with cameras alone, and of the other

@@ -16,7 +16,7 @@ from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
-from ddp_repro.protocols.method import Method
+from ddp_repro.papers.ddp.segmentation import SegmentationDDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -69,7 +69,7 @@ class DriftResult:
 
 
 def evaluate_drift(
-    model: Method,
+    model: SegmentationDDP,
     dataset: SegmentationDataset,
     *,
     steps: int = 10,
@@ -118,7 +118,7 @@ def evaluate_drift(
 class _Tally:
     """Counts over the images of this process, then of all."""
 
-    def __init__(self, model: Method, steps: int, seeds: tuple[int, ...]) -> None:
+    def __init__(self, model: SegmentationDDP, steps: int, seeds: tuple[int, ...]) -> None:
         self.model, self.steps, self.seeds = model, steps, seeds
         self.device = model_device(model)
         self.matrices = [[ConfusionMatrix(model.config.num_classes) for _ in range(steps)] for _ in seeds]
@@ -138,7 +138,7 @@ class _Tally:
             predictions = run.predictions[:, 0]
             self.counts[:, row] += self._compare(predictions, small).cpu()
             for matrix, step in zip(self.matrices[row], probabilities, strict=True):
-                labels = best_class(step, tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
+                labels = best_class(step, image.input_size, image.size)[1]
                 matrix.update(labels, label)
 
     def _compare(self, predictions: Tensor, label: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ a clean map again, and the loss (:mod:`ddp_repro.papers.ddp.segmentation`, :mod:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,14 +26,16 @@ from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
 from ddp_repro.papers.ddp.bev import released as released_bev
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.protocols.dialect import Dialect
+from ddp_repro.protocols.method import Method
 
 Batch = dict[str, Tensor]
 Generators = torch.Generator | Sequence[torch.Generator]
 
 
-class ImageModel(PretrainedMixin, nn.Module):
+class ImageModel(PretrainedMixin, Method):
     """What DDP and its baseline share: encoder, neck, map decoder.
 
     Args:
@@ -43,7 +45,7 @@ class ImageModel(PretrainedMixin, nn.Module):
     config_type = ModelConfig
     dialects: ClassVar[tuple[Dialect, ...]] = (released_bev, released)
 
-    def __init__(self, config: ModelConfig, decoder: MapDecoder) -> None:
+    def __init__(self, config: ModelConfig | BEVConfig, decoder: MapDecoder) -> None:
         super().__init__()
         self.config = config
         self.build_encoder()
@@ -94,6 +96,13 @@ class ImageModel(PretrainedMixin, nn.Module):
         """Return whether predictions are made in steps."""
         return self.config.diffusion
 
+    def _features_of(self, images: Tensor | None, features: Tensor | None) -> Tensor:
+        if features is not None:
+            return features
+        if images is None:
+            raise ValueError("sample needs images, or their features")
+        return self.encode_image(images)
+
     @property
     def feature_channels(self) -> int:
         """F, channels of the feature that the map is fused with."""
@@ -136,7 +145,7 @@ class Baseline(ImageModel):
     @torch.no_grad()
     def sample(self, images: Tensor | None = None, *, features: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W), or their features -> (B, C, h, w).  There is nothing to sample."""
-        prediction = self.decode(self.encode_image(images) if features is None else features)
+        prediction = self.decode(self._features_of(images, features))
         return self.finish([prediction.to(torch.promote_types(prediction.dtype, torch.float32))], False)
 
 
@@ -147,7 +156,7 @@ class DDP(ImageModel):
         map_channels: M, channels of the diffused map.
     """
 
-    def __init__(self, config: ModelConfig, decoder: MapDecoder, map_channels: int) -> None:
+    def __init__(self, config: ModelConfig | BEVConfig, decoder: MapDecoder, map_channels: int) -> None:
         super().__init__(config, decoder)
         self.map_channels = map_channels
         self.fusion = nn.Linear(self.feature_channels + map_channels, config.channels)
@@ -281,7 +290,7 @@ class DDP(ImageModel):
         *,
         features: Tensor | None = None,
         step_noise: Sequence[Tensor] | None = None,
-    ) -> Tensor | Trajectory:
+    ) -> Any:
         """Algorithm 2: denoise a random map into the prediction in a few steps.
 
         The map enters the decoder through a linear layer only, so it is carried in projected form: exactly the
@@ -299,9 +308,9 @@ class DDP(ImageModel):
             step_noise: the ancestral sampler's noise of each step; drawn where None.
 
         Returns:
-            (B, C, h, w)
+            (B, C, h, w), or a :class:`Trajectory` where it is asked for.
         """
-        features = self.encode_image(images) if features is None else features
+        features = self._features_of(images, features)
         shape, device = shape_of(features), features.device
         if noise is None:
             noise = draw_noise(self.noise_shape(features), len(features), generator).to(device)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.recipes import registry, variants
 from ddp_repro.papers.ddp.recipes.bev import MODALITIES
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
@@ -28,7 +30,7 @@ PAPERS_DATA = {
 }
 
 
-class DDPPaper:
+class DDPPaper(Paper):
     """DDP: its recipes, tables and rules.  Heavy parts are imported when they are used."""
 
     name = "ddp"
@@ -72,9 +74,9 @@ class DDPPaper:
 
     def identifying(self, recipe: Recipe) -> dict[str, str]:
         """Return what identifies a recipe's row in the printed tables, by their column."""
-        if recipe.model.task == "bev":
+        if isinstance(recipe.model, BEVConfig):
             return {"modality": MODALITIES[recipe.model.sensors]}
-        return {"backbone": recipe.model.backbone.partition(".")[0]}
+        return {"backbone": picture_settings(recipe).backbone.partition(".")[0]}
 
     def samples(self, recipe: Recipe) -> Samples | None:
         if not recipe.model.diffusion:
@@ -92,7 +94,7 @@ class DDPPaper:
             return None
         from ddp_repro.papers.ddp.costs.complexity import count_ours
 
-        return count_ours(recipe.model, size, steps, printed)
+        return count_ours(picture_settings(recipe), size, steps, printed)
 
     def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
         evaluation = recipe.evaluation
@@ -147,4 +149,4 @@ class DDPPaper:
         return rerender(preset, output)
 
 
-PAPER: Paper = DDPPaper()
+PAPER = DDPPaper()

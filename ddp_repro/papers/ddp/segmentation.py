@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +30,10 @@ class AuxiliaryHead(nn.Sequential):
             nn.Dropout2d(0.1),
             nn.Conv2d(channels, num_classes, 1),
         )
-        initialize_convolution(self[0])
-        nn.init.normal_(self[4].weight, std=0.01)
-        nn.init.zeros_(self[4].bias)
+        convolution, classifier = cast(nn.Conv2d, self[0]), cast(nn.Linear, self[4])  # a 1×1 convolution, with a bias
+        initialize_convolution(convolution)
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
 
 
 class Segmentation(ImageModel):

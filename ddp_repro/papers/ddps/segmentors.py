@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ __all__ = ["SEGMENTORS", "BaselineSegmentor", "Segmentor", "TransformersSegmento
 class BaselineSegmentor(Segmentor):
     """This project's own segmentor: an encoder, and DDP's decoder without diffusion."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__(model.config.num_classes, model.config.channels, model.stride, model.mean, model.std)
         self.model = model
         self._before_classifier = InputCatcher(model.decoder.get_submodule("classifier"))

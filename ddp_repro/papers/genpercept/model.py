@@ -7,7 +7,7 @@ Both networks are stock diffusers modules.  One object covers the paper's three 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ class GenPercept(nn.Module):
 
     has_noise: bool
     has_steps: bool
+    text_embedding: Tensor
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class GenPercept(nn.Module):
         self.schedule = BlendSchedule.of(config)
         self.has_noise, self.has_steps = config.noise == "gaussian", config.steps > 1
         if head is not None:
-            _drop_output_layers(unet)
+            drop_output_layers(unet)
         self.vae.requires_grad_(False)
         if config.decoder_from_scratch and head is None:
             for part in decoder_parts(vae):
@@ -109,11 +110,13 @@ class GenPercept(nn.Module):
         if min(image.shape[-2:]) < MIN_SIZE or any(size % MIN_SIZE for size in image.shape[-2:]):
             raise ValueError(f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: want multiples of {MIN_SIZE}")
         image = image.to(self.vae.dtype)
-        return self.vae.encode(image).latent_dist.mode().to(self.dtype) * self.config.scaling_factor
+        return cast(Any, self.vae.encode(image)).latent_dist.mode().to(self.dtype) * self.config.scaling_factor
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return a label's latent decoded by the VAE, unclipped: (B, 1, 8h, 8w), or 3 channels for tasks of three."""
-        decoded = self.vae.decode((latent / self.config.scaling_factor).to(self.vae.dtype).contiguous()).sample
+        decoded = (
+            cast(Any, self.vae).decode((latent / self.config.scaling_factor).to(self.vae.dtype).contiguous()).sample
+        )
         return decoded.mean(dim=1, keepdim=True) if self.config.task in SINGLE_CHANNEL else decoded
 
     # --- inference -------------------------------------------------------------------------------------------------
@@ -389,6 +392,6 @@ def _check_parts(
         )
 
 
-def _drop_output_layers(unet: UNet2DConditionModel) -> None:
+def drop_output_layers(unet: Any) -> None:
     """Replace the layers that a head makes needless; files of such a U-Net lack their weights."""
     unet.conv_norm_out, unet.conv_out = nn.Identity(), nn.Identity()

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ddp_repro.data import transforms
@@ -91,7 +90,7 @@ class NuScenesBEV(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the evaluation item: no augmentation but the fixed cut of the pictures, and the nearest sweeps."""
         if self.train:
             raise TypeError("a training dataset is sampled with sample(index, rng); build with train=False to index it")
@@ -101,7 +100,7 @@ class NuScenesBEV(Dataset):
             points = self._points(record, record.sweeps[: data.sweeps]) if data.lidar else None
             return self._item(record, images, LidarAugmentation(), points)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | str]:
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Return a training sample with the released augmentation; all randomness is drawn from ``rng``."""
         if not self.train:
             raise TypeError("an evaluation dataset is indexed; build with train=True to sample it")
@@ -150,7 +149,7 @@ class NuScenesBEV(Dataset):
         images: list[ImageAugmentation],
         lidar: LidarAugmentation,
         points: np.ndarray | None,
-    ) -> dict[str, Tensor | str]:
+    ) -> dict[str, Any]:
         pairs = list(zip(record.views, images, strict=True))
         item = {
             "image": np.stack([self._prepared(view, augmentation) for view, augmentation in pairs]),

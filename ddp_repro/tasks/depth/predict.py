@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -67,4 +68,5 @@ def estimate_depth(model: Method, image: ViewedImage, steps: int, noise_samples:
 
 def step_depths(model: Method, run: Trajectory) -> Tensor:
     """Return the depth that each step would have returned, (S, B, 1, h, w) in metres."""
-    return torch.stack([model.finish([each], average_steps=False) for each in run.decoded])
+    finish = cast(Any, model).finish  # of a model whose trajectory has steps
+    return torch.stack([finish([decoded], average_steps=False) for decoded in run.decoded])

@@ -173,8 +173,9 @@ def _gradient_magnitude(alpha: Alpha) -> NDArray[np.float64]:
         from scipy.ndimage import gaussian_filter
     except ImportError as error:
         raise ConfigError("GRAD needs scipy: uv sync --extra genpercept") from error
+    along: list[Any] = [(1, 0), (0, 1)]  # one order an axis, which scipy takes but does not declare
     vertical, horizontal = (
-        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=order) for order in ([1, 0], [0, 1])
+        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=axes) for axes in along
     )
     return np.hypot(vertical, horizontal)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ IGNORE = 255
 _IGNORE_COLOUR = (235, 235, 235)
 
 
-def show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: object) -> AxesImage:
+def show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: Any) -> AxesImage:
     """Fill ``axes`` with a picture: no ticks, a thin frame, the title above or below."""
     shown = axes.imshow(picture, **options)
     if title and below:

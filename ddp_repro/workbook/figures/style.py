@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ddp_repro.workbook.drawing import content_hash
 from ddp_repro.workbook.runs.records import write_atomically
@@ -63,7 +63,7 @@ def paper_style() -> Iterator[None]:
     """Matplotlib settings for the body of a ``with`` statement."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(cast(Any, _SETTINGS)):
         yield
 
 
@@ -92,7 +92,7 @@ def save_figure(figure: Figure, folder: Path) -> list[Path]:
     return [*paths, page]
 
 
-def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
+def _rendered(figure: Figure, suffix: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with paper_style():
         figure.drawing.savefig(buffer, format=suffix, bbox_inches="tight", pad_inches=0.03, **options)

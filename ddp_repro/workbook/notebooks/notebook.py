@@ -159,7 +159,11 @@ def _parameters(source: str, path: Path) -> dict[str, Parameter]:
     try:
         for node in ast.parse(source).body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(targets[0], ast.Name):
+            if (
+                not isinstance(node, (ast.Assign, ast.AnnAssign))
+                or not isinstance(targets[0], ast.Name)
+                or node.value is None
+            ):
                 raise ValueError(f"line {node.lineno} is not of the form name = literal")
             annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else None
             name = targets[0].id

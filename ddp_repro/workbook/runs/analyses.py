@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
@@ -29,7 +28,7 @@ from ddp_repro.workbook.runs.training import say
 SCHEMA = 1
 Kind = str  # the file's name: sweep, drift, uncertainty, depth_uncertainty, speed, trajectories, robustness, …
 MACHINE = ("cpu", "gpu", "backend", "threads", "packages")  # what a speed depends on
-Work = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
+Work = Callable[[Any, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder, working_root
@@ -38,7 +39,7 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
     from ddp_repro.tasks.bev.constant import evaluate_constant_map
     from ddp_repro.tasks.build import build_dataset
 
-    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    neutral: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(recipe.data, recipe.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder, working_root
@@ -43,7 +44,7 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
     from ddp_repro.workbook.runs.training import source_of
 
     learnt = source_of(recipe) if recipe.weights_of else recipe
-    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    neutral: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(learnt.data, learnt.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
@@ -55,7 +56,7 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
         errors = evaluate_mean_depth(train, dataset, recipe.evaluation).to_dict()
     training, scored, images, protocol = asked
     made = MeanDepth(
-        training=training, dataset=scored, images=images, protocol=protocol, code=provenance.code(),
+        training=training, dataset=scored, images=images, protocol=str(protocol), code=provenance.code(),
         score=DepthScore(steps=0, seed=None, **errors),
     )  # fmt: skip
     text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"

@@ -262,7 +262,7 @@ def _build(hint: Any, value: Any, where: str, classes: dict[type, type]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _build_union([a for a in arguments if a is not type(None)], value, where, classes)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build_fields(classes.get(hint, hint), value, where, classes)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)

@@ -11,9 +11,9 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
@@ -196,7 +196,7 @@ def _run(
             trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
             train(source_of(recipe), output=output, progress=progress)
-        weights = weights or _chosen(trained, recipe)
+        weights = weights or _chosen(cast(TrainResult, trained), recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
 
@@ -204,7 +204,7 @@ def _run(
 def _checked(
     recipe: Recipe, weights: Path | None, lent: bool, output: str | Path, overwrite: bool,
     predictions: str | Path | None, may_train: bool,
-) -> tuple[nn.Module, PairDataset]:  # fmt: skip
+) -> tuple[Method, PairDataset]:  # fmt: skip
     """Return the model and the images to evaluate, after everything has been checked that can be beforehand.
 
     Nothing is written but a ``mini`` recipe's data.
@@ -225,7 +225,7 @@ def _checked(
     path = _record_path(recipe, output)
     if _finished(path, recipe, folder, weights, dataset, overwrite, lent) and predictions is None:
         return model, dataset
-    if not trains:
+    if weights is not None and not trains:
         load_checkpoint(model, weights)
     elif may_train:
         trainings.check_training(source_of(recipe) if lent else recipe, output, overwrite and not lent, model)
@@ -294,7 +294,13 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if lent and weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256) and not changed:
+    if (
+        lent
+        and weights
+        and weights.is_file()
+        and not provenance.are_weights(weights, record.checkpoint.sha256)
+        and not changed
+    ):
         return None
     if weights is not None and not lent and not provenance.are_weights(weights, record.checkpoint.sha256):
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
@@ -320,6 +326,8 @@ def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
     if weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256):
         return False
     now, then = current_inputs(recipe), record.training
+    if then is None:  # refused before: its checkpoint was given
+        return False
     return then.fingerprint == now.data and then.code_fingerprint in (now.code, trainings.UNKNOWN)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -77,7 +77,7 @@ def train(
 
 def source_of(recipe: Recipe) -> Recipe:
     """Return what is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
-    source = named_recipe(recipe.weights_of, recipe.preset)
+    source = named_recipe(cast(str, recipe.weights_of), recipe.preset)
     return dataclasses.replace(source, model=recipe.model, train=recipe.train)
 
 
@@ -112,20 +112,21 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: M
             f"{recipe.name} is not trained, but evaluated with the weights of {recipe.weights_of}: {remedy}"
         )
     training.check_settings(recipe)
-    model = model or recipe.model.build()
-    training.check_trainable(model, recipe.train)
-    set_checkpointing(model, recipe.train.gradient_checkpointing)
+    network: Method = model or recipe.model.build()
+    training.check_trainable(network, recipe.train)
+    set_checkpointing(network, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
-    data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
+    data = recipe.data
+    normalisation: dict[str, Any] = {"mean": network.mean, "std": network.std}
     check_dataset(recipe.model, build_dataset(data, data.train_split, train=True, **normalisation))
     if recipe.train.validate_every:
         check_dataset(recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation))
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
     missing = [stage for stage in _stages(recipe) if not _weights_of(stage, recipe, output).is_file()]
     for stage in missing:
-        _check_first_stage(stage, recipe, model, output)
+        _check_first_stage(stage, recipe, network, output)
     if not (resume or missing):
-        training.load_initial_weights(model, _resolved(recipe, output).train)
+        training.load_initial_weights(network, _resolved(recipe, output).train)
 
 
 def _check_first_stage(name: str, recipe: Recipe, model: Method, output: str | Path) -> None:
@@ -271,7 +272,7 @@ def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
 
     start, sources = recipe.train.initialize_from, weight_sources(recipe.train.weights)
     parts = tuple(str(source.at(place(source.recipe)) if source.recipe else source) for source in sources)
-    whole = place(start) if is_recipe_name(start) else start
+    whole = place(start) if start and is_recipe_name(start) else start
     train_settings = dataclasses.replace(recipe.train, initialize_from=whole, weights=parts or None)
     return dataclasses.replace(recipe, train=train_settings)
 

@@ -116,10 +116,12 @@ def _html_folded(frame: pd.DataFrame) -> str:
     kinds = [_kind(source) for source in frame.columns.get_level_values(1)]
     measured = frame.loc[:, [kind == "measured" for kind in kinds]]
     idle = measured.eq(NOT_RUN).all(axis=1) if len(measured.columns) else pd.Series(False, index=frame.index)
-    parts = [] if idle.all() else [_html_scrolling(frame[~idle], prose=True)]
+    parts = [] if idle.all() else [_html_scrolling(frame.loc[~idle, :], prose=True)]
     if idle.any():
         count = f"{idle.sum()} {'row' if idle.sum() == 1 else 'rows'}"
-        parts.append(f"<details><summary>{count} not run</summary>{_html_scrolling(frame[idle], prose=True)}</details>")
+        parts.append(
+            f"<details><summary>{count} not run</summary>{_html_scrolling(frame.loc[idle, :], prose=True)}</details>"
+        )
     return "\n".join(parts)
 
 

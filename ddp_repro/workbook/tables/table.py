@@ -123,8 +123,9 @@ def table_frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
 def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
     labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
     ours = recipe(row.recipe, "paper") if row.recipe in known else None
-    for field, value in row.overrides.items() if ours else ():
-        ours = paper_of(ours).variant(ours, field, value)
+    if ours:
+        for field, value in row.overrides.items():
+            ours = paper_of(ours).variant(ours, field, value)
     return _Row(labels, row, ours, row.steps or (1 if ours else None))
 
 
@@ -191,6 +192,8 @@ def _count(row: _Row, printed: PaperTable) -> Count | None:
     if row.recipe is None:
         return count_peer(printed.name, row.paper) if row.paper else None
     size = printed.image_size if row.paper else evaluation_size(row.recipe)
+    if size is None:
+        return None
     flops = row.paper.values.get("flops") if row.paper else None
     return paper_of(row.recipe).count(row.recipe, size, row.steps or 1, flops)
 

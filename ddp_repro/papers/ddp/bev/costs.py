@@ -26,7 +26,6 @@ from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
-from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
 
 STEPS = 3
@@ -149,7 +148,7 @@ def _made_up_cloud(reach: float, generator: torch.Generator) -> Tensor:
 
 def _initial_model(config: BEVConfig, device: str) -> BEVDDP:
     torch.manual_seed(0)
-    return build_model(config).eval().to(device)
+    return BEVDDP(config).eval().to(device)
 
 
 def _stages(model: BEVDDP, batch: dict[str, Any]) -> Iterator[Stage]:

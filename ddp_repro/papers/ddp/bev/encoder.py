@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from ddp_repro.papers.ddp.bev.layers import conv_norm_relu
 
-SECOND_NORM = {"eps": 1e-3}
+SECOND_NORM: dict[str, Any] = {"eps": 1e-3}
 SECOND_LAYERS = 5  # beyond the first of each block
 
 

@@ -94,7 +94,7 @@ class SparseEncoder(nn.Module):
         rulebook, results = submanifold_rulebook(sites), []
         features = self.input(features, rulebook)
         for number, stage in enumerate(self.stages):
-            for block in stage:
+            for block in stage.children():
                 features = block(features, rulebook)
             if number < len(DOWNSAMPLING):
                 down = strided_rulebook(rulebook.sites, *DOWNSAMPLING[number])

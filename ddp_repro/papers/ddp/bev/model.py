@@ -69,7 +69,7 @@ class BEVDDP(DDP):
     - "masks", training only: (B, K, X, Y), the true map, boolean or 0 and 1.
     """
 
-    config: BEVConfig  # type: ignore[assignment]
+    config: BEVConfig
     config_type = BEVConfig
 
     def __init__(self, config: BEVConfig) -> None:
@@ -172,7 +172,7 @@ class BEVDDP(DDP):
     # -- Algorithm 2 ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         batch: BEVBatch | None = None,
         steps: int = 3,
@@ -199,7 +199,10 @@ class BEVDDP(DDP):
         Returns:
             Probabilities (B, K, X, Y).
         """
-        features = self.encode(batch) if features is None else features
+        if features is None:
+            if batch is None:
+                raise ValueError("sample needs a batch, or the features of one")
+            features = self.encode(batch)
         if noise is None:
             count = self.config.noise_samples if noise_samples is None else noise_samples
             noise = draw_noise((count, *self.noise_shape(features)), len(features), generator)

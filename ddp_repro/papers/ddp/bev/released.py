@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[
     """
     if not isinstance(getattr(model, "config", None), BEVConfig):
         raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
-    model.set_time_conditioned(_has_time_layers(state_dict))
+    cast(Any, model).set_time_conditioned(_has_time_layers(state_dict))
     constants = [key for key in state_dict if _CONSTANT.match(key)]
     _check_constants({key: state_dict[key] for key in constants}, model)
     second_layout = _is_second_layout(state_dict)
@@ -127,7 +128,7 @@ def _first_layout(weight: Tensor) -> Tensor:
     return weight.permute(1, 2, 3, 4, 0)
 
 
-def _check_constants(constants: Mapping[str, Tensor], model: nn.Module) -> None:
+def _check_constants(constants: Mapping[str, Tensor], model: Any) -> None:
     view = model.camera.view_transform
     cells = torch.tensor([view.size, view.size, 1])
     ours = {"dx": view.cell, "bx": view.first_centre, "nx": cells, "frustum": view.frustum}

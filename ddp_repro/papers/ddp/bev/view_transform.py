@@ -61,6 +61,10 @@ class ViewTransform(nn.Module):
         config: its ``image_size``, ``channels``, ``view_channels``, depths and lifted grid.
     """
 
+    cell: Tensor
+    first_centre: Tensor
+    frustum: Tensor
+
     def __init__(self, config: BEVConfig) -> None:
         super().__init__()
         self.size, self.height = config.lift_size, config.lift_height

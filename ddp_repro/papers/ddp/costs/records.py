@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, measure
 from ddp_repro.papers.ddp.costs.memory import peak_memory
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs import provenance
@@ -78,9 +79,10 @@ class Target:
 def run_bench(recipe: Recipe, setting: Setting, output: str | Path = "results", progress: bool = True) -> BenchRecord:
     """Measure, and write the record."""
     started = time.perf_counter()
-    measurement = measure(recipe.model, setting, progress)
+    config = picture_settings(recipe)
+    measurement, peaks = measure(config, setting, progress), peak_memory(config, setting)
     record = BenchRecord(
-        recipe=recipe.name, setting=setting, measurement=measurement, peak_bytes=peak_memory(recipe.model, setting),
+        recipe=recipe.name, setting=setting, measurement=measurement, peak_bytes=peaks,
         code=provenance.code(), environment=provenance.environment(setting.device),
         wall_seconds=round(time.perf_counter() - started, 1),
     )  # fmt: skip

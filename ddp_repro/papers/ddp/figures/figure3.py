@@ -6,11 +6,12 @@ The paper's numbers appear in an axis of their own, never on the scale of a meas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ddp_repro.papers.ddp.samples.segmentation import SavedTrajectory
+from ddp_repro.tasks.segmentation.score import SegmentationScore
 from ddp_repro.workbook.figures.panels import IGNORE, class_legend, colour_bar, colours, enlarged, row_label, show
 from ddp_repro.workbook.figures.style import BLACK, BLUE, GREY, ORANGE, SEQUENTIAL, TEXT_WIDTH, Figure, paper_style
 from ddp_repro.workbook.runs.records import Record, spread
@@ -148,7 +149,7 @@ def _draw_measured(axes: Axes, record: Record, baseline: Record | None) -> None:
     import pandas as pd
     import seaborn as sns
 
-    scores = [(s.steps, s.miou, s.seed) for s in record.scores]
+    scores = [(s.steps, s.miou, s.seed) for s in cast(list[SegmentationScore], record.scores)]
     frame = pd.DataFrame(scores, columns=["steps", "mIoU", "seed"])
     sns.lineplot(
         frame, x="steps", y="mIoU", errorbar="sd", color=BLUE, marker="o", markeredgewidth=0, ax=axes,
@@ -175,9 +176,9 @@ def _draw_printed(axes: Axes) -> None:
     axes.set_facecolor("#F7F7F7")
 
 
-def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, object]) -> None:
+def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, Any]) -> None:
     points = [(row.steps, row.values["miou"]) for row in rows]
-    defaults: dict[str, object] = {"linestyle": "none", "fillstyle": "none", "markeredgewidth": 1.0}
+    defaults: dict[str, Any] = {"linestyle": "none", "fillstyle": "none", "markeredgewidth": 1.0}
     axes.plot(*zip(*points, strict=True), label=label, **(defaults | style))
 
 

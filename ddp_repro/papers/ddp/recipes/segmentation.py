@@ -7,6 +7,7 @@ are the same models made small enough for real images on a modest machine, and f
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ddp_repro.papers.ddp.recipes import variants
 from ddp_repro.papers.ddp.settings import ModelConfig
@@ -74,7 +75,9 @@ def small_aligned(plain: Recipe) -> list[Recipe]:
     """
     plain = dataclasses.replace(plain, evaluation=dataclasses.replace(plain.evaluation, steps=(1, 3)))
     iterations, rate = plain.train.iterations // 5, plain.train.learning_rate / 10
-    stage = dict(iterations=iterations, learning_rate=rate, warmup_iterations=plain.train.warmup_iterations // 3)
+    stage: dict[str, Any] = dict(
+        iterations=iterations, learning_rate=rate, warmup_iterations=plain.train.warmup_iterations // 3
+    )
     return [
         variants.aligned(plain, variant="same_noise", **stage),
         variants.aligned(plain, variant="fresh_noise", suffix="_fresh", **stage),

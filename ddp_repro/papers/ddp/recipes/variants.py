@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import Recipe
@@ -41,7 +42,7 @@ def cells(plain: Recipe, table: str) -> dict[Any, Recipe]:
     if table not in ABLATIONS:
         raise ConfigError(f"{table!r} has no trained ablations; those that have: {', '.join(ABLATIONS)}")
     field, values = ABLATIONS[table]
-    if field == "model.layers" and plain.model.layers not in values:
+    if field == "model.layers" and picture_settings(plain).layers not in values:
         values = SMALL_LAYERS
     return {value: ablation(plain, field, value) for value in values}
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ddp_repro.data.transforms import resize_image, resize_label
 from ddp_repro.diffusion import image_generator
+from ddp_repro.networks.shapes import shape_of
 from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
@@ -71,7 +72,7 @@ def save_one(model: Method, dataset: SegmentationDataset, index: int, seed: int,
     """Sample one image for :data:`STEPS` steps from the noise of ``seed`` and write its trajectory."""
     item, (picture, label) = dataset[index], dataset.load(index)
     predictions, maps = _sample(model, item["image"], seed, item["id"])
-    height, width = _shown_size(tuple(item["image"].shape[-2:]))
+    height, width = _shown_size(shape_of(item["image"]))
     arrays = {
         "image": resize_image(picture, (height, width)),
         "label": resize_label(label.astype(np.uint8), (height, width)),
