@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.launchers import announced_processes, announcing_variable
+from ddp_repro.settings.presets import PRESETS
 
-PRESETS = ("mini", "camvid", "sevenscenes", "kitti_lidar", "paper")  # as in workbook.recipes
 SHARED = (
     "train",
     "evaluate",

@@ -134,7 +134,7 @@ def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
 
 def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
     """Train, or go on with an interrupted training."""
-    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    chosen = _overridden(recipe, preset, parse_overrides(overrides))
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     result = runs.train(chosen, output=output, overwrite=overwrite)
@@ -150,7 +150,7 @@ def evaluate(
     """Score weights and write the record; save the label maps too, if a folder is given for them."""
     changes = parse_overrides(overrides)
     changes |= {f"evaluation.{k}": v for k, v in {"steps": steps, "seeds": seeds}.items() if v is not None}
-    chosen = override(named_recipe(recipe, preset), changes)
+    chosen = _overridden(recipe, preset, changes)
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     options = {"output": output, "overwrite": overwrite, "predictions": predictions}
@@ -164,15 +164,18 @@ def map_use(
     output: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Give a model the true map, another image's, none and noise at every step, and print what it makes of each."""
-    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    chosen = _overridden(recipe, preset, parse_overrides(overrides))
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
     from ddp_repro.workbook.runs.analyses import Subject
     from ddp_repro.workbook.tables.map_use import map_use_table
     from ddp_repro.workbook.tables.rendering import to_markdown
 
+    analyses = paper_of(chosen).analyses
+    if "map_use" not in analyses:
+        raise ConfigError(f"{chosen.name}: its paper has no map-use; it has {', '.join(analyses)}")
     record = runs.evaluate(chosen, checkpoint=checkpoint, output=output, overwrite=overwrite)
     subject = Subject(recipe=chosen, record=record, output=output, checkpoint=checkpoint, overwrite=overwrite)
-    analysis = paper_of(chosen).analyses["map_use"](subject, steps=steps, limit=limit)
+    analysis = analyses["map_use"](subject, steps=steps, limit=limit)
     table = map_use_table([analysis])
     _say(to_markdown(table))
     _say(f"written: {_short(run_folder(output, record.preset, record.run) / 'map_use.json')}")
@@ -180,7 +183,7 @@ def map_use(
 
 def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
     """Score saved label maps against the recipe's evaluation images."""
-    chosen = override(named_recipe(recipe, preset), parse_overrides(overrides))
+    chosen = _overridden(recipe, preset, parse_overrides(overrides))
     from ddp_repro.tasks.build import build_dataset
     from ddp_repro.tasks.segmentation.rescore import rescore as rescore_folder
 
@@ -218,15 +221,16 @@ def predict(
     check_positive(steps=steps, noise_samples=noise_samples)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
-    data = chosen.data.placed(lambda root: str(resolve(root)))
-    save, class_names = task_object.writer(chosen.model, data), task_object.class_names(data)
+    model = chosen.model.build()
+    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
+    loaded = load_checkpoint(model, weights)
+    classes = loaded.classes or task_object.classes(chosen.data)
+    save = task_object.writer(chosen.model, classes)
 
     def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
         return save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
 
-    model = chosen.model.build()
-    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
-    _say(str(load_checkpoint(model, weights)))
+    _say(str(loaded))
     model = model.to(place).eval()
     scale = getattr(chosen.data, "image_scale", None)
     decisive = {
@@ -236,7 +240,7 @@ def predict(
     }  # fmt: skip
     report = predict_pictures(
         lambda path: predict_one(model, path, steps, noise_samples, image_scale=scale),
-        write, pictures, folder, model=decisive, class_names=class_names,
+        write, pictures, folder, model=decisive, class_names=classes.names,
     )  # fmt: skip
     _show_predictions(report, len(pictures), folder)
     return int(bool(report.failed))
@@ -285,6 +289,12 @@ def _checked_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
     return name
+
+
+def _overridden(name: str, preset: str | None, changes: dict[str, str]) -> Recipe:
+    """Return a recipe with changed settings, and with what its data set alone knows."""
+    chosen = override(named_recipe(name, preset), changes)
+    return task_named(chosen.model.task).complete(chosen)
 
 
 def _trained_for(task: str) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.tiny import write_images
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]+) -->\n)?```(?P<language>bash|python)\n(?P<code>.+?)```", re.DOTALL)
@@ -30,6 +32,9 @@ def clone(tmp_path_factory) -> Path:
         (folder / name).symlink_to(ROOT / name)
     pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "photo.jpg")
+    images = write_images(folder / "my_images")
+    for kind in ("images", "masks"):
+        (images / kind / "test").rename(images / kind / "val")
     save_untrained(recipes.recipe("ade20k_mini"), folder / "results/mini/runs/ade20k_mini/model.safetensors")
     return folder
 

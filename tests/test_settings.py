@@ -107,7 +107,8 @@ def test_a_model_in_range_builds_and_runs(task: str, field: str) -> None:
             continue
         model, refusal = attempt(lambda: build_model(changed))  # noqa: B023
         if model is None:
-            assert field in ("backbone", "window_size", "drop_path_rate"), refusal
+            undecided = field == "num_classes" and changed.num_classes is None
+            assert undecided or field in ("backbone", "window_size", "drop_path_rate"), refusal
             continue
         model.eval()
         options = {"steps": 2, "generator": torch.Generator()} if changed.diffusion else {}
@@ -155,7 +156,7 @@ def test_python_objects_take_their_normal_form() -> None:
 
 def test_every_field_says_what_it_decides() -> None:
     paths = [f"{group}.{name}" for group, hint in hints_of(Recipe).items() for kind in config._classes(hint)
-             for name in hints_of(kind)]  # fmt: skip
+             for name in hints_of(kind) if getattr(kind, "paper", "ddp") == "ddp"]  # fmt: skip
     free = {"train.workers", "train.log_every", "train.checkpoint_every", "train.compile", "data.root",
             "train.gradient_checkpointing", "train.save", "data.added_root", "evaluation.batch_size",
             "evaluation.compile", "evaluation.channels_last"}  # fmt: skip

@@ -16,6 +16,7 @@ from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
 from ddp_repro.evaluation.views import Predictor, resized
 from ddp_repro.protocols.registry import register_task
+from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
@@ -106,8 +107,17 @@ class Edges(Segmentation):
         samples = CITYSCAPES.list_samples(Path(data.root), split)[:limit]
         return EdgeDataset(CITYSCAPES, samples, data, train=train, mean=mean, std=std)
 
+    def complete(self, recipe):
+        return recipe
+
     def check(self, model, dataset):
         assert dataset.truth == self.truth
+
+    def survey(self, dataset, recipe):
+        return None
+
+    def classes(self, data):
+        return Classes(("inside", "edge"), ((0, 0, 0), (255, 255, 255)))
 
     def tally(self, model, evaluation):
         return Overlap()

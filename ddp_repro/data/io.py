@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
@@ -109,16 +110,33 @@ def read_settings(path: Path, known: set[str], example: str) -> dict:
     Raises:
         DataError: the file is missing or something else.
     """
-    expected = f"a JSON object such as {example}"
+    return checked_settings(read_json(path, f"a JSON object such as {example}"), path, known, example)
+
+
+def checked_settings(content: Any, path: Path, known: set[str], example: str) -> dict[str, Any]:
+    """Return what was read from ``path`` if it is an object with no keys but the ``known`` ones.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(content, dict) or not set(content) <= known:
+        keys = ", ".join(sorted(known))
+        raise DataError(f"{path}: expected a JSON object such as {example} with no keys but {keys}")
+    return content
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: it is missing or not JSON.
+    """
     try:
-        settings = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
     except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error}); expected {expected}") from error
-    if not isinstance(settings, dict) or not set(settings) <= known:
-        raise DataError(f"{path}: expected {expected} with no keys but {', '.join(sorted(known))}")
-    return settings
 
 
 def _open(path: Path, expected: str) -> ImageFile.ImageFile:

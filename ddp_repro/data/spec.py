@@ -46,6 +46,7 @@ class DatasetSpec:
     ``label_ids`` maps every id that may occur on disk to a train id (0 … K-1, or 255 = ignore).
     ``list_samples(root, split)`` finds the split's pictures and says where their label maps should be.
     ``layout`` shows where that is, for error messages.
+    ``described_in`` is the file that the classes were read from; None: they are those of a public dataset.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DatasetSpec:
     label_ids: Mapping[int, int]
     list_samples: Callable[[Path, str], list[Sample]]
     layout: str
+    described_in: Path | None = None
 
 
 def id_table(label_ids: Mapping[int, int]) -> np.ndarray:

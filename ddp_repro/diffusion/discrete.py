@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ddp_repro.diffusion.label_noise import LabelNoise
+from ddp_repro.settings.errors import ConfigError
 
 MAX_KEPT, MIN_KEPT = 0.99999, 0.000009  # abar at the first and last level, of both schedules
 MIN_PROBABILITY = 1e-30
@@ -256,11 +257,11 @@ def visited_steps(timesteps: int, count: int | None = None) -> list[int]:
         count: n; None visits all T.
 
     Raises:
-        ValueError: n is not in 1..T.
+        ConfigError: n is not in 1..T.
     """
     count = timesteps if count is None else count
     if timesteps < 1 or not 1 <= count <= timesteps:
-        raise ValueError(f"the number of steps must be in 1..T = {timesteps}; got {count}")
+        raise ConfigError(f"the number of steps must be in 1..T = {timesteps}; got {count}")
     steps = list(range(0, timesteps, timesteps // count))
     return steps if steps[-1] == timesteps - 1 else [*steps, timesteps - 1]
 
@@ -269,12 +270,12 @@ def check_steps(steps: Sequence[int], timesteps: int) -> list[int]:
     """Check chosen steps: they begin at 0, rise, and stay below T.
 
     Raises:
-        ValueError: they do not.
+        ConfigError: they do not.
     """
     chosen = [int(step) for step in steps]
     rising = all(a < b for a, b in itertools.pairwise(chosen))
     if not chosen or chosen[0] != 0 or not rising or chosen[-1] >= timesteps:
-        raise ValueError(f"steps must begin at 0, rise, and stay below T = {timesteps}; got {list(steps)}")
+        raise ConfigError(f"steps must begin at 0, rise, and stay below T = {timesteps}; got {list(steps)}")
     return chosen
 
 
@@ -300,7 +301,7 @@ def re_noise(
         (B, h, w)
 
     Raises:
-        ValueError: no such sampler.
+        ConfigError: no such sampler.
     """
     num_classes, batch = uniform.shape[1], len(clean)
     t, s = (torch.full((batch,), value, device=clean.device) for value in (level, following))
@@ -310,7 +311,7 @@ def re_noise(
         return draw_labels(log_posterior(noisy, clean, t, s, schedule, num_classes), uniform)
     if sampler == "strict_released":
         return draw_labels(log_posterior_released(noisy, clean, s, schedule, num_classes), uniform)
-    raise ValueError(f"sampler must be free, strict or strict_released; got {sampler!r}")
+    raise ConfigError(f"sampler must be free, strict or strict_released; got {sampler!r}")
 
 
 @dataclass(frozen=True)
@@ -342,7 +343,7 @@ def denoise_labels(
         steps: the steps to visit, as of :func:`visited_steps`.
 
     Raises:
-        ValueError: impossible steps, or no such sampler.
+        ConfigError: impossible steps, or no such sampler.
     """
     steps = check_steps(steps, schedule.timesteps)
     last_level = schedule.timesteps - 1

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ddp_repro.interop.partial import WHOLE_MODEL, complete, is_partial
 from ddp_repro.interop.weight_files import StateDict, read_state_dict, refuse_not_finite, save_weights
+from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import is_loose, to_dict
 
@@ -37,6 +38,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     ignored: tuple[str, ...]  # tensors of the official code that hold nothing learned, e.g. relative_position_index
     origin: Literal["ddp_repro", "official"]
+    classes: Classes | None = None  # that the file describes; None: it does not say
 
     def __str__(self) -> str:
         return (
@@ -148,7 +150,7 @@ def _translated(
 def _load(model: nn.Module, state_dict: StateDict, metadata: dict[str, Any], name: str) -> LoadReport:
     state_dict, ignored, origin = _translated(state_dict, model)
     differences = _setting_differences(metadata, model, name)
-    report = _compare(state_dict, model, tuple(ignored), origin)
+    report = _compare(state_dict, model, tuple(ignored), origin, _classes(metadata, name))
     _refuse_misfit(state_dict, model, report, differences, name)
     model.load_state_dict(state_dict, strict=True)
     return report
@@ -164,7 +166,11 @@ def window_size_of(state_dict: Mapping[str, Tensor]) -> int | None:
 
 
 def _compare(
-    state_dict: StateDict, model: nn.Module, ignored: tuple[str, ...], origin: Literal["ddp_repro", "official"]
+    state_dict: StateDict,
+    model: nn.Module,
+    ignored: tuple[str, ...],
+    origin: Literal["ddp_repro", "official"],
+    classes: Classes | None,
 ) -> LoadReport:
     expected = model.state_dict().keys()
     return LoadReport(
@@ -173,6 +179,7 @@ def _compare(
         unexpected=tuple(key for key in state_dict if key not in expected),
         ignored=ignored,
         origin=origin,
+        classes=classes,
     )
 
 
@@ -226,6 +233,19 @@ def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: st
         for key, value in to_dict(config).items()
         if key in trained and not is_loose(f"model.{key}") and trained[key] != value
     ]
+
+
+def _classes(metadata: Mapping[str, Any], name: str) -> Classes | None:
+    """Names and colours of the classes, as our own trainings write them."""
+    if "classes" not in metadata:
+        return None
+    try:
+        values = json.loads(metadata["classes"])
+        return Classes(
+            tuple(map(str, values["names"])), tuple((int(r), int(g), int(b)) for r, g, b in values["colors"])
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{name}: the classes inside the checkpoint are damaged ({error!r})") from error
 
 
 def _some(keys: list[str] | tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -42,6 +42,17 @@ class Tally(Protocol):
     def value(self, metric: str) -> float:
         """Return a measure over all images; NaN where it is undefined."""
         ...
+
+
+class Classes(NamedTuple):
+    """The classes of a data set; none for what has no classes.
+
+    Attributes:
+        colors: (red, green, blue) of 0..255 for each; none where they are not shown in colours.
+    """
+
+    names: tuple[str, ...] = ()
+    colors: tuple[tuple[int, int, int], ...] = ()
 
 
 class TaskDataset(Protocol):
@@ -90,11 +101,30 @@ class Task(Protocol):
         """Open one split; see :func:`ddp_repro.tasks.build.build_dataset`."""
         ...
 
+    def complete(self, recipe: Any) -> Any:
+        """Return a recipe with what its data set alone knows (how many classes) filled in.
+
+        Raises:
+            DataError: the data set does not say it.
+        """
+        ...
+
     def check(self, model: Any, dataset: Any) -> None:
         """Refuse a model and a dataset that cannot work together, before the first image is read.
 
         Raises:
             ConfigError: says which setting has to change.
+        """
+        ...
+
+    def survey(self, dataset: Any, recipe: Any) -> Any:
+        """Count what the ground truth of an opened training split holds, before the first iteration.
+
+        Returns:
+            :class:`ddp_repro.data.survey.Survey`; None: the ground truth is not drawn by the user.
+
+        Raises:
+            DataError: a file that training would stumble over; it is named.
         """
         ...
 
@@ -118,10 +148,14 @@ class Task(Protocol):
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 
-    def class_names(self, data: DataSettings) -> tuple[str, ...]:
-        """Return the names of a dataset's classes; none for what has no classes."""
+    def classes(self, data: DataSettings) -> Classes:
+        """Return the classes of a data set.
+
+        Raises:
+            DataError: a user's own, whose folder does not say them.
+        """
         ...
 
-    def writer(self, model: ModelSettings, data: DataSettings) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: ModelSettings, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         """Return what writes the files of a (prediction, picture, folder, name) and returns their paths."""
         ...

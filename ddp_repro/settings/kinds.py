@@ -73,6 +73,13 @@ class ModelSettings(KindSettings):
     task: Any
     diffusion: Any
 
+    def check_evaluation(self, evaluation: Any) -> None:
+        """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
+
+        Raises:
+            ConfigError: says which.
+        """
+
     def build(self) -> Any:
         """Build the model, with initial weights (its backbone from scratch).
 

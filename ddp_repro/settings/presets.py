@@ -41,6 +41,10 @@ INFO: dict[str, PresetInfo] = {
         "They show that training works on real sparse depth, not that it generalises.",
         "one KITTI drive, LiDAR",
     ),
+    "own": PresetInfo(
+        "Small models trained on images of your own. Their numbers are about those images, and comparable with no "
+        "paper's.",
+    ),
     "paper": PresetInfo(
         "The paper's own datasets and settings. A verdict stands beside every printed number that a run covers "
         "completely."

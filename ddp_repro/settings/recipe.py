@@ -199,5 +199,6 @@ class Recipe(Settings):
             ConfigError: says which field has to change.
         """
         check_preset(self.preset)
+        self.model.check_evaluation(self.evaluation)
         if self.train.self_aligned != "off" and not self.model.diffusion:
             raise ConfigError(f"train.self_aligned={self.train.self_aligned} needs model.diffusion=true")

@@ -7,9 +7,11 @@ from typing import Any
 
 from ddp_repro.data.io import DataError
 from ddp_repro.data.mixture import MixedDataset
+from ddp_repro.data.survey import Survey
 from ddp_repro.protocols.registry import task_named, tasks
 from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
+from ddp_repro.settings.recipe import Recipe
 
 
 def build_dataset(
@@ -51,6 +53,16 @@ def check_dataset(model: ModelSettings, dataset: TaskDataset) -> None:
     """
     for part in dataset.parts if isinstance(dataset, MixedDataset) else (dataset,):
         task_named(model.task).check(model, part)
+
+
+def survey_dataset(recipe: Recipe, dataset: TaskDataset) -> list[Survey]:
+    """Count what the ground truth of a training dataset, or of each part of a mixed one, holds.
+
+    Raises:
+        DataError: a file that training would stumble over; it is named.
+    """
+    parts = dataset.parts if isinstance(dataset, MixedDataset) else (dataset,)
+    return list(filter(None, (task_named(recipe.model.task).survey(part, recipe) for part in parts)))
 
 
 def _open(data: DataSettings, split: str, **how: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ddp_repro.interop.weight_files import check_archive
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import changed_settings, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
@@ -40,6 +41,12 @@ class TrainingState:
 def provenance(recipe: Recipe, fingerprint: str) -> dict[str, str]:
     """Return what each checkpoint says of its origin: the recipe as JSON, and the training images' fingerprint."""
     return {"recipe": json.dumps(to_dict(recipe)), "data": fingerprint}
+
+
+def described_classes(recipe: Recipe) -> dict[str, str]:
+    """Return what weights say of their classes, so that whoever predicts with them needs no data set."""
+    classes = task_named(recipe.model.task).classes(recipe.data)
+    return {"classes": json.dumps(classes._asdict())} if classes.names else {}
 
 
 def save_state(state: TrainingState, origin: dict[str, str], folder: Path) -> Path:

@@ -35,7 +35,14 @@ from ddp_repro.training.initial_weights import (
 )
 from ddp_repro.training.interruption import StopSignal, TrainingInterrupted
 from ddp_repro.training.log import TrainingLog
-from ddp_repro.training.state import TrainingState, load_state, provenance, save_state, saved_states
+from ddp_repro.training.state import (
+    TrainingState,
+    described_classes,
+    load_state,
+    provenance,
+    save_state,
+    saved_states,
+)
 from ddp_repro.training.step import Step
 from ddp_repro.training.stream import BatchLayout, build_loader
 
@@ -259,6 +266,7 @@ class _Run:
         }
         with self.average.applied():
             described = describe_sources(self.model, self.sources, path.parent) if self.sources else {}
+            described |= described_classes(self.recipe)
             save_weights(self.model, path, {**self.origin, **progress, **extra, **described}, self.names)
 
     def _refuse_separate_folders(self) -> None:

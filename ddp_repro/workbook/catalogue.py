@@ -12,7 +12,7 @@ from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import seeded, split_seed
 
-BUILT_IN = ("ddp",)  # folders of ddp_repro.papers
+BUILT_IN = ("ddp", "ddps")  # folders of ddp_repro.papers
 _REGISTERED: dict[str, Paper] = {}
 
 
@@ -76,16 +76,19 @@ def recipe(name: str, preset: str | None = None) -> Recipe:
     Raises:
         ConfigError: there is no such recipe; close names are suggested.
     """
-    known: dict[str, Recipe] = {}
-    for place in [preset] if preset else PRESETS:
-        known |= recipes_of(place)
-    base, seed = split_seed(name)
-    if base not in known:
-        close = difflib.get_close_matches(base, known, n=3, cutoff=0.4) or list(known)
+    places, (base, seed) = [preset] if preset else PRESETS, split_seed(name)
+    for place in places:
+        check_preset(place)
+    # Paper by paper, and no further than need be: a paper's recipes may begin from those of one before it.
+    named = (paper_named(paper).recipes(place).get(base) for paper in paper_names() for place in places)
+    chosen = next(filter(None, named), None)
+    if chosen is None:
+        known = [each for place in places for each in recipe_names(place)]
+        close = difflib.get_close_matches(base, known, n=3, cutoff=0.4) or known
         raise ConfigError(
             f"no recipe {base!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?"
         )
-    return known[base] if seed is None else seeded(known[base], seed)
+    return chosen if seed is None else seeded(chosen, seed)
 
 
 @cache

@@ -58,7 +58,9 @@ def test_images_without_a_split_entry_need_no_mask(folder_dataset: Path):
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "expected a JSON object"),
+        ("7", "expected a JSON object"),
+        ("[]", '"names" must be a list'),
+        ('["a", "a"]', "different class names"),
         ('{"names": ["a"], "colours": []}', "no keys but"),
         ("{}", '"names" must be a list'),
         ('{"names": []}', '"names" must be a list'),
@@ -79,6 +81,12 @@ def test_wrong_classes_json(folder_dataset: Path, content: str, message: str):
     with pytest.raises(DataError, match=r"classes\.json: ") as caught:
         build(folder_dataset)
     assert message in str(caught.value)
+
+
+def test_a_list_of_names_is_enough(folder_dataset: Path):
+    (folder_dataset / "classes.json").write_text('["road", "car", "sky"]')
+    dataset = build(folder_dataset)
+    assert dataset.class_names == ("road", "car", "sky") and dataset.load(0)[1].max() == 2
 
 
 def test_missing_classes_json(folder_dataset: Path):

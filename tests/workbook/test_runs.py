@@ -8,12 +8,14 @@ import pytest
 from workbook.tiny import tiny, write_data
 
 from ddp_repro import cli, training
+from ddp_repro.data.io import DataError
 from ddp_repro.interop.weight_files import save_weights
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.store import paths
+from ddp_repro.workbook import catalogue
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs import run as runs
 from ddp_repro.workbook.runs import training as trainings
@@ -293,13 +295,30 @@ def test_mini_data_is_written_once(monkeypatch, tmp_path):
     from data_prep import mini
 
     written = []
-    monkeypatch.setattr(mini, "write_mini", lambda dataset, root: (written.append(dataset), root.mkdir()))
-    recipe = tiny(NAME, tmp_path / "cityscapes")
+    monkeypatch.setattr(mini, "write_mini", lambda dataset, root: (written.append(dataset), root.mkdir(parents=True)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(paths.ROOT_VARIABLE, str(tmp_path))
+    recipe = catalogue.recipe(NAME)
     trainings.prepare_data(recipe)
     trainings.prepare_data(recipe)
     assert written == ["cityscapes"]
+    trainings.prepare_data(override(recipe, {"data.root": str(tmp_path / "data/mini/cityscapes")}))
     trainings.prepare_data(override(dataclasses.replace(recipe, preset="paper"), {"data.root": str(tmp_path / "x")}))
     assert written == ["cityscapes"]
+
+
+@pytest.mark.parametrize("name", ["cityscapes_mini", "nyu_mini", "nuscenes_mini_camera", "sunrgbd_mini"])
+@pytest.mark.parametrize("command", [run, train, evaluate])
+def test_a_mistyped_root_is_not_filled_with_synthetic_data(name, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(paths.ROOT_VARIABLE, str(tmp_path))
+    recipe = override(catalogue.recipe(name), {"data.root": "data/mini/cityscpaes"})
+    if recipe.weights_of and command is train:
+        pytest.skip("it is not trained")
+    made = f"ddp-repro data mini --dataset {recipe.data.dataset} --output data/mini/cityscpaes"
+    with pytest.raises(DataError, match=f"data/mini/cityscpaes: no such folder; `{made}`"):
+        command(recipe, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_relative_paths_start_from_the_clone(monkeypatch):

@@ -12,6 +12,7 @@ from ddp_repro.papers.ddp.depth import DepthBaseline, DepthDDP
 from ddp_repro.papers.ddp.model import DDP, Baseline, ImageModel
 from ddp_repro.papers.ddp.segmentation import SegmentationBaseline, SegmentationDDP
 from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.settings.errors import ConfigError
 
 __all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
 
@@ -30,4 +31,6 @@ def build_model(config: ModelConfig | BEVConfig) -> DDP | Baseline:
     Raises:
         ConfigError: an impossible combination of settings.
     """
+    if config.task == "segmentation" and config.num_classes is None:
+        raise ConfigError("model.num_classes is none: how many there are is known with a data set alone; give a number")
     return _MODELS[config.task, config.diffusion](config)

@@ -324,6 +324,8 @@ def _tested(claim: Claim, measured: Measured) -> Finding:
 
 
 def _used_records(judged: list[Measured]) -> list[Record]:
+    if not judged:  # a preset that no claim of the paper is about
+        return []
     ends = ("", "_baseline", "_aligned", "_aligned_fresh")
     names = dict.fromkeys(measured.model + end for measured in judged for end in ends)
     first = judged[0]

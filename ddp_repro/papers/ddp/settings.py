@@ -24,7 +24,8 @@ class ModelConfig(ModelSettings):
     # Swin only; None keeps the timm model's own
     window_size: int | None = setting(None, decides="weights", at_least=2, at_most=64, loose=True)
     drop_path_rate: float = setting(0.3, decides="weights", at_least=0, below=1, loose=True)
-    num_classes: int = setting(150, decides="weights", at_least=1, at_most=10_000)
+    # segmentation only; None: as many as the data set names
+    num_classes: int | None = setting(150, decides="weights", at_least=1, at_most=10_000)
     # D: width of the image feature, the noisy map and the decoder; the position encoding takes quarters of it
     channels: int = setting(256, decides="weights", at_least=4, at_most=8192, multiple_of=4)
     # L: deformable-attention layers of the map decoder (Table 5d)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +24,13 @@ from ddp_repro.diffusion.discrete import (
     visited_steps,
 )
 from ddp_repro.diffusion.label_noise import ImageLabelNoise, LabelNoise
+from ddp_repro.interop.hub import PretrainedMixin
+from ddp_repro.papers.ddps import released
 from ddp_repro.papers.ddps.head import PriorHead
 from ddp_repro.papers.ddps.layers import Segmentor
 from ddp_repro.papers.ddps.settings import DDPSConfig
+from ddp_repro.protocols.dialect import Dialect
+from ddp_repro.settings.errors import ConfigError
 
 IGNORE_INDEX = 255
 STRIDE = 4
@@ -43,12 +48,14 @@ class LabelTrajectory:
         steps: the visited steps, S of them.
         decoded: logits of every step in the order of labels, (S, B, K', h, w).
         maps: the noisy symbols that the network saw at every step, (S, B, h, w), 0..K-1.
+        base: what the segmentor says without the prior, logits (B, C, h, w); None where its classifier is not there.
     """
 
     output: Tensor
     steps: list[int]
     decoded: Tensor
     maps: Tensor
+    base: Tensor | None = None
 
     @property
     def probabilities(self) -> Tensor:
@@ -61,35 +68,34 @@ class LabelTrajectory:
         return self.decoded.argmax(2)
 
 
-class DDPS(nn.Module):
+class DDPS(PretrainedMixin, nn.Module, paper_url="https://arxiv.org/abs/2306.01721"):
     """A mask prior on a frozen segmentor.
 
     Args:
-        segmentor: trained; its parameters are frozen here.
+        segmentor: trained; its parameters get no gradients.  In which mode it is while the prior trains (the released
+            code leaves it in training, where batch statistics move) is up to ``train.frozen_mode``.
 
     Raises:
-        ValueError: the segmentor has another number of classes, or another stride than 4.
+        ConfigError: the segmentor has another number of classes, or another stride than 4.
     """
+
+    config_type = DDPSConfig
+    dialects: ClassVar[tuple[Dialect, ...]] = (released,)
 
     def __init__(self, config: DDPSConfig, segmentor: Segmentor) -> None:
         super().__init__()
         if segmentor.num_classes != config.num_classes:
-            raise ValueError(f"the segmentor has {segmentor.num_classes} classes; expected {config.num_classes}")
+            raise ConfigError(f"the segmentor has {segmentor.num_classes} classes; expected {config.num_classes}")
         if segmentor.stride != STRIDE:
-            raise ValueError(f"the segmentor's feature has stride {segmentor.stride}; the prior expects {STRIDE}")
+            raise ConfigError(f"the segmentor's feature has stride {segmentor.stride}; the prior expects {STRIDE}")
         self.config = config
         self.segmentor = segmentor.requires_grad_(False)
         self.prior = PriorHead(config, segmentor.feature_channels)
 
-    def train(self, mode: bool = True) -> DDPS:
-        """Set the mode of the prior; the segmentor stays in evaluation, but for its batch norms where they move."""
-        super().train(mode)
-        self.segmentor.eval()
-        if self.config.batch_statistics == "moving":
-            for module in self.segmentor.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.train(mode)
-        return self
+    @classmethod
+    def from_config(cls, config: DDPSConfig) -> DDPS:
+        """Build the model that ``config`` describes, segmentor included, with initial weights."""
+        return config.build()
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -116,11 +122,6 @@ class DDPS(nn.Module):
         """Return True: in stage 1, of one step, any other number is refused."""
         return True
 
-    @property
-    def output_classes(self) -> int:
-        """K', channels of a prediction: C, and one more where it may say "unlabelled"."""
-        return self.config.num_classes + (self.config.class_zero == "kept")
-
     def released_parameters(self) -> int:
         """Count the parameters as the released table does: all but the segmentor's classifier, which its code drops."""
         unused = sum(parameter.numel() for parameter in self.segmentor.classifier.parameters())
@@ -137,14 +138,14 @@ class DDPS(nn.Module):
         code cuts after the U-Net, which here sees the border repeated.  At multiples of 16 nothing differs.
 
         Raises:
-            ValueError: the segmentor's feature has another stride or number of channels than it says.
+            ConfigError: the segmentor's feature has another stride or number of channels than it says.
         """
         height, width = images.shape[-2:]
         divisor = STRIDE * self.prior.unet.stride
         padded = F.pad(images, (0, -width % divisor, 0, -height % divisor))
         feature = self.segmentor.feature(padded)  # (B, F, h, w)
         if feature.shape[1:] != (self.segmentor.feature_channels, *(side // STRIDE for side in padded.shape[-2:])):
-            raise ValueError(
+            raise ConfigError(
                 f"the segmentor gave {tuple(feature.shape)} for images of {tuple(padded.shape)}; expected "
                 f"{self.segmentor.feature_channels} channels at stride {STRIDE}"
             )
@@ -154,14 +155,28 @@ class DDPS(nn.Module):
         """Return the condition (B, F, h, w) of a batch's "image"."""
         return self.encode_image(batch["image"])
 
+    @property
+    def has_base(self) -> bool:
+        """Whether the weights hold the segmentor's classifier, which the authors' checkpoints lack."""
+        return any(bool(parameter.any()) for parameter in self.segmentor.classifier.parameters())
+
     @torch.no_grad()
     def base_prediction(self, features: Tensor) -> Tensor:
-        """Return what the segmentor says without the prior: condition (B, F, h, w) -> logits (B, C, h, w)."""
+        """Return what the segmentor says without the prior: condition (B, F, h, w) -> logits (B, C, h, w).
+
+        Raises:
+            ConfigError: its classifier was not among the weights, as in the authors' checkpoints.
+        """
+        if not self.has_base:
+            raise ConfigError(
+                "the weights have no classifier of the segmentor (the authors' checkpoints lack it): load the "
+                "segmentor's own checkpoint with ddp_repro.papers.ddps.released.load_segmentor"
+            )
         return self.segmentor.classify(features)
 
     def in_label_order(self, logits: Tensor) -> Tensor:
         """Reorder logits of symbols (B, K, h, w) to those of labels (B, K', h, w): symbol 0 last, or dropped."""
-        return logits.roll(-1, dims=1)[:, : self.output_classes]
+        return logits.roll(-1, dims=1)[:, : self.config.output_classes]
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -169,12 +184,12 @@ class DDPS(nn.Module):
         """Return the symbols (B, H, W), 1..C or 0, of labels (B, H, W), 0..C-1 or 255.
 
         Raises:
-            ValueError: a label outside its range.
+            ConfigError: a label outside its range.
         """
         label = label.long()
         wrong = (label != IGNORE_INDEX) & ((label < 0) | (label >= self.config.num_classes))
         if bool(wrong.any()):
-            raise ValueError(
+            raise ConfigError(
                 f"labels hold class {int(label[wrong][0])}; expected 0..{self.config.num_classes - 1}, or "
                 f"{IGNORE_INDEX} (unlabelled)"
             )
@@ -192,7 +207,7 @@ class DDPS(nn.Module):
             uniform: U(0, 1) numbers (B, K, h, w) for noising; drawn where None.
 
         Raises:
-            ValueError: a label outside its range.
+            ConfigError: a label outside its range.
         """
         symbols, features = self.symbols_of(batch["label"]), self.encode(batch)
         logits = self.training_logits(features, symbols, t, start, uniform)
@@ -257,7 +272,7 @@ class DDPS(nn.Module):
         """Return the steps to visit: n as the released code spaces them, chosen ones, or the settings' default.
 
         Raises:
-            ValueError: they do not fit T.
+            ConfigError: they do not fit T.
         """
         steps = self.config.steps if steps is None else steps
         if steps is None or isinstance(steps, int):
@@ -310,7 +325,7 @@ class DDPS(nn.Module):
             guidance: 1 is off; any other doubles the cost.
 
         Returns:
-            (B, K', h, w) in the order of labels, with K' = :attr:`output_classes`.
+            (B, K', h, w) in the order of labels, with K' = :attr:`DDPSConfig.output_classes`.
 
         Raises:
             ValueError: impossible steps, no such sampler, or neither images nor features.
@@ -336,4 +351,5 @@ class DDPS(nn.Module):
         if not return_trajectory:
             return output
         decoded, maps = (torch.stack(values) for values in zip(*passed, strict=True))
-        return LabelTrajectory(output, visited, decoded, maps)
+        base = self.base_prediction(features) if self.has_base else None
+        return LabelTrajectory(output, visited, decoded, maps, base)

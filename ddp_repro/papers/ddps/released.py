@@ -1,4 +1,5 @@
-"""The authors' checkpoints: where they are, what they hold, and how they load into a :class:`DDPS`.
+"""The authors' checkpoints: where they are, what they hold, and how they load into a
+:class:`ddp_repro.papers.ddps.model.DDPS`.
 
 They are mmcv files whose ``state_dict`` has ``backbone.*`` and ``decode_head.*``; the latter holds the frozen layers of
 the segmentor, the prior and, from multi-step training, four noise tables whose length tells T.  The segmentor's own
@@ -9,6 +10,7 @@ so).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Literal
 
 import huggingface_hub
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddp_repro.diffusion.discrete import LABEL_SCHEDULES, label_schedule
 from ddp_repro.interop import hub
@@ -24,10 +26,18 @@ from ddp_repro.interop.checkpoints import LoadReport
 from ddp_repro.interop.weight_files import CheckpointError, StateDict, read_state_dict
 from ddp_repro.papers.ddps.head import TABLE_TOLERANCE
 from ddp_repro.papers.ddps.layers import Segmentor
-from ddp_repro.papers.ddps.model import DDPS
 from ddp_repro.papers.ddps.settings import DDPSConfig
 
 REPOSITORY = "aaronb/DDPS-all"  # also as ZeqiangLai/DDPS-all
+# The folders of the finished trainings, by our recipe.  Which other files there are is not known here.
+FOLDERS = {
+    "ddps_ade20k_segformer_b2": "segformer_b2_multistep",
+    "ddps_ade20k_segformer_b2_single": "segformer_b2_singlestep",
+    "ddps_ade20k_deeplabv3plus_r50": "deeplabv3plus_r50_multistep",
+    "ddps_ade20k_deeplabv3plus_r50_single": "deeplabv3plus_r50_singlestep",
+    "ddps_ade20k_deeplabv3plus_r101": "deeplabv3plus_r101_multistep",
+    "ddps_ade20k_deeplabv3plus_r101_single": "deeplabv3plus_r101_singlestep",
+}
 HEAD = "decode_head."
 AVERAGED = "ema_"
 PRIOR_PARTS = ("unet.", "conv_seg_new.", "embed.", "log_")
@@ -77,9 +87,24 @@ class ReleasedHead:
         )
 
 
-def is_released(keys: Iterable[str]) -> bool:
+def is_official(keys: Iterable[str]) -> bool:
     """Return whether the keys are those of the authors' DDPS code."""
     return any(key.startswith(f"{HEAD}unet.") for key in keys)
+
+
+def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[StateDict, list[str]]:
+    """Return the averaged tensors under the model's names, and the keys of the raw ones, which are not loaded.
+
+    The segmentor's classifier, which these checkpoints lack, becomes zero, by which
+    :meth:`ddp_repro.papers.ddps.model.DDPS.base_prediction` knows that it is not there.
+
+    Raises:
+        CheckpointError: it is of another stage, T, schedule or number of classes than the model, or is incomplete.
+    """
+    _check_head(inspect_released(state_dict), model.config, "the released checkpoint")
+    own = model.state_dict()
+    lacking = {name: torch.zeros_like(own[name]) for name in _classifier_names(model.segmentor, "segmentor.")}
+    return renamed(select_weights(state_dict)) | lacking, [key for key in state_dict if key.startswith(AVERAGED)]
 
 
 def inspect_released(state_dict: Mapping[str, Tensor]) -> ReleasedHead:
@@ -88,7 +113,7 @@ def inspect_released(state_dict: Mapping[str, Tensor]) -> ReleasedHead:
     Raises:
         CheckpointError: it is not one, or is incomplete, or has tables of no known schedule.
     """
-    if not is_released(state_dict):
+    if not is_official(state_dict):
         raise CheckpointError(
             f"not a checkpoint of the DDPS authors: no tensor is named {HEAD}unet.*; it begins with "
             f"{_some(list(state_dict))}"
@@ -159,17 +184,17 @@ def select_weights(state_dict: Mapping[str, Tensor], weights: Weights = "average
     return named if weights == "average" else {key: stored[partner] for key, partner in partners.items()}
 
 
-def translate(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """Return released tensors under the names of :class:`DDPS`."""
-    renamed = {}
+def renamed(state_dict: Mapping[str, Tensor]) -> StateDict:
+    """Return released tensors under the names of our model."""
+    tensors = {}
     for key, value in state_dict.items():
         part = key.removeprefix(HEAD)
         in_prior = key.startswith(HEAD) and part.startswith(PRIOR_PARTS)
-        renamed[f"prior.{part}" if in_prior else f"segmentor.{key}"] = value
-    return renamed
+        tensors[f"prior.{part}" if in_prior else f"segmentor.{key}"] = value
+    return tensors
 
 
-def load_released(model: DDPS, source: Source, weights: Weights = "average") -> LoadReport:
+def load_released(model: nn.Module, source: Source, weights: Weights = "average") -> LoadReport:
     """Load a released checkpoint (a file or a state dict); no weight changes if anything does not fit.
 
     The segmentor's classifier keeps its weights: load its own checkpoint first (:func:`load_segmentor`) where
@@ -182,7 +207,7 @@ def load_released(model: DDPS, source: Source, weights: Weights = "average") -> 
     state_dict, name = _read(source)
     head = inspect_released(state_dict)
     _check_head(head, model.config, name)
-    chosen = translate(select_weights(state_dict, weights))
+    chosen = renamed(select_weights(state_dict, weights))
     classifier = _classifier_names(model.segmentor, "segmentor.")
     used = _load_strictly(model, chosen, classifier, name)
     ignored = tuple(key for key in state_dict if key.startswith(AVERAGED) == (weights == "average"))
@@ -215,7 +240,7 @@ def _wrong_stage(given: str, expected: str) -> str:
     return f"is {what[given]}; the model expects {what[expected]}: {remedy[expected]}"
 
 
-def start_second_stage(model: DDPS, source: Source) -> LoadReport:
+def start_second_stage(model: nn.Module, source: Source) -> LoadReport:
     """Give a multi-step model the weights of a finished stage 1: all tensors but the noise tables.
 
     Args:
@@ -225,13 +250,13 @@ def start_second_stage(model: DDPS, source: Source) -> LoadReport:
         CheckpointError: as :func:`load_released`; or the checkpoint is of stage 2, or the model of stage 1.
     """
     state_dict, name = _read(source)
-    released = is_released(state_dict)
+    released = is_official(state_dict)
     origin: Literal["ddp_repro", "official"] = "official" if released else "ddp_repro"
     ignored = tuple(key for key in state_dict if key.startswith(AVERAGED)) if released else ()
     kept = tuple(f"prior.{table}" for table in TABLES)
     if released:
         state_dict, kept = (
-            translate(select_weights(state_dict)),
+            renamed(select_weights(state_dict)),
             kept + _classifier_names(model.segmentor, "segmentor."),
         )
     if model.config.stage != "multi":
@@ -255,29 +280,47 @@ def load_segmentor(segmentor: Segmentor, source: Source) -> LoadReport:
     return LoadReport(_load_strictly(segmentor, wanted, (), name), (), (), ignored, "official")
 
 
-def released_checkpoint(file: str, sha256: str | None = None, repository: str = REPOSITORY) -> Path:
-    """Return a released checkpoint from the local hub cache, or download it into it once.
+def official_checkpoint(name: str) -> Path:
+    """Return the authors' weights of a recipe, from the local hub cache, or downloaded into it once.
 
-    Args:
-        file: its path in the repository, such as ``segformer_b2_multistep/....pth``.
-        sha256: its content's, where it is known; checked on every call.
+    That they are the right ones shows in that every tensor has its place in the model.
 
     Raises:
-        CheckpointError: there is no network, no such file, or the content is another.
+        CheckpointError: none is known for this recipe, there is no network, the folder holds none or several, or the
+            cached file is not what was downloaded.
     """
-    cached = huggingface_hub.try_to_load_from_cache(repository, file)
-    if isinstance(cached, str):
-        path = Path(cached)
-    else:
-        path = hub._from_hub(lambda: huggingface_hub.hf_hub_download(repository, file), f"{repository}/{file}")
-    content = sha256 and hub._sha256(path)
-    if content != sha256:
+    if name not in FOLDERS:
+        raise CheckpointError(
+            f"no released checkpoint is known for {name!r}; known: {', '.join(FOLDERS)}. Train the recipe, or give the "
+            "path of a checkpoint"
+        )
+    pattern = f"{FOLDERS[name]}*/*.pth"
+    snapshot = hub._from_hub(
+        lambda: huggingface_hub.snapshot_download(REPOSITORY, allow_patterns=[pattern]), f"{REPOSITORY}/{pattern}"
+    )
+    paths = sorted(snapshot.glob(pattern))
+    if len(paths) != 1:
+        files = ", ".join(str(path.relative_to(snapshot)) for path in paths) or "none"
+        raise CheckpointError(
+            f"{REPOSITORY} should hold one checkpoint {pattern}; it holds {files}. Give the path of the right one"
+        )
+    _refuse_damaged(paths[0])
+    return paths[0]
+
+
+def _refuse_damaged(path: Path) -> None:
+    """Compare a cached file with the name that the hub's cache gives its content, which is its SHA-256.
+
+    Raises:
+        CheckpointError: they differ; the file is then gone from the cache.
+    """
+    expected = path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{64}", expected) and (content := hub._sha256(path)) != expected:
         hub._remove_from_cache(path)
         raise CheckpointError(
-            f"{path}: SHA-256 is {content}, expected {sha256}: damaged or replaced. It was removed from the cache; run "
-            "again to download it"
+            f"{path}: SHA-256 is {content}, expected {expected}: damaged. It was removed from the cache; run again to "
+            "download it"
         )
-    return path
 
 
 def _read(source: Source) -> tuple[StateDict, str]:
@@ -292,7 +335,7 @@ def _classifier_names(segmentor: Segmentor, prefix: str) -> tuple[str, ...]:
     return tuple(f"{prefix}{name}.{leaf}" for leaf in segmentor.classifier.state_dict())
 
 
-def _load_strictly(module: torch.nn.Module, state_dict: StateDict, kept: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _load_strictly(module: nn.Module, state_dict: StateDict, kept: tuple[str, ...], name: str) -> tuple[str, ...]:
     """Load all tensors but ``kept``, which keep their values; returns the names of the loaded ones."""
     expected = module.state_dict()
     shared = [key for key in expected if key in state_dict]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ddp_repro.papers.ddps.deeplab import DeepLabV3Plus
 from ddp_repro.papers.ddps.layers import InputCatcher, Segmentor
 from ddp_repro.papers.ddps.segformer import Segformer
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.errors import CheckpointError, ConfigError
+from ddp_repro.workbook.catalogue import recipe
 
 if TYPE_CHECKING:
     from transformers import SegformerForSemanticSegmentation
@@ -78,12 +79,53 @@ SEGMENTORS: dict[str, Callable[[int], Segmentor]] = {
 """By name; each takes the number of classes and has initial weights."""
 
 
+FROM_RECIPE = "recipe:"
+FROM_TRANSFORMERS = "transformers:"
+
+
 def build_segmentor(name: str, num_classes: int) -> Segmentor:
     """Return the segmentor ``name`` for C = ``num_classes`` classes, with initial weights.
 
+    Args:
+        name: a key of :data:`SEGMENTORS`; "recipe:" and the name of a recipe whose model has a decoder without
+            diffusion; or "transformers:" and the folder, or hub name, of a SegFormer.
+
     Raises:
-        ConfigError: no such segmentor.
+        ConfigError: no such segmentor, or a recipe whose model is none.
+        CheckpointError: there is no such folder, and the hub cannot be reached.
     """
+    if name.startswith(FROM_RECIPE):
+        return _of_recipe(name.removeprefix(FROM_RECIPE))
+    if name.startswith(FROM_TRANSFORMERS):
+        return _of_transformers(name.removeprefix(FROM_TRANSFORMERS))
     if name not in SEGMENTORS:
-        raise ConfigError(f"segmentor must be one of {', '.join(SEGMENTORS)}; got {name!r}")
+        raise ConfigError(
+            f"segmentor must be one of {', '.join(SEGMENTORS)}, {FROM_RECIPE}NAME or {FROM_TRANSFORMERS}FOLDER; "
+            f"got {name!r}"
+        )
     return SEGMENTORS[name](num_classes)
+
+
+def _of_recipe(name: str) -> BaselineSegmentor:
+    model = recipe(name).model
+    if model.task != "segmentation" or model.diffusion or not hasattr(model, "channels"):
+        raise ConfigError(
+            f"segmentor {FROM_RECIPE}{name}: its model is no segmentation without diffusion; name the recipe of a "
+            "baseline, such as cityscapes_mini_baseline"
+        )
+    return BaselineSegmentor(model.build())
+
+
+def _of_transformers(source: str) -> TransformersSegmentor:
+    try:
+        from transformers import SegformerConfig, SegformerForSemanticSegmentation
+    except ImportError:
+        raise ConfigError("segmentor transformers:… needs the package transformers (extra genpercept)") from None
+    try:
+        config = SegformerConfig.from_pretrained(source)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"segmentor {FROM_TRANSFORMERS}{source}: no such SegFormer here or on the hub ({reason})"
+        ) from None
+    return TransformersSegmentor(SegformerForSemanticSegmentation(config))

@@ -3,51 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from ddp_repro.diffusion.discrete import LABEL_SCHEDULES, SamplerName
 from ddp_repro.settings.errors import ConfigError
-
-SAMPLERS: tuple[SamplerName, ...] = ("free", "strict", "strict_released")
+from ddp_repro.settings.kinds import ModelSettings
+from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.settings.setting import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDPSConfig:
+class DDPSConfig(ModelSettings):
     """A mask prior on a frozen segmentor.
 
     Raises:
         ConfigError: settings that contradict each other or do not exist.
     """
 
-    segmentor: str = "segformer_b2"  # a key of ddp_repro.papers.ddps.segmentors.SEGMENTORS
-    num_classes: int = 150  # C, of the data set; the prior has K = C + 1, with symbol 0 for unlabelled pixels
-    stage: Literal["single", "multi"] = "multi"  # single: one step from a random map (stage 1)
-    noised: Literal["prediction", "ground_truth"] = "prediction"  # what training noises at steps > 0 (finding 2)
-    timesteps: int = 100  # T; 20 for Cityscapes
-    schedule: Literal["linear", "cos"] = "linear"
-    dim: int = 256  # width of the U-Net; 128 on SegFormer-B0, ResNet-50 and MobileNetV2
-    multipliers: tuple[int, ...] = (1, 1, 1)
-    out_channels: int = 256
-    embedding_channels: int = 16
-    dropout: float = 0.1  # of channels, before the classifier
-    condition_dropout: float = 0.0  # share of training images whose condition is zeroed, for guidance
-    sampler: SamplerName = "free"  # finding 3
-    steps: int | None = None  # n of the default visited steps; None visits all T
-    guidance: float = 1.0  # 1: off, as in the released code; the released inference file has 0.4
-    average_steps: bool = False
-    loss_mean: Literal["all_pixels", "labelled"] = "all_pixels"  # sound: labelled
-    class_zero: Literal["kept", "dropped"] = "kept"  # whether a prediction may be "unlabelled"; sound: dropped
-    batch_statistics: Literal["frozen", "moving"] = "frozen"  # of the segmentor in training; released: moving
+    kind: ClassVar[str] = "papers.ddps"
+    paper: ClassVar[str] = "ddps"
+    builder: ClassVar[str] = "ddp_repro.papers.ddps.build:build_model"
+    task: ClassVar[str] = "segmentation"
+    diffusion: ClassVar[bool] = True  # a prediction depends on the noise, in both stages
 
-    def __post_init__(self) -> None:
-        if self.num_classes < 1 or self.timesteps < 1:
-            raise ConfigError(f"num_classes and timesteps must be at least 1; got {self.num_classes}, {self.timesteps}")
-        if self.steps is not None and not 1 <= self.steps <= self.levels:
+    # a key of papers.ddps.segmentors.SEGMENTORS, "recipe:NAME" or "transformers:FOLDER or hub name"
+    segmentor: str = setting("segformer_b2", decides="weights")
+    # C, of the data set; the prior has K = C + 1, with symbol 0 for unlabelled pixels
+    num_classes: int = setting(150, decides="weights", at_least=1, at_most=10_000)
+    # single: one step from a random map (stage 1)
+    stage: Literal["single", "multi"] = setting("multi", decides="weights")
+    # what training noises at steps > 0 (finding 2)
+    noised: Literal["prediction", "ground_truth"] = setting("prediction", decides="weights", loose=True)
+    timesteps: int = setting(100, decides="weights", at_least=1, at_most=10_000)  # T; 20 for Cityscapes
+    schedule: Literal["linear", "cos"] = setting("linear", decides="weights")
+    # width of the U-Net; 128 on SegFormer-B0, ResNet-50 and MobileNetV2
+    dim: int = setting(256, decides="weights", at_least=8, at_most=8192, multiple_of=8)
+    multipliers: tuple[int, ...] = setting((1, 1, 1), decides="weights", at_least=1, at_most=64)
+    out_channels: int = setting(256, decides="weights", at_least=1, at_most=65_536)
+    embedding_channels: int = setting(16, decides="weights", at_least=1, at_most=65_536)
+    # of channels, before the classifier
+    dropout: float = setting(0.1, decides="weights", at_least=0, below=1, loose=True)
+    # share of training images whose condition is zeroed, for guidance
+    condition_dropout: float = setting(0.0, decides="weights", at_least=0, at_most=1, loose=True)
+    sampler: Literal["free", "strict", "strict_released"] = setting("free", decides="scores")  # finding 3
+    # n of the default visited steps; None visits all T
+    steps: int | None = setting(None, decides="scores", at_least=1)
+    # 1: off, as in the released code; the released inference file has 0.4
+    guidance: float = setting(1.0, decides="scores")
+    average_steps: bool = setting(False, decides="scores")
+    # sound: labelled
+    loss_mean: Literal["all_pixels", "labelled"] = setting("all_pixels", decides="weights", loose=True)
+    # whether a prediction may be "unlabelled"; sound: dropped
+    class_zero: Literal["kept", "dropped"] = setting("kept", decides="scores")
+
+    def check(self) -> None:
+        """Refuse more steps than the model has.
+
+        Raises:
+            ConfigError: names T.
+        """
+        if self.steps is not None and self.steps > self.levels:
             raise ConfigError(f"steps must be in 1..T = {self.levels}; got {self.steps}")
-        choices = {"schedule": tuple(LABEL_SCHEDULES), "sampler": SAMPLERS, "stage": ("single", "multi")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+
+    def check_evaluation(self, evaluation: EvalConfig) -> None:
+        """Refuse numbers of sampling steps beyond T.
+
+        Raises:
+            ConfigError: names them and T.
+        """
+        if max(evaluation.steps) > self.levels:
+            raise ConfigError(
+                f"evaluation.steps is {evaluation.steps}, but a model of stage {self.stage!r} has T = {self.levels}"
+            )
 
     @property
     def symbols(self) -> int:
@@ -60,11 +86,6 @@ class DDPSConfig:
         return 1 if self.stage == "single" else self.timesteps
 
     @property
-    def diffusion(self) -> bool:
-        """True: a prediction depends on the noise, in both stages."""
-        return True
-
-    @property
-    def task(self) -> str:
-        """The task's name."""
-        return "segmentation"
+    def output_classes(self) -> int:
+        """K', channels of a prediction: C, and one more where it may say "unlabelled"."""
+        return self.num_classes + (self.class_zero == "kept")

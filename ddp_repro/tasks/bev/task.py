@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.settings.recipe import EvalConfig, Recipe
 from ddp_repro.tasks.bev import evaluate, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
@@ -40,6 +40,9 @@ class BEV(Task):
 
         return NuScenesBEV(data, split, train=train, mean=mean, std=std, limit=limit)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
@@ -51,6 +54,9 @@ class BEV(Task):
                 raise ConfigError(f"model.{name} is {ours}, but data.{name} is {theirs}; expected equal values")
         if model.sensors == "fusion" and not dataset.data.lidar:
             raise ConfigError("model.sensors is fusion, but data.lidar is false; a fusion model needs points")
+
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Return nothing: masks are drawn from nuScenes' own map."""
 
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings; :func:`evaluate_bev` refuses several views."""
@@ -64,10 +70,10 @@ class BEV(Task):
     def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
-    def class_names(self, data: BEVDataConfig) -> tuple[str, ...]:
-        return MAP_CLASSES
+    def classes(self, data: BEVDataConfig) -> Classes:
+        return Classes(MAP_CLASSES)
 
-    def writer(self, model: Any, data: BEVDataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         raise ConfigError(self.not_from_a_picture)
 
 

@@ -137,10 +137,22 @@ def read_depth_pair(sample: Sample, spec: DepthSpec) -> tuple[np.ndarray, np.nda
     """
     image, stored = read_image(sample.image), read_depth(sample.truth)
     require_equal_sizes(image, stored, sample)
-    depth = spec.decode(stored).astype(np.float32) / np.float32(spec.depth_scale)
+    return image, to_metres(spec.decode(stored), spec, sample.label)
+
+
+def to_metres(stored: np.ndarray, spec: DepthSpec, path: Path | None) -> np.ndarray:
+    """Translate decoded values.
+
+    Returns:
+        float32 (H, W) in metres, 0 = no measurement.
+
+    Raises:
+        DataError: a median depth that only a wrong unit explains; ``path`` is named.
+    """
+    depth = stored.astype(np.float32) / np.float32(spec.depth_scale)
     measured = depth[depth > 0]
     if measured.size and not PLAUSIBLE_MEDIAN[0] <= (median := float(np.median(measured))) <= PLAUSIBLE_MEDIAN[1]:
         low, high = PLAUSIBLE_MEDIAN
         unit = f"with depth_scale {spec.depth_scale:g} (stored units per metre)"
-        raise DataError(f"{sample.label}: its median depth is {median:.3g} m {unit}; expected {low:g} to {high:g} m")
-    return image, depth
+        raise DataError(f"{path}: its median depth is {median:.3g} m {unit}; expected {low:g} to {high:g} m")
+    return depth

@@ -9,11 +9,11 @@ from typing import Any
 from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.depth import dataset as datasets
-from ddp_repro.tasks.depth import predict, score
+from ddp_repro.tasks.depth import predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
 
@@ -40,6 +40,9 @@ class Depth(Task):
         spec = datasets.depth_spec(data.dataset, root)
         return datasets.open_split(spec, root, data, split, limit, train=train, mean=mean, std=std)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
@@ -53,15 +56,18 @@ class Depth(Task):
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
 
+    def survey(self, dataset: Any, recipe: Any) -> Any:
+        return survey.survey(dataset, recipe)
+
     def predictor(
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.DepthEstimator:
         return predict.DepthEstimator(model, images, views, view_average)
 
-    def class_names(self, data: DataConfig) -> tuple[str, ...]:
-        return ()
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
 
-    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.depth.pictures import save_depth
 
         limit = model.max_depth

@@ -43,6 +43,7 @@ class SegmentationDataset(PairDataset):
 
     def __init__(self, spec: DatasetSpec, samples: list[Sample], data: DataConfig, **options: Any) -> None:
         super().__init__(spec.name, samples, data, **options)
+        self.spec = spec
         self.class_names = spec.class_names
         self.palette = spec.palette
         self._table = id_table(spec.label_ids)

@@ -22,10 +22,12 @@ def save_prediction(
     folder: Path,
     name: str | None = None,
 ) -> list[Path]:
-    """Write three PNG files; returns their paths.
+    """Write PNG files; returns their paths.
 
     ``_labels`` holds class ids with a palette (a viewer shows colours, a program reads ids), ``_overlay`` the colours
-    over the picture, ``_uncertainty`` 8-bit grey: 0 certain, 255 uncertain.
+    over the picture, ``_uncertainty`` 8-bit grey: 0 certain, 255 uncertain; of several noise samples, ``_disagreement``
+    the same.  Of a model that refines another's prediction, ``_base`` holds that one's ids, and ``_changed`` is 255
+    where the two differ.
 
     Args:
         palette: an RGB colour per class.
@@ -36,12 +38,25 @@ def save_prediction(
         OSError: the folder cannot be written.
     """
     colors = np.array(palette, np.uint8)
-    labels = Image.fromarray(prediction.labels.astype(np.uint8), mode="P")
-    labels.putpalette(colors.flatten().tolist())
     blended = (1 - OPACITY) * read_image(image) + OPACITY * colors[prediction.labels]
     pictures = {
-        "labels": labels,
+        "labels": _palette_picture(prediction.labels, colors),
         "overlay": Image.fromarray(blended.round().astype(np.uint8)),
-        "uncertainty": Image.fromarray((255 * prediction.uncertainty.clip(0, 1)).round().astype(np.uint8)),
+        "uncertainty": _grey_picture(prediction.uncertainty),
     }
+    if prediction.disagreement is not None:
+        pictures["disagreement"] = _grey_picture(prediction.disagreement)
+    if prediction.base is not None:
+        pictures["base"] = _palette_picture(prediction.base, colors)
+        pictures["changed"] = _grey_picture(prediction.base != prediction.labels)
     return save_pictures(pictures, name or image.stem, folder)
+
+
+def _palette_picture(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(labels.astype(np.uint8), mode="P")
+    picture.putpalette(colors.flatten().tolist())
+    return picture
+
+
+def _grey_picture(shares: np.ndarray) -> Image.Image:
+    return Image.fromarray((255 * shares.astype(np.float32).clip(0, 1)).round().astype(np.uint8))

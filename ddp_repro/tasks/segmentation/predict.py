@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_repro.diffusion.uncertainty import change_count, predictive_entropy
+from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, average_views, best_class, gives_probabilities, resized
 from ddp_repro.protocols.method import Method
@@ -26,6 +26,10 @@ class Prediction:
         entropy: float32 (H, W) in [0, 1], normalised entropy of the averaged prediction.
         probabilities: float32 (K, h, w), averaged over steps and noise samples, at the decoder's resolution (a quarter
             of the network's input: at the picture's own size, many classes would fill the memory).
+        disagreement: float32 (H, W) in [0, 1), the share of noise samples whose class is not the most frequent; None of
+            a single sample.
+        base: int64 (H, W), what the model refines: the classes that its segmentor gives by itself; None of a model that
+            refines nothing.
     """
 
     labels: np.ndarray
@@ -33,6 +37,8 @@ class Prediction:
     uncertainty_score: str
     entropy: np.ndarray
     probabilities: np.ndarray
+    disagreement: np.ndarray | None = None
+    base: np.ndarray | None = None
 
 
 class Segmenter(Predictor):
@@ -49,29 +55,59 @@ class Segmenter(Predictor):
 
 
 def segment(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> Prediction:
-    """Return the classes of a prepared picture and their uncertainty."""
+    """Return the classes of a prepared picture and their uncertainty.
+
+    A pixel has one of the data set's classes, also where the model could say "unlabelled".
+    """
     input_size, size = image.input_size, image.size
-    changes, average, score = _average_runs(model, image, steps, noise_samples, seed)
+    runs = _Runs.of(model, image, steps, noise_samples, seed)
     counted = model.config.diffusion and steps > 1
-    entropy = resized(predictive_entropy(average[None, None])[0], input_size, size)
+    entropy = resized(predictive_entropy(runs.average[None, None])[0], input_size, size)
+
+    def labels(scores: Tensor) -> np.ndarray:
+        return best_class(scores[: model.config.num_classes], input_size, size)[1].cpu().numpy()
+
     return Prediction(
-        labels=best_class(score, input_size, size)[1].cpu().numpy(),
-        uncertainty=resized(changes, input_size, size) if counted else entropy,
+        labels=labels(runs.score),
+        uncertainty=resized(runs.changes, input_size, size) if counted else entropy,
         uncertainty_score="change_count" if counted else "entropy",
         entropy=entropy,
-        probabilities=average.cpu().numpy(),
+        probabilities=runs.average.cpu().numpy(),
+        disagreement=None if runs.disagreement is None else resized(runs.disagreement, input_size, size),
+        base=None if runs.base is None else labels(runs.base),
     )
 
 
-def _average_runs(
-    model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Means over noise samples: change count (h, w), step-averaged softmax (K, h, w), score of the labels (K, h, w)."""
-    changes, averages, outputs = [], [], []
-    for run in sampling_runs(model, image, steps, noise_samples, seed):
-        changes.append(change_count(run.predictions)[0])
-        averages.append(run.probabilities.mean(0)[0])
-        outputs.append(run.output[0])
-    if len(outputs) > 1 and not gives_probabilities(model):
-        outputs = [output.softmax(0) for output in outputs]
-    return torch.stack(changes).mean(0), torch.stack(averages).mean(0), torch.stack(outputs).mean(0)
+@dataclass(frozen=True)
+class _Runs:
+    """What sampling runs from different noise say together.
+
+    Attributes:
+        changes: mean change count (h, w).
+        average: mean softmax over steps and samples (K, h, w).
+        score: of the labels (K, h, w).
+        disagreement: of the samples' labels (h, w); None of a single one.
+        base: logits (C, h, w) of what the model refines, if it does.
+    """
+
+    changes: Tensor
+    average: Tensor
+    score: Tensor
+    disagreement: Tensor | None
+    base: Tensor | None
+
+    @classmethod
+    def of(cls, model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> _Runs:
+        changes, averages, outputs, base = [], [], [], None
+        for run in sampling_runs(model, image, steps, noise_samples, seed):
+            changes.append(change_count(run.predictions)[0])
+            averages.append(run.probabilities.mean(0)[0])
+            outputs.append(run.output[0])
+            base = getattr(run, "base", None)
+        several = len(outputs) > 1
+        labels = [output.argmax(0) for output in outputs]
+        if several and not gives_probabilities(model):
+            outputs = [output.softmax(0) for output in outputs]
+        changed, average, score = (torch.stack(maps).mean(0) for maps in (changes, averages, outputs))
+        spread = disagreement(torch.stack(labels)[:, None])[0] if several else None
+        return cls(changed, average, score, spread, None if base is None else base[0])

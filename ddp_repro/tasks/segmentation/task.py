@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Task
+from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.overrides import override
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
-from ddp_repro.tasks.segmentation import predict, score
+from ddp_repro.tasks.segmentation import predict, score, survey
 from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
 
 
@@ -41,12 +44,21 @@ class Segmentation(Task):
         samples = checked(spec.list_samples(root, split), root, split, spec.layout)
         return datasets.SegmentationDataset(spec, samples[:limit], data, train=train, mean=mean, std=std)
 
+    def complete(self, recipe: Recipe) -> Recipe:
+        if recipe.model.num_classes is not None:
+            return recipe
+        data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
+        checked_root(data, None, public=data.dataset in datasets.SPECS)
+        return override(recipe, {"model.num_classes": len(self.classes(data).names)})
+
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
             raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
         if model.num_classes != len(dataset.class_names):
+            source = dataset.spec.described_in or dataset.name
             raise ConfigError(
-                f"model.num_classes is {model.num_classes}, but {dataset.name} has {len(dataset.class_names)} classes"
+                f"model.num_classes is {model.num_classes}, but {source} has {len(dataset.class_names)} classes; "
+                "with model.num_classes=none it is the data set's"
             )
         if model.num_classes > IGNORE:  # label maps are 8 bits wide
             raise ConfigError(f"at most {IGNORE} classes are possible ({IGNORE} is the ignore label)")
@@ -55,24 +67,27 @@ class Segmentation(Task):
         """Accept all settings."""
 
     def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
-        return ConfusionMatrix(model.num_classes)
+        return ConfusionMatrix(getattr(model, "output_classes", model.num_classes))
 
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
+
+    def survey(self, dataset: Any, recipe: Any) -> Any:
+        return survey.survey(dataset, recipe)
 
     def predictor(
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.Segmenter:
         return predict.Segmenter(model, images, views, view_average)
 
-    def class_names(self, data: DataConfig) -> tuple[str, ...]:
-        return datasets.dataset_spec(data.dataset, Path(data.root)).class_names
+    def classes(self, data: DataConfig) -> Classes:
+        spec = datasets.dataset_spec(data.dataset, resolve(data.root))
+        return Classes(spec.class_names, spec.palette)
 
-    def writer(self, model: Any, data: DataConfig) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.segmentation.pictures import save_prediction
 
-        palette = datasets.dataset_spec(data.dataset, Path(data.root)).palette
-        return lambda prediction, image, folder, name: save_prediction(prediction, image, palette, folder, name)
+        return lambda prediction, image, folder, name: save_prediction(prediction, image, classes.colors, folder, name)
 
 
 TASK = Segmentation()

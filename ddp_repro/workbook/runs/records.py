@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.score import Score
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
@@ -76,6 +77,7 @@ class Training:
     fingerprint: str  # training images
     code_fingerprint: str
     processes: int | None = None  # that finished it; None: from before this was written down
+    labels: list[Survey] | None = None  # of each dataset of training images; None: not counted
 
 
 @dataclass(frozen=True, kw_only=True)

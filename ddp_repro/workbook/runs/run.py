@@ -16,6 +16,7 @@ from typing import cast
 import torch
 
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
@@ -179,9 +180,10 @@ def _run(
     may_train: bool,
     predictions: str | Path | None = None,
 ) -> Record:
+    recipe = task_named(recipe.model.task).complete(recipe)
     weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
     with contextlib.chdir(working_root()):
-        model, dataset = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
+        model, dataset, labels = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
     with workplace(recipe, output) as folder:
         path = _record_path(recipe, output)
         finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
@@ -191,7 +193,7 @@ def _run(
             return finished
         trained = None
         if weights is None and may_train:
-            trained = trainings.train_in(folder, recipe, output, overwrite, progress)
+            trained = trainings.train_in(folder, recipe, output, overwrite, progress, labels)
         elif weights is None:
             trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
@@ -204,8 +206,8 @@ def _run(
 def _checked(
     recipe: Recipe, weights: Path | None, lent: bool, output: str | Path, overwrite: bool,
     predictions: str | Path | None, may_train: bool,
-) -> tuple[Method, PairDataset]:  # fmt: skip
-    """Return the model and the images to evaluate, after everything has been checked that can be beforehand.
+) -> tuple[Method, PairDataset, list[Survey] | None]:  # fmt: skip
+    """Return the model, the images to evaluate and the labels to train on, after all has been checked that can be.
 
     Nothing is written but a ``mini`` recipe's data.
 
@@ -224,16 +226,18 @@ def _checked(
     check_evaluation(model, dataset, evaluation, None if predictions is None else Path(predictions))
     path = _record_path(recipe, output)
     if _finished(path, recipe, folder, weights, dataset, overwrite, lent) and predictions is None:
-        return model, dataset
+        return model, dataset, None
+    labels = None
     if weights is not None and not trains:
         load_checkpoint(model, weights)
     elif may_train:
-        trainings.check_training(source_of(recipe) if lent else recipe, output, overwrite and not lent, model)
+        source = source_of(recipe) if lent else recipe
+        labels = trainings.check_training(source, output, overwrite and not lent, model)
     else:
         trained = folder if weights is None else weights.parent
         if not (trained / "model.safetensors").is_file():
             raise ConfigError(f"{trained} has no finished weights: train {trained.name} first, or give a checkpoint")
-    return model, dataset
+    return model, dataset, labels
 
 
 def _record_path(recipe: Recipe, output: str | Path) -> Path:
@@ -356,7 +360,7 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
         return None
     return records.Training(
         iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
-        code_fingerprint=inputs.code, processes=result.processes,
+        code_fingerprint=inputs.code, processes=result.processes, labels=inputs.labels,
     )  # fmt: skip
 
 

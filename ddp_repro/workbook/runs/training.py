@@ -17,20 +17,25 @@ import torch
 import torch.distributed as dist
 
 from ddp_repro import training
+from ddp_repro.data.io import DataError
+from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import check_part
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
 from ddp_repro.protocols.method import Method
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import is_recipe_name, weight_sources
 from ddp_repro.store.locks import file_lock
-from ddp_repro.store.paths import run_folder, working_root
-from ddp_repro.tasks.build import build_dataset, check_dataset
+from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.tasks.build import build_dataset, check_dataset, survey_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.catalogue import recipes_of
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import write_atomically
 
@@ -46,6 +51,7 @@ class TrainingInputs:
     Attributes:
         processes: how many finished the training, on which weights depend by no more than rounding; None: not finished
             yet, or from before this was written down.
+        labels: what the ground truth of each dataset of training images holds; None: it was not counted.
         sources: hash of the tensors that each part started from, see :func:`ddp_repro.training.initial_identities`;
             None: from before this was written down.
     """
@@ -54,6 +60,7 @@ class TrainingInputs:
     data: str
     code: str
     processes: int | None = None
+    labels: list[Survey] | None = None
     sources: dict[str, str] | None = None
 
 
@@ -69,10 +76,11 @@ def train(
         DataError: missing or damaged images.
         OSError: the results cannot be written.
     """
+    recipe = task_named(recipe.model.task).complete(recipe)
     with contextlib.chdir(working_root()):
-        check_training(recipe, output, overwrite)
+        labels = check_training(recipe, output, overwrite)
     with workplace(recipe, output) as folder:
-        return train_in(folder, recipe, output, overwrite, progress)
+        return train_in(folder, recipe, output, overwrite, progress, labels)
 
 
 def source_of(recipe: Recipe) -> Recipe:
@@ -81,13 +89,19 @@ def source_of(recipe: Recipe) -> Recipe:
     return dataclasses.replace(source, model=recipe.model, train=recipe.train)
 
 
-def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool) -> TrainResult:
-    """:func:`train` for those who hold the :func:`workplace` already."""
+def train_in(
+    folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, progress: bool, labels: list[Survey] | None
+) -> TrainResult:
+    """Do what :func:`train` does for those who hold the :func:`workplace` already, and have checked.
+
+    Args:
+        labels: what :func:`check_training` has counted.
+    """
     for stage in _stages(recipe):
         if not _weights_of(stage, recipe, output).is_file():
             train(named_recipe(stage, recipe.preset), output=output, progress=progress)
     resume = decided_by_main(
-        lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output)
+        lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output, labels)
     )
     result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
     if rank_and_world()[0] == 0:
@@ -97,11 +111,18 @@ def train_in(folder: Path, recipe: Recipe, output: str | Path, overwrite: bool, 
     return result
 
 
-def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: Method | None = None) -> None:
+def check_training(
+    recipe: Recipe, output: str | Path, overwrite: bool, model: Method | None = None
+) -> list[Survey] | None:
     """Refuse a training that cannot work before anything is written but a ``mini`` recipe's data.
+
+    Says how often every class occurs in the training images, and what is probably wrong with them.
 
     Args:
         model: one of the recipe's settings, whose weights are changed; None: it is built here.
+
+    Returns:
+        What each dataset's labels hold; None where a training goes on that has counted them.
 
     Raises:
         ConfigError, DataError, CheckpointError, OSError: as :func:`train`.
@@ -118,7 +139,8 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: M
     prepare_data(recipe)
     data = recipe.data
     normalisation: dict[str, Any] = {"mean": network.mean, "std": network.std}
-    check_dataset(recipe.model, build_dataset(data, data.train_split, train=True, **normalisation))
+    images = build_dataset(data, data.train_split, train=True, **normalisation)
+    check_dataset(recipe.model, images)
     if recipe.train.validate_every:
         check_dataset(recipe.model, build_dataset(data, data.eval_split, train=False, **normalisation))
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
@@ -127,6 +149,16 @@ def check_training(recipe: Recipe, output: str | Path, overwrite: bool, model: M
         _check_first_stage(stage, recipe, network, output)
     if not (resume or missing):
         training.load_initial_weights(network, _resolved(recipe, output).train)
+    return None if resume else decided_by_main(lambda: _surveyed(recipe, images))
+
+
+def _surveyed(recipe: Recipe, images: TaskDataset) -> list[Survey]:
+    labels = survey_dataset(recipe, images)
+    for part in labels:
+        say(f"{recipe.name}: {part}")
+        for warning in part.warnings:
+            say(f"warning: {recipe.name}: {warning}")
+    return labels
 
 
 def _check_first_stage(name: str, recipe: Recipe, model: Method, output: str | Path) -> None:
@@ -172,7 +204,9 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
     if not path.is_file():
         return _inputs_inside(weights) if weights.is_file() else None
     try:
-        return TrainingInputs(**json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        labels = values.get("labels")
+        return TrainingInputs(**{**values, "labels": labels and [Survey(**part) for part in labels]})
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged ({error}): delete it, and train anew with --overwrite") from None
 
@@ -190,7 +224,11 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def prepare_data(recipe: Recipe) -> None:
-    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare."""
+    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare.
+
+    Raises:
+        DataError: there are none in a folder that no recipe has by default: the name may be a mistake.
+    """
     if recipe.preset != "mini":
         return
     for data in filter(None, (recipe.data, recipe.data.added)):
@@ -200,8 +238,13 @@ def prepare_data(recipe: Recipe) -> None:
 def _prepare_mini(dataset: str, root: Path) -> None:
     if root.is_dir():
         return
-    from data_prep.mini import write_mini
+    from data_prep.mini import MINI_DATASETS, write_mini
 
+    settings = [data for each in recipes_of("mini").values() for data in (each.data, each.data.added) if data]
+    usual = {data.root for data in settings if data.dataset == dataset}
+    if resolve(root) not in map(resolve, usual):
+        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
+        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
     with file_lock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir():
             write_mini(dataset, root)
@@ -309,14 +352,14 @@ def _moved_on(before: TrainingInputs, now: TrainingInputs) -> str:
     return "" if before.sources in (now.sources, None) else "the weights that it starts from"
 
 
-def _make_room(recipe: Recipe, folder: Path, output: str | Path) -> bool:
+def _make_room(recipe: Recipe, folder: Path, output: str | Path, labels: list[Survey] | None) -> bool:
     """Put what is to be replaced aside, and write down what a new training depends on; returns False: no resuming."""
     model, before, now = folder / "model.safetensors", read_inputs(folder), _inputs_now(recipe, output)
     if before and not changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)):
         say(f"{recipe.name}: {_moved_on(before, now)} changed; training anew")
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
-    _write_inputs(folder, now)
+    _write_inputs(folder, dataclasses.replace(now, labels=labels))
     return False
 
 

@@ -138,7 +138,7 @@ def test_the_trajectory_and_the_mean_over_steps() -> None:
 
 def test_predictions_are_in_the_order_of_labels() -> None:
     kept, dropped = tiny.model(), tiny.model(class_zero="dropped")
-    assert (kept.output_classes, dropped.output_classes) == (5, 4)
+    assert (kept.config.output_classes, dropped.config.output_classes) == (5, 4)
     outputs = [model.sample(features=tiny.features(), steps=2, noise=stream(3)) for model in (kept, dropped)]
     assert torch.equal(outputs[0][:, :4], outputs[1])
     label = tiny.batch()["label"]
@@ -240,17 +240,6 @@ def test_unlabelled_pixels_add_nothing() -> None:
     model.cross_entropy(logits, symbols.clone().fill_(0)).backward()
     assert (logits.grad == 0).all()
     assert tiny.model(loss_mean="labelled").cross_entropy(logits, symbols.clone().fill_(0)) == 0
-
-
-@pytest.mark.parametrize("statistics", ["frozen", "moving"])
-def test_batch_statistics(statistics: str) -> None:
-    model = tiny.model(batch_statistics=statistics).train()
-    before = model.segmentor.decode_head.fusion_conv.bn.running_mean.clone()
-    model.training_loss(tiny.batch())
-    after = model.segmentor.decode_head.fusion_conv.bn.running_mean
-    assert torch.equal(before, after) == (statistics == "frozen")
-    model.eval()
-    assert not any(module.training for module in model.modules())
 
 
 def test_the_condition_can_be_dropped_in_training() -> None:

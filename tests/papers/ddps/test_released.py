@@ -16,6 +16,7 @@ from ddp_repro.papers.ddps import released
 from ddp_repro.papers.ddps.model import DDPS
 from ddp_repro.papers.ddps.segmentors import build_segmentor
 from ddp_repro.papers.ddps.settings import DDPSConfig
+from ddp_repro.settings.errors import ConfigError
 
 from . import golden, tiny
 
@@ -33,7 +34,7 @@ def test_names_and_shapes_are_those_of_the_manifest(name: str) -> None:
         model = DDPS(config, build_segmentor(config.segmentor, config.num_classes))
         theirs = {f"decode_head.{key}": torch.empty(shape) for key, shape in manifest.items()}
     ours = {key: tuple(value.shape) for key, value in model.state_dict().items() if ".backbone." not in key}
-    translated = {key: tuple(value.shape) for key, value in released.translate(theirs).items()}
+    translated = {key: tuple(value.shape) for key, value in released.renamed(theirs).items()}
     classifier = {f"segmentor.decode_head.conv_seg.{leaf}" for leaf in ("weight", "bias")}
     assert translated.keys() == ours.keys() - classifier
     assert all(ours[key] == shape for key, shape in translated.items())
@@ -190,23 +191,79 @@ def test_a_file_that_carries_code_is_refused(tmp_path: Path) -> None:
 # -- the hub -----------------------------------------------------------------------------------------------------------
 
 
+RECIPE = "ddps_ade20k_segformer_b2"
+
+
+def snapshot(folder: Path, *contents: bytes) -> Path:
+    """What the hub's cache holds of a repository: links to files that are named by their content."""
+    for number, content in enumerate(contents):
+        blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+        link = folder / "snapshots" / "main" / "segformer_b2_multistep" / f"iter_{number}.pth"
+        for path in (blob, link):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(content)
+        link.symlink_to(blob)
+    return folder / "snapshots" / "main"
+
+
 def test_a_hub_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object) -> str:
+    def unreachable(*_: object, **__: object) -> str:
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    with pytest.raises(CheckpointError, match=r"cannot download aaronb/DDPS-all/b2.pth .*unreachable.*--checkpoint"):
-        released.released_checkpoint("b2.pth")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(
+        CheckpointError, match=r"cannot download aaronb/DDPS-all/segformer_b2.*unreachable.*--checkpoint"
+    ):
+        released.official_checkpoint(RECIPE)
 
 
-def test_a_file_of_another_content_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "b2.pth"
-    path.write_bytes(b"right")
-    digest = hashlib.sha256(b"right").hexdigest()
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(path))
-    assert released.released_checkpoint("b2.pth", digest) == path == released.released_checkpoint("b2.pth")
-    path.write_bytes(b"wrong")
-    with pytest.raises(CheckpointError, match=f"expected {digest}"):
-        released.released_checkpoint("b2.pth", digest)
+def test_a_cached_file_of_another_content_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = snapshot(tmp_path, b"right")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(root))
+    path = released.official_checkpoint(RECIPE)
+    assert path.read_bytes() == b"right"
+    path.resolve().write_bytes(b"wrong")
+    with pytest.raises(CheckpointError, match=f"expected {hashlib.sha256(b'right').hexdigest()}"):
+        released.official_checkpoint(RECIPE)
     assert not path.exists()
+
+
+def test_a_folder_with_several_checkpoints_is_not_guessed_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = snapshot(tmp_path, b"one", b"two")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(root))
+    with pytest.raises(CheckpointError, match=r"one checkpoint segformer_b2_multistep.*iter_0.pth, .*iter_1.pth"):
+        released.official_checkpoint(RECIPE)
+
+
+def test_a_recipe_without_a_released_checkpoint() -> None:
+    with pytest.raises(CheckpointError, match="no released checkpoint is known for 'ddps_cityscapes_segformer_b0'"):
+        released.official_checkpoint("ddps_cityscapes_segformer_b0")
+
+
+# -- through the project's own loader ----------------------------------------------------------------------------------
+
+
+def test_load_checkpoint_takes_a_released_one() -> None:
+    from ddp_repro.interop.checkpoints import load_checkpoint
+
+    source, target = tiny.model(), tiny.model(loss_mean="labelled")
+    for parameter in target.parameters():
+        parameter.data.add_(1)
+    report = load_checkpoint(target, release(source, averaged=True))
+    assert report.origin == "official" and len(report.ignored) == len(release(source))
+    features = tiny.features()
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    results = [
+        m.sample(features=features, steps=3, generator=g) for m, g in zip((source, target), generators, strict=True)
+    ]
+    assert torch.equal(*results)
+    assert target.sample(features=features, steps=2, return_trajectory=True).base is None
+    with pytest.raises(ConfigError, match="no classifier of the segmentor"):
+        target.base_prediction(features)
+
+
+def test_load_checkpoint_names_both_stages() -> None:
+    from ddp_repro.interop.checkpoints import load_checkpoint
+
+    with pytest.raises(CheckpointError, match=r"stage-2 checkpoint .* expects a stage-1 checkpoint"):
+        load_checkpoint(tiny.model(stage="single"), release(tiny.model()))

@@ -15,9 +15,7 @@ from ddp_repro.papers.ddps.settings import DDPSConfig
 from . import golden
 
 CHANNELS = (8, 12, 16, 20)
-CONFIG = DDPSConfig(
-    num_classes=4, timesteps=20, dim=16, out_channels=12, embedding_channels=4, dropout=0.0, batch_statistics="frozen"
-)
+CONFIG = DDPSConfig(num_classes=4, timesteps=20, dim=16, out_channels=12, embedding_channels=4, dropout=0.0)
 
 
 class Pyramid(nn.Module):

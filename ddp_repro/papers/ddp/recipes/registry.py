@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from ddp_repro.papers.ddp.recipes import bev, depth, segmentation, variants
+from ddp_repro.papers.ddp.recipes import bev, depth, own, segmentation, variants
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.recipe import Recipe
 
@@ -64,6 +64,10 @@ def _small_real(dataset: str) -> dict[str, Recipe]:
     return _by_name([plain, segmentation.baseline(plain)])
 
 
+def _own() -> dict[str, Recipe]:
+    return _by_name([own.folder(), own.depth_folder()])
+
+
 def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in recipes}
 
@@ -73,5 +77,6 @@ REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {
     "camvid": _camvid,
     "sevenscenes": functools.partial(_small_real, "sevenscenes"),
     "kitti_lidar": functools.partial(_small_real, "kitti_lidar"),
+    "own": _own,
     "paper": _paper,
 }

@@ -7,14 +7,15 @@
     ROOT/masks/<split>/*.png   label maps of the same names: ids 0 ... K-1 in the order of "names", or ignore_index
     ROOT/splits/<split>.txt    optional: the names to use, one per line, with or without suffix
 
-``palette`` and ``ignore_index`` may be left out.
+``palette`` and ``ignore_index`` may be left out; a list of names alone, ``["road", "car"]``, is accepted too.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ddp_repro.data.io import DataError, read_settings
+from ddp_repro.data.io import DataError, checked_settings, read_json
 from ddp_repro.data.spec import IGNORE, Color, DatasetSpec, Sample, list_files, pair_by_stem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -27,7 +28,7 @@ def folder_spec(root: Path) -> DatasetSpec:
         DataError: it is missing or not as described above.
     """
     path = root / "classes.json"
-    settings = read_settings(path, {"names", "palette", "ignore_index"}, '{"names": ["road", "car"]}')
+    settings = _read_classes(path)
     names = _checked_names(settings.get("names"), path)
     ignore = settings.get("ignore_index", IGNORE)
     if not isinstance(ignore, int) or isinstance(ignore, bool) or not len(names) <= ignore <= 65535:
@@ -39,7 +40,16 @@ def folder_spec(root: Path) -> DatasetSpec:
         label_ids={**{i: i for i in range(len(names))}, ignore: IGNORE},
         list_samples=list_samples,
         layout="images/<split>/NAME.jpg (or another format) and masks/<split>/NAME.png",
+        described_in=path,
     )
+
+
+def _read_classes(path: Path) -> dict[str, Any]:
+    example = '{"names": ["road", "car"]}'
+    content = read_json(path, f"a JSON object such as {example}")
+    if isinstance(content, list):
+        return {"names": content}
+    return checked_settings(content, path, {"names", "palette", "ignore_index"}, example)
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:

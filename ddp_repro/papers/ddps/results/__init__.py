@@ -1,0 +1,1 @@
+"""What the workbook shows of DDPS: analyses, tables, figures."""

@@ -1,0 +1,52 @@
+"""What is measured on a finished DDPS training beyond its scores; each is kept beside the run's record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ddp_repro.costs.timing import measure_speed
+from ddp_repro.diffusion.discrete import SamplerName
+from ddp_repro.papers.ddps.results.costs import candidates, complexity
+from ddp_repro.papers.ddps.results.curves import evaluate_curves
+from ddp_repro.workbook.runs.analyses import Analysis, Subject, analyse
+from ddp_repro.workbook.tables.counts import evaluation_size
+
+SAMPLERS: tuple[SamplerName, ...] = ("free", "strict", "strict_released")
+
+
+def samplers(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
+    """Score the segmentor, and each step of a run of n = ``steps`` with each sampler; MACs of segmentor and step.
+
+    A model of one step has one sampler and one step, whatever is asked for.
+    """
+    config = subject.recipe.model
+    names = SAMPLERS if config.levels > 1 else SAMPLERS[:1]
+    settings = {"steps": min(steps, config.levels), "seeds": list(seeds), "limit": limit}
+
+    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+        options = {**settings, "samplers": names, "progress": subject.progress}
+        found = evaluate_curves(model, dataset, **options).to_dict()
+        cost = complexity(config, evaluation_size(subject.recipe))
+        return found | {"macs": {"segmentor": cost.segmentor.total, "step": cost.step.total}}
+
+    return analyse("samplers", subject, settings, work)
+
+
+def speed(subject: Subject, *, steps: Sequence[int], repetitions: int) -> Analysis:
+    """Time the segmentor alone and its refinement in n steps, one image at a time, on this machine."""
+    settings = {"steps": list(steps), "repetitions": repetitions}
+
+    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+        size, device = evaluation_size(subject.recipe), next(model.parameters()).device
+        timed = measure_speed(
+            candidates(model, list(steps)), size, device=device, repetitions=repetitions, progress=subject.progress
+        )
+        visited = [0, *(len(model.steps_of(n)) for n in steps)]
+        rows = [{"visited": n, **dataclasses.asdict(each)} for n, each in zip(visited, timed, strict=True)]
+        return {"speeds": rows, "conditions": timed[0].conditions}
+
+    return analyse("speed", subject, settings, work)

@@ -1,0 +1,175 @@
+"""mIoU and mBIoU of the segmentor alone, and of its refinement after every step of one sampling run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from ddp_repro.diffusion import image_generator
+from ddp_repro.diffusion.discrete import SamplerName, noise_labels
+from ddp_repro.diffusion.label_noise import ImageLabelNoise
+from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
+from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
+from ddp_repro.papers.ddps.model import DDPS
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import Tally
+from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
+
+MEASURES = ("miou", "mbiou")
+MAPS = ("true", "random")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The scores after each visited step of one run, in percent; None where undefined."""
+
+    sampler: SamplerName
+    seed: int
+    steps: list[int]
+    miou: list[float | None]
+    mbiou: list[float | None]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The outcome of :func:`evaluate_curves`, in percent.
+
+    Attributes:
+        base: of the segmentor alone, by measure.
+        maps: by map and measure, of the last step when it is given the truth, noised to its level, or a random map:
+            whether the prior reads its map at all.
+    """
+
+    base: dict[str, float | None]
+    curves: list[Curve]
+    maps: dict[str, dict[str, float | None]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return dataclasses.asdict(self)
+
+
+def evaluate_curves(
+    model: DDPS,
+    dataset: SegmentationDataset,
+    *,
+    steps: int,
+    seeds: Sequence[int],
+    samplers: Sequence[SamplerName],
+    limit: int | None = None,
+    progress: bool = True,
+) -> Curves:
+    """Score the segmentor and every step of runs with each sampler and seed; each image is encoded once.
+
+    Args:
+        steps: n, of the steps that the released code visits.
+
+    Raises:
+        ConfigError: a model of another number of classes, steps beyond T, or weights without the segmentor's
+            classifier.
+        DataError: a damaged image or label.
+    """
+    task_named(model.config.task).check(model.config, dataset)
+    tallies = _Tallies(model, model.steps_of(steps), tuple(seeds), tuple(samplers))
+    rank, world = rank_and_world()
+    share = range(rank, min(len(dataset), limit or len(dataset)), world)
+    images = prefetched(lambda index: view_image(dataset, index, [View()]), share, ahead=2)
+    with inference_mode(model):
+        for image in tqdm(images, total=len(share), unit="image", disable=not progress or rank > 0):
+            tallies.add(image)
+    return tallies.result()
+
+
+class _Tally:
+    """TEMPORARY until the task's tally counts boundaries."""
+
+    def __init__(self, classes: int) -> None:
+        from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
+        from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+
+        self.parts = {"miou": ConfusionMatrix(classes), "mbiou": BoundaryIoU(classes)}
+
+    def update(self, *maps):
+        for part in self.parts.values():
+            part.update(*maps)
+
+    def reduce(self, combine):
+        for part in self.parts.values():
+            part.reduce(combine)
+
+    def value(self, name):
+        return self.parts[name].value(name)
+
+
+class _Tallies:
+    """Counts over the images of this process, then of all."""
+
+    def __init__(
+        self, model: DDPS, visited: list[int], seeds: tuple[int, ...], samplers: tuple[SamplerName, ...]
+    ) -> None:
+        self.model, self.visited, self.device = model, visited, model_device(model)
+
+        def empty() -> _Tally:
+            return _Tally(model.config.output_classes)
+
+        self.base = empty()
+        self.runs = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
+        self.maps = {name: empty() for name in MAPS}
+
+    def add(self, image: ViewedImage) -> None:
+        features = self.model.encode_image(image.views[0][None].to(self.device))
+        label = image.truth.to(self.device)
+        self._count(self.base, self.model.base_prediction(features), image, label)
+        for (sampler, seed), tallies in self.runs.items():
+            run = self.model.denoise(features, self.visited, self._noise(features, image, seed), sampler)
+            for tally, step in zip(tallies, run, strict=True):
+                self._count(tally, self.model.in_label_order(step.logits), image, label)
+        self._add_maps(features, image, label)
+
+    def _add_maps(self, features: Tensor, image: ViewedImage, label: Tensor) -> None:
+        """The last step on a map that holds the truth, and on one that holds nothing."""
+        noise, step = self._noise(features, image, 0), self.visited[-1]
+        small = F.interpolate(label[None, None].float(), features.shape[-2:], mode="nearest")[:, 0].long()
+        schedule = self.model.prior.schedule
+        kept = schedule.cumulative[[schedule.timesteps - 1 - step]].to(self.device)
+        truth = noise_labels(self.model.symbols_of(small), kept, noise.uniform(step))
+        at = torch.full((1,), step, device=self.device)
+        for name, noisy in zip(MAPS, (truth, noise.start()), strict=True):
+            logits = self.model.prior(features, noisy, at).float()
+            self._count(self.maps[name], self.model.in_label_order(logits), image, label)
+
+    def _noise(self, features: Tensor, image: ViewedImage, seed: int) -> ImageLabelNoise:
+        shape = (self.model.config.symbols, features.shape[-2], features.shape[-1])
+        return ImageLabelNoise(shape, 1, [image_generator(seed, image.id)], self.device)
+
+    def _count(self, tally: Tally, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
+        prediction = best_class(logits[0], tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
+        tally.update(prediction, label)
+
+    def result(self) -> Curves:
+        for tally in (self.base, *self.maps.values(), *(each for run in self.runs.values() for each in run)):
+            tally.reduce(lambda sums: sum_over_processes(sums, self.device))
+        curves = [
+            Curve(sampler, seed, self.visited, *([_percent(t, name) for t in tallies] for name in MEASURES))
+            for (sampler, seed), tallies in self.runs.items()
+        ]
+        maps = {name: _scores(tally) for name, tally in self.maps.items()}
+        return Curves(_scores(self.base), curves, maps)
+
+
+def _scores(tally: Tally) -> dict[str, float | None]:
+    return {name: _percent(tally, name) for name in MEASURES}
+
+
+def _percent(tally: Tally, measure: str) -> float | None:
+    value = 100 * tally.value(measure)
+    return value if math.isfinite(value) else None
