@@ -184,7 +184,7 @@ def _workbook_commands(commands: Any) -> None:
     listing.epilog = "example: ddp-repro list --preset mini --task depth --json"
     _preset(listing, default=None)
     listing.add_argument("--paper", metavar="NAME", help="of one paper, e.g. ddp")
-    listing.add_argument("--table", metavar="NAME", help="of one table or figure, e.g. table1")
+    listing.add_argument("--table", metavar="NAME", help="of one table or figure, e.g. ddp_table1")
     listing.add_argument("--task", metavar="NAME", help="of one task, e.g. depth")
     listing.add_argument("--data", metavar="NAME", help="that read one data set, e.g. nyu")
     listing.add_argument("--json", action="store_true", dest="as_json", help="machine-readable list")

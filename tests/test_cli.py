@@ -123,7 +123,7 @@ def test_list_is_filtered_by_what_recipes_are_for(capsys):
 
     everything = listed()
     assert {line["preset"] for line in everything["recipes"]} == {*PRESETS}
-    asked = {"paper": "ddp", "preset": "mini", "task": "depth", "data": "kitti", "table": "table4"}
+    asked = {"paper": "ddp", "preset": "mini", "task": "depth", "data": "kitti", "table": "ddp_table4"}
     for field, name in asked.items():
         expected = [line for line in everything["recipes"] if line[field] == name]
         assert len(expected) > 0
@@ -133,15 +133,16 @@ def test_list_is_filtered_by_what_recipes_are_for(capsys):
     (table,) = (notebook for notebook in kitti["notebooks"] if "table4" in notebook["name"])
     assert table["parameters"]["preset"] == "mini" and "kitti" in table["data"]
     assert not any("ade20k" in notebook["name"] for notebook in kitti["notebooks"])
+    assert listed("--table", "table4") == listed("--table", "ddp_table4")  # its name in version 0.1
     assert listed("--task", "bev", "--data", "nyu") == {"recipes": [], "notebooks": []}
 
 
 @pytest.mark.parametrize(
-    ("field", "known"), [("paper", "ddp"), ("table", "table1"), ("task", "segmentation"), ("data", "ade20k")]
+    ("field", "known"), [("paper", "ddp"), ("table", "ddp_table1"), ("task", "segmentation"), ("data", "ade20k")]
 )
 def test_list_names_what_there_is_instead(field, known, capsys):
     message = error_of(capsys, "list", f"--{field}", "tabel")
-    assert "'tabel'" in message and known in message
+    assert "tabel'" in message and known in message
 
 
 def test_predict_needs_a_recipe_or_weights_that_name_it(capsys, tmp_path, monkeypatch):

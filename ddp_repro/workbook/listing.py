@@ -12,6 +12,7 @@ from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import paper_named, recipes_of
 from ddp_repro.workbook.notebooks.notebook import Notebook, read_notebook
+from ddp_repro.workbook.tables.printed import full_name
 
 
 class RecipeLine(NamedTuple):
@@ -34,6 +35,8 @@ def list_recipes(filters: Mapping[str, str | None]) -> list[RecipeLine]:
     """
     known = [_line(recipe) for preset in PRESETS for recipe in recipes_of(preset).values()]
     asked = {field: name for field, name in filters.items() if name is not None}
+    if "table" in asked:
+        asked["table"] = full_name(asked["table"])
     for field, name in asked.items():
         _check(field, name, known)
     return [line for line in known if all(getattr(line, field) == name for field, name in asked.items())]
