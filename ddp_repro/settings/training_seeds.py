@@ -27,7 +27,7 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
     sources = weight_sources(recipe.train.weights)
     parts = tuple(str(source.at(of_seed(source.place)) if source.recipe else source) for source in sources)
     train = dataclasses.replace(
-        recipe.train, seed=seed, initialize_from=of_seed(start) if is_recipe_name(start) else start,
+        recipe.train, seed=seed, initialize_from=of_seed(start) if start and is_recipe_name(start) else start,
         weights=parts or None,
     )  # fmt: skip
     return dataclasses.replace(recipe, name=of_seed(recipe.name), weights_of=lender and of_seed(lender), train=train)

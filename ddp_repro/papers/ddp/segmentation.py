@@ -63,17 +63,17 @@ class SegmentationBaseline(Segmentation, Baseline):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, LabelDecoder.of(config, time_channels=0))
-        self.auxiliary_head = AuxiliaryHead(config.channels, config.num_classes)
+        self.auxiliary_head = AuxiliaryHead(config.channels, cast(int, config.num_classes))
 
 
 class SegmentationDDP(Segmentation, DDP):
     """DDP for segmentation."""
 
     def __init__(self, config: ModelConfig) -> None:
-        encoding = ENCODINGS[config.encoding](config.num_classes, config.scale, config.channels)
+        encoding = ENCODINGS[config.encoding](cast(int, config.num_classes), config.scale, config.channels)
         super().__init__(config, LabelDecoder.of(config), encoding.channels)
         self.encoding = encoding
-        self.auxiliary_head = AuxiliaryHead(config.channels, config.num_classes)
+        self.auxiliary_head = AuxiliaryHead(config.channels, cast(int, config.num_classes))
 
     def target_map(self, batch: Batch, shape: tuple[int, int]) -> Tensor:
         """Labels (B, H, W) -> encoded (B, M, h, w); nearest neighbour, the ignore label as class K."""

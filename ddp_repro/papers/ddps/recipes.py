@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 from ddp_repro.papers.ddps.segmentors import FROM_RECIPE
 from ddp_repro.papers.ddps.settings import DDPSConfig
@@ -78,7 +78,7 @@ def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS
     """
     if preset not in SMALL:
         raise ConfigError(f"the preset {preset} has no arms of DDPS's findings; {', '.join(SMALL)} have them")
-    later = [name for name in ARMS if name in which and name != "single"]
+    later: list[Arm] = [name for name in ARMS if name in which and name != "single"]
     plain = [[named_recipe(SMALL[preset], preset)], [arm(preset, "single")], [arm(preset, name) for name in later]]
     return [[seeded(recipe, seed) for recipe in stage for seed in seeds] for stage in plain if stage]
 
@@ -140,7 +140,7 @@ def arm(preset: str, which: Arm) -> Recipe:
     base = named_recipe(SMALL[preset], preset)
     prior, first, second = _SHAPES[preset]
     model = dataclasses.replace(
-        prior, segmentor=FROM_RECIPE + base.name, num_classes=base.model.num_classes, timesteps=TIMESTEPS
+        prior, segmentor=FROM_RECIPE + base.name, num_classes=cast(Any, base.model).num_classes, timesteps=TIMESTEPS
     )
     train = dataclasses.replace(
         base.train, iterations=second, warmup_iterations=second // 10, betas=(0.9, 0.96), weight_decay=0.045,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
@@ -45,11 +45,11 @@ class Segmentation(Task):
         return datasets.SegmentationDataset(spec, samples[:limit], data, train=train, mean=mean, std=std)
 
     def complete(self, recipe: Recipe) -> Recipe:
-        if recipe.model.num_classes is not None:
+        if cast(Any, recipe.model).num_classes is not None:
             return recipe
         data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
         checked_root(data, None, public=data.dataset in datasets.SPECS)
-        return override(recipe, {"model.num_classes": len(self.classes(data).names)})
+        return override(recipe, {"model.num_classes": len(self.classes(cast(DataConfig, data)).names)})
 
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:

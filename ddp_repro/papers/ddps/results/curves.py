@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -98,16 +100,16 @@ class _Tally:
 
         self.parts = {"miou": ConfusionMatrix(classes), "mbiou": BoundaryIoU(classes)}
 
-    def update(self, *maps):
+    def update(self, *maps: Tensor) -> None:
         for part in self.parts.values():
             part.update(*maps)
 
-    def reduce(self, combine):
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
         for part in self.parts.values():
             part.reduce(combine)
 
-    def value(self, name):
-        return self.parts[name].value(name)
+    def value(self, metric: str) -> float:
+        return self.parts[metric].value(metric)
 
 
 class _Tallies:
@@ -122,7 +124,7 @@ class _Tallies:
             return _Tally(model.config.output_classes)
 
         self.base = empty()
-        self.runs = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
+        self.runs: dict[tuple[SamplerName, int], list[_Tally]] = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
         self.maps = {name: empty() for name in MAPS}
 
     def add(self, image: ViewedImage) -> None:
@@ -151,25 +153,25 @@ class _Tallies:
         shape = (self.model.config.symbols, features.shape[-2], features.shape[-1])
         return ImageLabelNoise(shape, 1, [image_generator(seed, image.id)], self.device)
 
-    def _count(self, tally: Tally, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
-        prediction = best_class(logits[0], tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
+    def _count(self, tally: _Tally, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
+        prediction = best_class(logits[0], image.input_size, image.size)[1]
         tally.update(prediction, label)
 
     def result(self) -> Curves:
         for tally in (self.base, *self.maps.values(), *(each for run in self.runs.values() for each in run)):
             tally.reduce(lambda sums: sum_over_processes(sums, self.device))
         curves = [
-            Curve(sampler, seed, self.visited, *([_percent(t, name) for t in tallies] for name in MEASURES))
+            Curve(sampler, seed, self.visited, **{name: [_percent(t, name) for t in tallies] for name in MEASURES})
             for (sampler, seed), tallies in self.runs.items()
         ]
         maps = {name: _scores(tally) for name, tally in self.maps.items()}
         return Curves(_scores(self.base), curves, maps)
 
 
-def _scores(tally: Tally) -> dict[str, float | None]:
+def _scores(tally: _Tally) -> dict[str, float | None]:
     return {name: _percent(tally, name) for name in MEASURES}
 
 
-def _percent(tally: Tally, measure: str) -> float | None:
+def _percent(tally: _Tally, measure: str) -> float | None:
     value = 100 * tally.value(measure)
     return value if math.isfinite(value) else None
