@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -17,15 +17,15 @@ from ddp_repro.evaluation.result import EvaluationResult, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
-from ddp_repro.protocols.method import check_method
+from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 
 
 def evaluate_model(
-    model: nn.Module,
-    dataset: PairDataset,
+    model: Method,
+    dataset: TaskDataset,
     evaluation: EvalConfig,
     *,
     progress: bool = True,
@@ -144,7 +144,7 @@ class _Run:
         return True
 
 
-def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+def check_evaluation(model: Method, dataset: TaskDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
     """Refuse an evaluation that cannot work, before the first image is read.
 
     Raises:

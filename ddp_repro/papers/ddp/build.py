@@ -16,7 +16,7 @@ from ddp_repro.settings.kinds import ModelSettings
 
 __all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
 
-_MODELS: dict[tuple[str, bool], type[ImageModel]] = {
+_MODELS: dict[tuple[str, bool], Callable[[Any], DDP | Baseline]] = {
     ("segmentation", True): SegmentationDDP,
     ("segmentation", False): SegmentationBaseline,
     ("depth", True): DepthDDP,

@@ -82,7 +82,7 @@ def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS
     """
     if preset not in SMALL:
         raise ConfigError(f"the preset {preset} has no arms of DDPS's findings; {', '.join(SMALL)} have them")
-    later = [name for name in ARMS if name in which and name != "single"]
+    later: list[Arm] = [name for name in ARMS if name in which and name != "single"]
     plain = [[named_recipe(SMALL[preset], preset)], [arm(preset, "single")], [arm(preset, name) for name in later]]
     return [[seeded(recipe, seed) for recipe in stage for seed in seeds] for stage in plain if stage]
 
@@ -144,7 +144,7 @@ def arm(preset: str, which: Arm) -> Recipe:
     base = named_recipe(SMALL[preset], preset)
     prior, first, second = _SHAPES[preset]
     model = dataclasses.replace(
-        prior, segmentor=FROM_RECIPE + base.name, num_classes=base.model.num_classes, timesteps=TIMESTEPS
+        prior, segmentor=FROM_RECIPE + base.name, num_classes=cast(Any, base.model).num_classes, timesteps=TIMESTEPS
     )
     train = dataclasses.replace(
         base.train, iterations=second, warmup_iterations=second // 10, betas=(0.9, 0.96), weight_decay=0.045,
@@ -170,7 +170,7 @@ def arm(preset: str, which: Arm) -> Recipe:
 
 
 def _single(multi: Recipe, train: TrainConfig) -> Recipe:
-    """The recipe of stage 1 of a recipe of stage 2."""
+    """Return the recipe of stage 1 of a recipe of stage 2."""
     model = dataclasses.replace(multi.model, stage="single", steps=None)
     evaluation = dataclasses.replace(multi.evaluation, steps=(1,))
     name, row = f"{multi.name}_single", f"{multi.row} single"

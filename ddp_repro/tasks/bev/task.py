@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe, refuse_boundaries
@@ -19,7 +18,7 @@ from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 SHARED = ("image_size", "map_range", "map_cell")
 
 
-class BEV:
+class BEV(Task):
     """Classes that may overlap, for every cell of the ground around a car."""
 
     name = "bev"
@@ -68,7 +67,10 @@ class BEV:
     def tally(self, model: Any, evaluation: EvalConfig) -> ThresholdCounts:
         return ThresholdCounts(model.num_classes)
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.bev_score(steps, seed, tally)
+
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
     def classes(self, data: BEVDataConfig) -> Classes:
@@ -78,4 +80,4 @@ class BEV:
         raise ConfigError(self.not_from_a_picture)
 
 
-TASK: Task = BEV()
+TASK = BEV()

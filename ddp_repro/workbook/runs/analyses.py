@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.errors import ConfigError
@@ -81,7 +80,7 @@ class Subject:
 
 
 def load_analysis(kind: Kind, run: str, preset: str, output: str | Path = "results") -> Analysis | None:
-    """The analysis of a run's weights, or None where there is none.
+    """Return the analysis of a run's weights, or None where there is none.
 
     Raises:
         RecordError: the file is damaged, or of another version.

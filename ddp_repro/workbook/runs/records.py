@@ -134,6 +134,7 @@ class Record:
 
     @property
     def preset(self) -> str:
+        """The preset of the recipe."""
         return self.recipe["preset"]
 
     @property
@@ -163,7 +164,7 @@ class Record:
         return [or_nan(getattr(score, name)) for score in scores]
 
     def settings(self) -> Recipe:
-        """The recipe as an object."""
+        """Return the recipe as an object."""
         return from_dict(Recipe, self.recipe)
 
 
@@ -235,7 +236,7 @@ def read_dataclass(
 
 
 def _score_type(values: dict[str, Any]) -> dict[type, type]:
-    """What the scores of a stored record are: those of its recipe's task."""
+    """Return what the scores of a stored record are: those of its recipe's task."""
     try:
         return {Score: task_named(task_of(values["recipe"])).score_type}
     except (KeyError, TypeError, AttributeError, ConfigError):
@@ -263,7 +264,7 @@ def _build(hint: Any, value: Any, where: str, classes: dict[type, type]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _build_union([a for a in arguments if a is not type(None)], value, where, classes)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build_fields(classes.get(hint, hint), value, where, classes)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)

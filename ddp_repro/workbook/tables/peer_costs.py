@@ -44,7 +44,7 @@ class PeerCount:
 
 
 def peer_count(table: str, method: str, backbone: str | None) -> PeerCount | None:
-    """The cost of a printed row, or None if it is not a peer's."""
+    """Return the cost of a printed row, or None if it is not a peer's."""
     from ddp_repro.costs.peers import find_peer, measure_peer
 
     peer = find_peer(table, method, backbone)
