@@ -16,10 +16,9 @@ from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, override, parse_overrides
-from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.predictors import answers, predictor_for
 
@@ -327,7 +326,7 @@ def _checked_device(name: str) -> str:
 
 
 def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
-    """The recipe that answers what is asked, and ``official`` where its weights are the authors'."""
+    """Return the recipe that answers what is asked, and ``official`` where its weights are the authors'."""
     recipe, checkpoint = predictor_for(task, method)
     how = "with the authors' weights" if checkpoint else f"trained on {recipe.data.dataset} ({recipe.preset})"
     _say(f"with {recipe.name}, {how}")

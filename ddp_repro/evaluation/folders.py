@@ -242,7 +242,7 @@ def _shown(prediction: AnyPrediction) -> np.ndarray:
 
 
 def _facts(prediction: AnyPrediction, class_names: Sequence[str]) -> dict[str, Any]:
-    """The fields of an entry that describe the maps."""
+    """Return the fields of an entry that describe the maps."""
     uncertainty = prediction.uncertainty
     return (
         {"classes": None, "depth": None}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.measure import json_ready, or_nan, spread
 from ddp_repro.evaluation.per_image.statistics import ImageStatistics, RunKey
-from ddp_repro.protocols.task import Tally
+from ddp_repro.protocols.task import Tally, TaskDataset
 from ddp_repro.settings.recipe import EvalConfig
 
 

@@ -23,6 +23,7 @@ from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError, read_label
 from ddp_repro.evaluation.per_image.statistics import RunKey
 from ddp_repro.networks.identity import weights_hash
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
 

@@ -47,7 +47,7 @@ from ddp_repro.training.state import (
 from ddp_repro.training.step import Batch, Step, on_device
 from ddp_repro.training.stream import BatchLayout, build_loader
 
-Watch = Callable[[nn.Module, Batch], Mapping[str, float]]
+Watch = Callable[[Method, Batch], Mapping[str, float]]
 
 
 def train(

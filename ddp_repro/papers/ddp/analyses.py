@@ -27,7 +27,6 @@ from ddp_repro.tasks.depth.uncertainty import evaluate_depth_uncertainty
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from ddp_repro.workbook.runs.analyses import Analysis, Subject, analyse
-from ddp_repro.workbook.tables.counts import evaluation_size
 
 if TYPE_CHECKING:
     from ddp_repro.tasks.bev.dataset import NuScenesBEV

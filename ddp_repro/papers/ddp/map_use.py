@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from ddp_repro.data.transforms import size_of
 from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
 from ddp_repro.evaluation.measure import json_ready, or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes

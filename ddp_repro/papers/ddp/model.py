@@ -25,6 +25,7 @@ from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.protocols.dialect import Dialect
 from ddp_repro.protocols.method import Method

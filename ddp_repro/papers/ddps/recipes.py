@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import Any, Literal, cast
 
 from ddp_repro.papers.ddps.segmentors import FROM_RECIPE
 from ddp_repro.papers.ddps.settings import DDPSConfig

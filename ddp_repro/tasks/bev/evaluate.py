@@ -122,7 +122,7 @@ def sensor_batch(items: list[Item], dataset: NuScenesBEV, device: torch.device) 
     return moved | ({"points": None} if absent else {})
 
 
-def _count(items: list[Item], model: nn.Module, dataset: NuScenesBEV, collection: Collection) -> None:
+def _count(items: list[Item], model: Method, dataset: NuScenesBEV, collection: Collection) -> None:
     batch = sensor_batch(items, dataset, model_device(model))
     features = model.encode(batch)
     for steps, seed in collection.keys:

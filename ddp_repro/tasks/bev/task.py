@@ -33,7 +33,6 @@ class BEV(Task):
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.bev_score)
 
     def open(
         self, data: BEVDataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],

@@ -33,8 +33,6 @@ class Depth(Task):
     evaluate = None
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.score)
-    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],

@@ -37,8 +37,6 @@ class Segmentation(Task):
     evaluate = None
     predict = staticmethod(predict.segment)
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.score)
-    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],

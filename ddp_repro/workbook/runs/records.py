@@ -158,7 +158,7 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps``, NaN where undefined; empty: not measured."""
+        """Return a measure (by default the first) of each seed at ``steps``, NaN where undefined."""
         name = metric or self.metrics[0]
         scores = [score for score in self.scores if score.steps == steps and name in score.measures()]
         return [or_nan(getattr(score, name)) for score in scores]

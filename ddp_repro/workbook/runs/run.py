@@ -298,7 +298,7 @@ def _finished(
     path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool,
     tell: Callable[[str], None] = lambda reason: None,
 ) -> Record | None:  # fmt: skip
-    """The record of this very work, or None if it is to be done; ``tell`` is told why.
+    """Return the record of this very work, or None if it is to be done; ``tell`` is told why.
 
     ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
     the record alone will do without them.
@@ -341,7 +341,7 @@ def _finished(
 
 
 def _still(record: Record, works: list[tuple[Work | None, Work]], tell: Callable[[str], None]) -> Record | None:
-    """The record if what it depends on (each beside how it is now) is the same; noted if only the probe says so."""
+    """Return the record if what it depends on, beside how it is now, is the same; notes if only the probe says so."""
     if any(before is None for before, _ in works):
         tell(f"{record.run}: its record is of an earlier form, which does not tell whether the code behaves the same")
         return None

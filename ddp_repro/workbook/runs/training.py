@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -214,7 +214,7 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
 
 
 def _read_form(values: dict[str, Any]) -> TrainingInputs:
-    """The content of a ``training.json``, also of one from before it held a :class:`Work`."""
+    """Return the content of a ``training.json``, also of one from before it held a :class:`Work`."""
     if "work" in values:
         work = Work(**values["work"])
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from ddp_repro.settings.recipe import DataConfig, Recipe
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.tables.peer_costs import peer_count
 from ddp_repro.workbook.tables.printed import PaperRow
 

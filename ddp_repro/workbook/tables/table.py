@@ -299,7 +299,7 @@ def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
 
 
 def _confirmed(record: Record) -> str:
-    """A note on a record whose code is not the present one, but was found to behave as that."""
+    """Return a note on a record whose code is not the present one, but was found to behave as that."""
     return f" (behaves the same at {record.confirmed.commit[:9]})" if record.confirmed else ""
 
 

@@ -26,7 +26,6 @@ from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
 from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
-from ddp_repro.papers.ddp.model import shape_of, tokens_of
 from ddp_repro.tasks.bev.made_up import made_up_sample
 
 STEPS = 3

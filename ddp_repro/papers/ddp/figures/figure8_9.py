@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ddp_repro.data.transforms import resize_image
+from ddp_repro.data.transforms import resize_image, size_of
 from ddp_repro.evaluation.measure import number_text, or_nan, spread
 from ddp_repro.papers.ddp.samples.depth import NOISE_SAMPLES, SPREAD_STEPS, DepthSample
 from ddp_repro.papers.ddp.settings import picture_settings

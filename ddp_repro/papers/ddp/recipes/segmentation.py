@@ -182,7 +182,7 @@ def camvid_map() -> Recipe:
 
 
 def camvid_drift() -> Recipe:
-    """The same at scale 1.0, where the network trusts its map so far that it feeds on its own errors."""
+    """Return the same at scale 1.0, where the network trusts its map so far that it feeds on its own errors."""
     return _at_scale("camvid_drift", 1.0)
 
 
@@ -196,7 +196,7 @@ def _at_scale(name: str, scale: float) -> Recipe:
 
 
 def symmetric(plain: Recipe) -> Recipe:
-    """The weights of ``plain`` sampled without the asymmetric time intervals of Section 3.3."""
+    """Return the weights of ``plain``, sampled without the asymmetric time intervals of Section 3.3."""
     return dataclasses.replace(
         plain, name=f"{plain.name}_td0", row=f"{plain.row}, td = 0", weights_of=plain.name,
         model=dataclasses.replace(plain.model, time_difference=0),
