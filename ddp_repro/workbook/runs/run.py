@@ -48,6 +48,7 @@ from ddp_repro.workbook.runs.training import (
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
+from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, is_lent, recorded_weights
 from ddp_repro.workbook.runs.works import OURS, scores_work
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
@@ -157,8 +158,8 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
-    path = _given_weights(record.settings(), checkpoint, output)
-    path = path or _recorded_weights(record, output)
+    path = given_weights(record.settings(), checkpoint, output)
+    path = path or recorded_weights(record, output)
     if not path.is_file():
         raise ConfigError(
             f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
@@ -170,7 +171,7 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
 
 def has_weights(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> bool:
     """Whether the weights of a finished run are here, as :func:`trained_model` would load them."""
-    return (_given_weights(record.settings(), checkpoint, output) or _recorded_weights(record, output)).is_file()
+    return (given_weights(record.settings(), checkpoint, output) or recorded_weights(record, output)).is_file()
 
 
 def _run(
@@ -184,7 +185,7 @@ def _run(
     predictions: str | Path | None = None,
 ) -> Record:
     recipe = task_named(recipe.model.task).complete(recipe)
-    weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
+    weights, lent = given_weights(recipe, checkpoint, output), is_lent(recipe, checkpoint)
     with contextlib.chdir(working_root()):
         model, dataset, labels = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
     with workplace(recipe, output) as folder:
@@ -203,7 +204,7 @@ def _run(
             trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
             train(source_of(recipe), output=output, progress=progress)
-        weights = weights or _chosen(cast(TrainResult, trained), recipe)
+        weights = weights or chosen_weights(cast(TrainResult, trained), recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
 
@@ -280,18 +281,13 @@ def _complete(
     path = missing_samples(recipe, _record_path(recipe, output).parent)
     if path is None or rank_and_world()[0] != 0:
         return
-    weights = weights or _recorded_weights(record, output)
+    weights = weights or recorded_weights(record, output)
     if not weights.is_file():
         say(f"{record.run}: {path.name} is gone, and so are the weights to make it from; --overwrite trains anew")
         return
     say(f"{record.run}: {path.name} is gone; made anew")
     load_checkpoint(model, weights)
     save_samples(model.to(_device()), dataset, recipe, path.parent)
-
-
-def _recorded_weights(record: Record, output: str | Path) -> Path:
-    """Return where the weights that were trained for a record lie, if they are still there."""
-    return run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
 
 
 def _finished(
@@ -381,27 +377,6 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
         code_fingerprint=inputs.work.code.get(OURS, trainings.UNKNOWN), processes=result.processes, work=inputs.work,
         labels=inputs.labels,
     )  # fmt: skip
-
-
-def _given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:
-    """Weights that are not trained under this recipe's own name; None: they are."""
-    if checkpoint is None:
-        lender = recipe.weights_of
-        return run_folder(output, recipe.preset, lender) / "model.safetensors" if lender else None
-    return paper_of(recipe).official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
-
-
-def _is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:
-    """Whether the weights are those that another recipe's training leaves."""
-    return checkpoint is None and recipe.weights_of is not None
-
-
-def _chosen(result: TrainResult, recipe: Recipe) -> Path:
-    if recipe.evaluation.weights == "last":
-        return result.checkpoint
-    if result.best is None:
-        raise ConfigError(f"{recipe.name} was never validated, so there are no best weights to evaluate")
-    return result.best
 
 
 def _device() -> torch.device:

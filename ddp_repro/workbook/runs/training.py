@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 
 from ddp_repro import training
-from ddp_repro.data.io import DataError
 from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import check_part
@@ -36,8 +35,9 @@ from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.store.work import Changed, Current, Work
 from ddp_repro.tasks.build import build_dataset, check_dataset, survey_dataset
 from ddp_repro.training import TrainResult
-from ddp_repro.workbook.catalogue import paper_of, recipes_of
+from ddp_repro.workbook.catalogue import paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.runs.synthetic import prepare_data
 from ddp_repro.workbook.runs.works import weights_work
 
 T = TypeVar("T")
@@ -253,33 +253,6 @@ def compare_trainings(before: Work, now: Work) -> Current | Changed:
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return the settings that decide scores and differ between two recipes (as JSON), in words."""
     return changed_settings(before, now, "weights", "scores")
-
-
-def prepare_data(recipe: Recipe) -> None:
-    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare.
-
-    Raises:
-        DataError: there are none in a folder that no recipe has by default: the name may be a mistake.
-    """
-    if recipe.preset != "mini":
-        return
-    for data in filter(None, (recipe.data, recipe.data.added)):
-        _prepare_mini(data.dataset, Path(data.root))
-
-
-def _prepare_mini(dataset: str, root: Path) -> None:
-    if root.is_dir():
-        return
-    from data_prep.mini import MINI_DATASETS, write_mini
-
-    settings = [data for each in recipes_of("mini").values() for data in (each.data, each.data.added) if data]
-    usual = {data.root for data in settings if data.dataset == dataset}
-    if resolve(root) not in map(resolve, usual):
-        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
-        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
-    with file_lock(root.with_name(f".{root.name}.lock")):
-        if not root.is_dir():
-            write_mini(dataset, root)
 
 
 @contextmanager
