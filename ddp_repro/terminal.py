@@ -18,6 +18,7 @@ def short(path: Path) -> str:
 
 
 def usual_device() -> str:
+    """Return ``cuda`` where there is a GPU, else ``cpu``."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
