@@ -71,6 +71,22 @@ _HOMES = {
     "parse_size": "ddp_repro.papers.ddp.costs.bench",
     "report": "ddp_repro.papers.ddp.costs.records",
     "run_bench": "ddp_repro.papers.ddp.costs.records",
+    # GenPercept
+    "curves_figure": "ddp_repro.papers.genpercept.figures.blend",
+    "pictures_figure": "ddp_repro.papers.genpercept.figures.blend",
+    "shares_table": "ddp_repro.papers.genpercept.figures.blend",
+    "steps_table": "ddp_repro.papers.genpercept.figures.blend",
+    "gallery_figure": "ddp_repro.papers.genpercept.figures.gallery",
+    "gallery_models": "ddp_repro.papers.genpercept.figures.gallery",
+    "gallery_pictures": "ddp_repro.papers.genpercept.figures.gallery",
+    "beside_table": "ddp_repro.papers.genpercept.tables.beside",
+    "ranks_table": "ddp_repro.papers.genpercept.tables.beside",
+    "savings_table": "ddp_repro.papers.genpercept.tables.beside",
+    "means_table": "ddp_repro.papers.genpercept.tables.beside",
+    "parameters_table": "ddp_repro.papers.genpercept.tables.cost",
+    "table11": "ddp_repro.papers.genpercept.tables.cost",
+    "stages_table": "ddp_repro.papers.genpercept.tables.cost",
+    "example_pair": "ddp_repro.papers.genpercept.figures.gallery",
 }
 # Other names of what their modules call more briefly, and whole modules.
 _ALIASES = {

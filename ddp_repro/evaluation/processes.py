@@ -98,6 +98,12 @@ def gathered(value: T) -> list[T]:
     return values
 
 
+def in_turn(share: list[T]) -> list[T]:
+    """Return the items of all processes in order, of which process r of n has numbers r, r + n, r + 2n, …."""
+    shares = gathered(share)
+    return [part[i] for i in range(max(map(len, shares))) for part in shares if i < len(part)]
+
+
 def wait_for_all() -> None:
     """Return when every process has come here."""
     if dist.is_initialized():

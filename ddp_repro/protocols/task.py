@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
@@ -33,6 +34,10 @@ class Tally(Protocol):
 
     def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
         """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all measures, as numbers or lists of numbers; NaN where they are undefined."""
         ...
 
     def value(self, metric: str) -> float:
@@ -69,6 +74,7 @@ class Task(Protocol):
 
     Attributes:
         name: of its folder, and of ``ModelSettings.task``.
+        asked_as: what users call it who want a picture predicted; tasks that answer the same question share a word.
         truth: the ground truth's key in samples.
         datasets: names that ``DataSettings.dataset`` may have.
         score_type: dataclass of a run's scores, a subclass of :class:`ddp_repro.evaluation.score.Score`.
@@ -77,10 +83,13 @@ class Task(Protocol):
         flips_by_default: whether a test with mirror images is the usual one.
         predict: (model, picture, steps, noise samples, seed) -> prediction; None: not made from one picture.
         not_from_a_picture: why, where ``predict`` is None.
+        made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
+            read and (with ``train``) augmented in the task's own way; None: other code then counts as other behaviour.
         evaluate: replaces the evaluation of whole pictures, for samples that are no pictures; None otherwise.
     """
 
     name: str
+    asked_as: str
     truth: str
     datasets: Sequence[str]
     score_type: type
@@ -89,6 +98,7 @@ class Task(Protocol):
     flips_by_default: bool
     predict: Callable[..., Any] | None
     not_from_a_picture: str
+    made_up_batch: Callable[..., dict[str, Any]] | None
     evaluate: Callable[..., Any] | None
 
     def open(
@@ -140,7 +150,7 @@ class Task(Protocol):
         """Return the scores of a run."""
         ...
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 

@@ -63,6 +63,7 @@ class ModelSettings(KindSettings):
         paper: name of the paper that the model belongs to.
         builder: ``module:function`` that makes the model of these settings; imported when it is asked for.
         task: name of the task that the model is for.
+        diffusion: whether predictions are sampled from noise.
     """
 
     role: ClassVar[str] = "model"
@@ -70,6 +71,12 @@ class ModelSettings(KindSettings):
     paper: ClassVar[str]
     builder: ClassVar[str]
     task: Any
+    diffusion: Any
+
+    @property
+    def predicts(self) -> bool:
+        """Say whether the model predicts anything; False: it is a stage that gives others their weights."""
+        return True
 
     def check_evaluation(self, evaluation: Any) -> None:
         """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
@@ -86,6 +93,17 @@ class ModelSettings(KindSettings):
         """
         module, _, function = self.builder.partition(":")
         return getattr(importlib.import_module(module), function)(self)
+
+    def modules(self) -> tuple[str, ...]:
+        """Return the modules whose code makes and runs the model; by default the builder's."""
+        return (self.builder.partition(":")[0],)
+
+    def small(self) -> Self:
+        """Return a model of the same family that runs in a moment, on which is tried what the code does.
+
+        By default it is the model itself.
+        """
+        return self
 
 
 class DataSettings(KindSettings):
@@ -114,4 +132,4 @@ class DataSettings(KindSettings):
     def placed(self, place: Callable[[str], str]) -> Self:
         """Return the settings with every folder replaced by ``place(folder)``."""
         changes = {name: place(getattr(self, name)) for name in self.places}
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)

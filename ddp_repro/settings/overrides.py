@@ -11,7 +11,7 @@ from ddp_repro.settings.kinds import UNNAMED, KindSettings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.setting import Decides, Settings, checked, convert, hints_of
 
-ConfigT = TypeVar("ConfigT")
+ConfigT = TypeVar("ConfigT", bound=Settings)
 
 
 def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
@@ -64,7 +64,7 @@ def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
     They are what a setting had before it existed: a stored recipe may be older than a field.
     """
     hints = hints_of(Recipe).items()
-    groups = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
+    groups: dict[str, Any] = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
     return {**to_dict(Recipe(name="unnamed", **groups)), "name": ""}
 
 
@@ -113,10 +113,27 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], *results
 
     A setting that is younger than one of the recipes has its default there.
     """
-    defaults = flatten(defaults_of(dict(before)))
-    old, new = flatten(before), flatten(now)
-    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
-    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and decides(name) in results]
+    return differing_settings(deciding(before, *results), deciding(now, *results))
+
+
+def deciding(recipe: Mapping[str, Any], *results: Decides) -> dict[str, Any]:
+    """Return the settings of a stored recipe that decide any of ``results``, by dotted path, and its groups' kinds."""
+    kinds = {f"{name}.kind": _class_of(hint, recipe.get(name), name).kind for name, hint in _groups_with_kinds()}
+    return kinds | {name: value for name, value in flatten(recipe).items() if decides(name) in results}
+
+
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words which settings by dotted path differ; one that only one side has is its default on the other."""
+    given = {name: {"kind": before[f"{name}.kind"]} for name, _ in _groups_with_kinds() if f"{name}.kind" in before}
+    defaults = flatten(defaults_of(given)) if given else {}
+    pairs = {
+        name: (before.get(name, defaults.get(name)), now.get(name, defaults.get(name))) for name in {**before, **now}
+    }
+    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _groups_with_kinds() -> list[tuple[str, Any]]:
+    return [(name, hint) for name, hint in hints_of(Recipe).items() if _has_kinds(hint)]
 
 
 def training_depends_on(recipe: Mapping[str, Any]) -> tuple[Decides, ...]:
@@ -139,7 +156,7 @@ _STRENGTH = ("nothing", "scores", "weights")
 
 
 def _fields(path: str) -> tuple[dataclasses.Field, ...]:
-    """The fields at a dotted path of a recipe: one for every known class of its group that has it."""
+    """Return the fields at a dotted path of a recipe: one for every known class of its group that has it."""
     group, _, name = path.rpartition(".")
     hint = hints_of(Recipe).get(group) if group else Recipe
     return tuple(each for kind in _classes(hint) for each in dataclasses.fields(kind) if each.name == name)
@@ -150,14 +167,14 @@ def _has_kinds(hint: Any) -> bool:
 
 
 def _classes(hint: Any) -> tuple[type[Settings], ...]:
-    """The settings classes that a field may hold, as far as they are known by now; none: the field is no group."""
+    """Return the settings classes that a field may hold, as far as known by now; none: the field is no group."""
     if not (isinstance(hint, type) and issubclass(hint, Settings)):
         return ()
     return tuple(hint.known()) if issubclass(hint, KindSettings) else (hint,)
 
 
 def _class_of(hint: Any, value: Any, name: str) -> type[Settings] | None:
-    """The settings class of a group's stored values, by their kind; None for a field that is no group.
+    """Return the settings class of a group's stored values, by their kind; None for a field that is no group.
 
     Records from before the kinds were stored say it by their fields: it is the class that shares most of them.
     """

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.settings.presets import INFO, check_preset
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
-from ddp_repro.workbook.runs.records import Record, find_records, write_atomically
+from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import provenance_frame
 
@@ -34,6 +35,8 @@ def write_index(preset: str, output: str | Path = "results") -> Path:
     sections = {
         "figures": _fragments(folder / "figures", "figure"),
         "tables": _fragments(folder / "tables", "table"),
+        "statistics": _explanation(),
+        "map": '<a href="../papers.html">Map of the papers</a>' if (folder.parent / "papers.html").is_file() else "",
         "runs": _runs(records),
         "notebooks": _notebooks(folder / "notebooks"),
     }
@@ -49,6 +52,14 @@ def write_index(preset: str, output: str | Path = "results") -> Path:
 def _fragments(folder: Path, kind: str) -> str:
     parts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.html"))]
     return "\n".join(parts) or f'<p class="nothing">No {kind} yet: run the notebooks of this preset.</p>'
+
+
+def _explanation() -> str:
+    """Return the page on how claims are judged, ``explain_statistics.md``, as HTML."""
+    from nbconvert.filters import markdown2html
+
+    text = resources.files("ddp_repro.workbook").joinpath("explain_statistics.md").read_text(encoding="utf-8")
+    return markdown2html(text.partition("\n")[2])  # without its title, which the page has
 
 
 def _summary(records: list[Record]) -> str:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -11,6 +12,7 @@ from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.views import to_image_size
+from ddp_repro.papers.ddp.analyses import usual_size
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
@@ -121,6 +123,16 @@ def test_predictions_of_another_run_are_kept(model, dataset, tmp_path):
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(DataError, match="not empty"):
         evaluate_model(model, dataset, one, progress=False, save_to=tmp_path / "mine")
+
+
+def test_pictures_in_their_own_size_are_saved_too(model, data_root, tmp_path):
+    dataset = tiny_dataset(data_root)
+    dataset.data = dataclasses.replace(dataset.data, image_scale=None)
+    one = EvalConfig(steps=(1,), seeds=(0,))
+    evaluate_model(model, dataset, one, progress=False, save_to=tmp_path / "run")
+    assert json.loads((tmp_path / "run/predictions.json").read_text())["image_scale"] is None
+    assert usual_size(dataset) == dataset.load(0)[0].shape[:2]
+    assert usual_size(tiny_dataset(data_root)) == (48, 64)
 
 
 def test_rescore_names_what_is_wrong(model, dataset, tmp_path):

@@ -160,3 +160,11 @@ def test_what_records_say_is_escaped(tmp_path):
     object.__setattr__(record.dataset, "split", "<script>alert()</script>")
     write_records(tmp_path, record)
     assert "<script>" not in write_index("mini", tmp_path).read_text()
+
+
+def test_the_page_explains_how_claims_are_judged(results):
+    text = write_index("mini", results).read_text(encoding="utf-8")
+    links = Links(text)
+    assert {"#statistics"} <= set(links.links) and "statistics" in links.ids
+    part = text.partition('id="statistics"')[2].partition('id="runs"')[0]
+    assert "Holm" in part and "<table>" in part and "##" not in part

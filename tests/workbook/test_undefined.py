@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from workbook.fake_analyses import make_uncertainty
+from workbook.fake_analyses import make_uncertainty, write_analyses
 from workbook.fake_depth import make_depth_record
+from workbook.fake_map_use import make_map_use
 from workbook.fakes import make_record, write_records
 
 from ddp_repro import cli
 from ddp_repro.evaluation.measure import json_ready, mean_text, number_text, spread
 from ddp_repro.interop.weight_files import read_state_dict, save_weights
-from ddp_repro.papers.ddp.claims import _paired, _trainings_differ, claims_table
+from ddp_repro.papers.ddp.claims import claims_table
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.papers.ddp.figures import figure3
 from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
@@ -33,10 +34,10 @@ from ddp_repro.tasks.depth.uncertainty import evaluate_depth_uncertainty
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from ddp_repro.training import train
 from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.claims.gate import describe_map_use, judge_map_use
 from ddp_repro.workbook.index import write_index
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import load_record, save_record
-from ddp_repro.workbook.runs.rules import describe_map_use, judge_map_use
 from ddp_repro.workbook.runs.verdicts import compare, overall
 from ddp_repro.workbook.tables.map_use import map_use_table
 from ddp_repro.workbook.tables.rendering import FORMATS
@@ -116,11 +117,14 @@ def test_undefined_numbers_are_compared_with_nothing():
     assert overall(comparisons) == "trend only"
 
 
-def test_claims_with_undefined_numbers_are_no_verdict():
-    nan = math.nan
-    for finding in (_paired([1.0, nan], [1.0, 2.0], "a", "b", "seeds"), _trainings_differ([nan, 1], [2, 3], "a", "b")):
-        assert finding.verdict == "not testable: a score is undefined"
-        assert "undefined" in finding.evidence and "nan" not in finding.evidence
+def test_claims_with_undefined_numbers_are_no_verdict(tmp_path):
+    name = "cityscapes_mini"
+    write_records(tmp_path, make_record(name, miou={1: [40.0, 40.0], 3: [41.0, None]}))
+    write_analyses(tmp_path, make_map_use(name))
+    table = claims_table("mini", tmp_path)
+    row = next(row for row in table.frame.itertuples(index=False) if "steps" in row)
+    assert list(row).count("not testable: a score is undefined") == 2
+    assert any("1 undefined" in cell for cell in row) and not any("nan" in cell for cell in row)
 
 
 def test_figures_of_undefined_numbers(tmp_path):
@@ -187,8 +191,8 @@ def test_uncertainty_without_a_labelled_pixel(void):
     assert drift["miou"] == [[None, None]] and json.dumps(drift, allow_nan=False)
     use = evaluate_map_use(model, dataset, steps=2, seeds=(0, 1), progress=False)
     analysis = dataclasses.replace(analysis, kind="map_use", result=use.to_dict(), settings={"seeds": [0, 1]})
-    assert not use.uses_map(0.0) and judge_map_use(analysis) == "not testable: a score is undefined"
-    assert "undefined" in describe_map_use(analysis) and "undefined" in map_use_table([analysis]).frame.to_string()
+    assert not use.uses_map(0.0) and judge_map_use([analysis]) == "not testable: a score is undefined"
+    assert "undefined" in describe_map_use([analysis]) and "undefined" in map_use_table([analysis]).frame.to_string()
 
 
 def test_depth_without_a_depth_that_counts(tmp_path):

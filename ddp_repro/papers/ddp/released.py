@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
+
+from ddp_repro.settings.errors import CheckpointError
 
 # Integer tables that timm's Swin recomputes.
 IGNORED = re.compile(r"backbone\..*\.relative_position_index$")
@@ -61,13 +64,14 @@ RULES: list[tuple[str, str]] = [
     (r"auxiliary_head\.convs\.0\.bn\.", r"auxiliary_head.1."),
     (r"auxiliary_head\.conv_seg\.", r"auxiliary_head.4."),
 ]
+BEV_KEYS = ("heads.map.", "encoders.camera.")  # begin the names of the released BEV code's tensors
 _COMPILED = [(re.compile(pattern), replacement) for pattern, replacement in RULES]
 _SWIN_DOWNSAMPLE = re.compile(r"backbone\.stages\.(\d+)\.downsample\.(norm|reduction)\.(weight|bias)$")
 
 
 def is_official(keys: Iterable[str]) -> bool:
     """Whether the keys are those of the released code."""
-    return any(key.startswith(("decode_head.", "transform.conv.", "neck.0.")) for key in keys)
+    return any(key.startswith(("decode_head.", "transform.conv.", "neck.0.", *BEV_KEYS)) for key in keys)
 
 
 def rename(key: str) -> str | None:
@@ -81,7 +85,7 @@ def rename(key: str) -> str | None:
     return None
 
 
-def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """Official tensors under our names and in our layouts.
 
     A Swin model whose attention window differs from that of the weights is given theirs (the released ADE20K Swin-B
@@ -96,7 +100,12 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str
     Returns:
         our tensors (a key without a counterpart keeps its own name, so that strict loading reports it), and the keys
         that are rightly not loaded.
+
+    Raises:
+        CheckpointError: it is a BEV model's.
     """
+    if any(key.startswith(BEV_KEYS) for key in state_dict):
+        raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
     timed = model.config.time_conditioned
     ignored = [key for key in state_dict if IGNORED.match(key) or (not timed and key.startswith("time_mlp."))]
     translated = {}
@@ -117,7 +126,7 @@ def _layout(key: str, value: Tensor) -> Tensor:
     return value
 
 
-def _match_window(state_dict: dict[str, Tensor], model: nn.Module) -> None:
+def _match_window(state_dict: Mapping[str, Tensor], model: Any) -> None:
     tables = [v for k, v in state_dict.items() if k.endswith("relative_position_bias_table")]
     if not tables or model.backbone.window_size is None:
         return

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.setting import setting
+
+SMALLEST = {"swin_": "swin_tiny_patch4_window7_224", "convnext_": "convnext_atto"}  # by how timm's names begin
+
+
+def smallest_backbone(name: str) -> str:
+    """Return the smallest timm encoder of the same kind, for those kinds that have large ones."""
+    return next((small for start, small in SMALLEST.items() if name.startswith(start)), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +26,7 @@ class ModelConfig(ModelSettings):
 
     kind: ClassVar[str] = "papers.ddp"
     paper: ClassVar[str] = "ddp"
-    builder: ClassVar[str] = "ddp_repro.papers.ddp.build:build_model"
+    builder: ClassVar[str] = "ddp_repro.papers.ddp.build:image_model"
 
     task: Literal["segmentation", "depth"] = setting("segmentation", decides="weights")
     backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")  # a timm name
@@ -46,6 +56,13 @@ class ModelConfig(ModelSettings):
     min_depth: float = setting(1e-3, decides="weights", above=0, at_most=1e6)  # metres; depth only
     max_depth: float = setting(80.0, decides="weights", above=0, at_most=1e6)  # metres; depth only
 
+    def small(self) -> ModelConfig:
+        """Return a narrow, shallow model on the smallest encoder of the same kind."""
+        return dataclasses.replace(
+            self, backbone=smallest_backbone(self.backbone), channels=32, layers=min(self.layers, 2),
+            heads=math.gcd(self.heads, 32), feedforward_channels=64,
+        )  # fmt: skip
+
     def check(self) -> None:
         """Refuse a width that the heads do not divide, and an empty range of depths.
 
@@ -56,3 +73,14 @@ class ModelConfig(ModelSettings):
             raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
         if self.min_depth >= self.max_depth:
             raise ConfigError(f"min_depth ({self.min_depth}) must be below max_depth ({self.max_depth})")
+
+
+def picture_settings(recipe: Recipe) -> ModelConfig:
+    """Return the model settings of a recipe for pictures.
+
+    Raises:
+        ConfigError: its model is another.
+    """
+    if not isinstance(recipe.model, ModelConfig):
+        raise ConfigError(f"{recipe.name} is no recipe of DDP for pictures: its model is a {recipe.model.kind}")
+    return recipe.model

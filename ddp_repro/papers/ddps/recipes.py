@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, cast
 
 from ddp_repro.papers.ddps.segmentors import FROM_RECIPE
 from ddp_repro.papers.ddps.settings import DDPSConfig
@@ -49,11 +50,14 @@ def recipes(preset: str) -> dict[str, Recipe]:
         ConfigError: there is no such preset.
     """
     check_preset(preset)
+    return {recipe.name: recipe for recipe in _recipes(preset)}
+
+
+@cache
+def _recipes(preset: str) -> tuple[Recipe, ...]:
     if preset == "paper":
-        made = [stage for name in WIDTHS for base in (ade20k(name), cityscapes(name)) for stage in base]
-    else:
-        made = [arm(preset, each) for each in ARMS] if preset in SMALL else []
-    return {recipe.name: recipe for recipe in made}
+        return tuple(stage for name in WIDTHS for base in (ade20k(name), cityscapes(name)) for stage in base)
+    return tuple(arm(preset, each) for each in ARMS) if preset in SMALL else ()
 
 
 def main_model(preset: str) -> str | None:
@@ -78,7 +82,7 @@ def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS
     """
     if preset not in SMALL:
         raise ConfigError(f"the preset {preset} has no arms of DDPS's findings; {', '.join(SMALL)} have them")
-    later = [name for name in ARMS if name in which and name != "single"]
+    later: list[Arm] = [name for name in ARMS if name in which and name != "single"]
     plain = [[named_recipe(SMALL[preset], preset)], [arm(preset, "single")], [arm(preset, name) for name in later]]
     return [[seeded(recipe, seed) for recipe in stage for seed in seeds] for stage in plain if stage]
 
@@ -140,7 +144,7 @@ def arm(preset: str, which: Arm) -> Recipe:
     base = named_recipe(SMALL[preset], preset)
     prior, first, second = _SHAPES[preset]
     model = dataclasses.replace(
-        prior, segmentor=FROM_RECIPE + base.name, num_classes=base.model.num_classes, timesteps=TIMESTEPS
+        prior, segmentor=FROM_RECIPE + base.name, num_classes=cast(Any, base.model).num_classes, timesteps=TIMESTEPS
     )
     train = dataclasses.replace(
         base.train, iterations=second, warmup_iterations=second // 10, betas=(0.9, 0.96), weight_decay=0.045,
@@ -166,7 +170,7 @@ def arm(preset: str, which: Arm) -> Recipe:
 
 
 def _single(multi: Recipe, train: TrainConfig) -> Recipe:
-    """The recipe of stage 1 of a recipe of stage 2."""
+    """Return the recipe of stage 1 of a recipe of stage 2."""
     model = dataclasses.replace(multi.model, stage="single", steps=None)
     evaluation = dataclasses.replace(multi.evaluation, steps=(1,))
     name, row = f"{multi.name}_single", f"{multi.row} single"

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe, refuse_boundaries
-from ddp_repro.tasks.bev import evaluate, score
+from ddp_repro.tasks.bev import evaluate, made_up, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 
@@ -19,10 +18,11 @@ from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 SHARED = ("image_size", "map_range", "map_cell")
 
 
-class BEV:
+class BEV(Task):
     """Classes that may overlap, for every cell of the ground around a car."""
 
     name = "bev"
+    asked_as = "bev"
     truth = "masks"
     datasets = ("nuscenes",)
     score_type = score.BEVScore
@@ -32,7 +32,7 @@ class BEV:
     not_from_a_picture = "a BEV model sees six cameras at once, not single pictures"
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
-    score = staticmethod(score.bev_score)
+    made_up_batch = staticmethod(made_up.made_up_batch)
 
     def open(
         self, data: BEVDataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -66,7 +66,10 @@ class BEV:
     def tally(self, model: Any, evaluation: EvalConfig) -> ThresholdCounts:
         return ThresholdCounts(model.num_classes)
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.bev_score(steps, seed, tally)
+
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
     def classes(self, data: BEVDataConfig) -> Classes:
@@ -76,4 +79,4 @@ class BEV:
         raise ConfigError(self.not_from_a_picture)
 
 
-TASK: Task = BEV()
+TASK = BEV()

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.measure import json_ready
+from ddp_repro.evaluation.processes import in_turn, rank_and_world
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -57,7 +59,7 @@ class DepthUncertainty:
 
 
 def evaluate_depth_uncertainty(
-    model: nn.Module,
+    model: Method,
     dataset: PairDataset,
     protocol: Protocol,
     *,
@@ -68,6 +70,8 @@ def evaluate_depth_uncertainty(
     progress: bool = True,
 ) -> DepthUncertainty:
     """Judge the depth's spread by how well it finds wrong pixels; the depth judged is that of noise sample 0.
+
+    Under torchrun every process takes a share of the images and returns the same result.
 
     Args:
         steps, noise_samples: at least 2 each, or there is no spread.
@@ -84,8 +88,9 @@ def evaluate_depth_uncertainty(
     started, count = time.perf_counter(), min(len(dataset), limit or len(dataset))
     curves: list[dict[str, Tensor]] = []
     correlations: list[dict[str, float]] = []
+    rank, world = rank_and_world()
     with inference_mode(model):
-        for index in tqdm(range(count), unit="image", disable=not progress):
+        for index in tqdm(range(rank, count, world), unit="image", disable=not progress or rank > 0):
             image = view_image(dataset, index, [View()])
             runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
             samples = torch.stack([run.output for run in runs])
@@ -102,6 +107,7 @@ def evaluate_depth_uncertainty(
             error = (depth - image.truth[valid]).abs() / image.truth[valid]
             curves.append({name: sparsification(s, error) for name, s in {**resized, "oracle": error}.items()})
             correlations.append({name: rank_correlation(s, error) for name, s in resized.items()})
+    curves, correlations = in_turn(curves), in_turn(correlations)
     if not curves:  # undefined, then
         nothing = torch.full((FRACTIONS,), torch.nan, dtype=torch.float64)
         curves.append(dict.fromkeys((*SPREADS, "oracle"), nothing))

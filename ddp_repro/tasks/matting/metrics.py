@@ -5,14 +5,18 @@ scipy and scikit-image come with the ``genpercept`` extra and are imported where
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.tasks.gathering import gathered
 
 METRICS = ("sad", "mad", "mse", "grad", "conn")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255  # values of a trimap
@@ -95,6 +99,7 @@ class MattingErrors:
     """
 
     metrics = METRICS
+    higher_is_better = False  # of the first
 
     def __init__(self, gradient_divisor: float = GRADIENT_DIVISOR) -> None:
         """Start with no image."""
@@ -139,6 +144,11 @@ class MattingErrors:
         self.images += tally.images
         return self
 
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the images by those of all processes; names stay where they were measured."""
+        rows = torch.tensor([image.values for image in self.images], dtype=torch.float64).reshape(-1, len(METRICS))
+        self.images = [ImageErrors(tuple(values)) for values in gathered(rows, combine).tolist()]
+
     def value(self, metric: str) -> float:
         """Return a measure's mean over the images.
 
@@ -173,8 +183,9 @@ def _gradient_magnitude(alpha: Alpha) -> NDArray[np.float64]:
         from scipy.ndimage import gaussian_filter
     except ImportError as error:
         raise ConfigError("GRAD needs scipy: uv sync --extra genpercept") from error
+    along: list[Any] = [(1, 0), (0, 1)]  # one order an axis, which scipy takes but does not declare
     vertical, horizontal = (
-        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=order) for order in ((1, 0), (0, 1))
+        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=axes) for axes in along
     )
     return np.hypot(vertical, horizontal)
 
@@ -188,7 +199,7 @@ def _connection_level(prediction: Alpha, alpha: Alpha, step: float) -> NDArray[n
     undecided = np.ones(np.shape(alpha), bool)
     thresholds = np.arange(0, 1 + step, step)
     for below, threshold in pairwise(thresholds):
-        components = label((prediction >= threshold) & (alpha >= threshold), connectivity=1)
+        components = np.asarray(label((prediction >= threshold) & (alpha >= threshold), connectivity=1))
         sizes = np.bincount(components.ravel())[1:]
         connected = components == 1 + sizes.argmax() if len(sizes) else np.zeros_like(undecided)
         leaves = undecided & ~connected

@@ -35,6 +35,7 @@ class PixelCounts:
 
     @property
     def num_classes(self) -> int:
+        """Return how many classes are counted."""
         return self.counts.shape[1]
 
     def count(self, prediction: Tensor, label: Tensor) -> Tensor:

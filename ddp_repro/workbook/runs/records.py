@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import tempfile
 import types
 import typing
 from collections.abc import Callable
@@ -24,7 +22,9 @@ from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
+from ddp_repro.store.work import Work
 from ddp_repro.workbook.catalogue import full_name
 from ddp_repro.workbook.runs.provenance import Code, Environment
 
@@ -77,6 +77,7 @@ class Training:
     fingerprint: str  # training images
     code_fingerprint: str
     processes: int | None = None  # that finished it; None: from before this was written down
+    work: Work | None = None  # what it depends on; None: from before this was written down
     labels: list[Survey] | None = None  # of each dataset of training images; None: not counted
 
 
@@ -101,6 +102,8 @@ class Record:
     """One finished run.
 
     Attributes:
+        work: what the scores depend on, the training apart; None: a record from before this was written down.
+        confirmed: the latest other code that was found to behave as that of the record.
         images_sha256: of the companion file ``images.npz`` (:mod:`ddp_repro.workbook.runs.companion`), which holds what
             each image added to the scores; None in records from before there was one.
     """
@@ -115,6 +118,8 @@ class Record:
     wall_seconds: float  # of the evaluation
     comparisons: list[Comparison]
     verdict: Verdict
+    work: Work | None = None
+    confirmed: Code | None = None
     images_sha256: str | None = None
 
     @property
@@ -129,6 +134,7 @@ class Record:
 
     @property
     def preset(self) -> str:
+        """The preset of the recipe."""
         return self.recipe["preset"]
 
     @property
@@ -152,13 +158,13 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps``, NaN where undefined; empty: not measured."""
+        """Return a measure (by default the first) of each seed at ``steps``, NaN where undefined."""
         name = metric or self.metrics[0]
         scores = [score for score in self.scores if score.steps == steps and name in score.measures()]
         return [or_nan(getattr(score, name)) for score in scores]
 
     def settings(self) -> Recipe:
-        """The recipe as an object."""
+        """Return the recipe as an object."""
         return from_dict(Recipe, self.recipe)
 
 
@@ -215,7 +221,12 @@ def read_dataclass(
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RecordError(f"{path} is not a JSON file ({error}); delete it and run again") from None
-    if not isinstance(values, dict) or values.pop("schema", None) != schema:
+    stored = values.pop("schema", None) if isinstance(values, dict) else None
+    if isinstance(stored, int) and stored > schema:
+        raise RecordError(
+            f"{path} has schema {stored}, of a later version of ddp_repro; this one reads {schema}: update ddp_repro"
+        )
+    if stored != schema:
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
     try:
@@ -225,7 +236,7 @@ def read_dataclass(
 
 
 def _score_type(values: dict[str, Any]) -> dict[type, type]:
-    """What the scores of a stored record are: those of its recipe's task."""
+    """Return what the scores of a stored record are: those of its recipe's task."""
     try:
         return {Score: task_named(task_of(values["recipe"])).score_type}
     except (KeyError, TypeError, AttributeError, ConfigError):
@@ -235,24 +246,6 @@ def _score_type(values: dict[str, Any]) -> dict[type, type]:
 def find_records(preset: str, output: str | Path = "results") -> list[Record]:
     """Every finished run of a preset, by name."""
     return [load_record(path) for path in sorted((resolve(output) / preset / "runs").glob("*/record.json"))]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees either the old or the whole new content.
-
-    Raises:
-        OSError: the folder cannot be written; names it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _summary(record: Record) -> list[dict[str, Any]]:
@@ -271,7 +264,7 @@ def _build(hint: Any, value: Any, where: str, classes: dict[type, type]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _build_union([a for a in arguments if a is not type(None)], value, where, classes)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build_fields(classes.get(hint, hint), value, where, classes)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)

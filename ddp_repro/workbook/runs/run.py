@@ -8,12 +8,13 @@ start from the clone (see :mod:`ddp_repro.store.paths`).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.survey import Survey
@@ -21,12 +22,14 @@ from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.store.work import Changed, Work
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
@@ -45,6 +48,7 @@ from ddp_repro.workbook.runs.training import (
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
+from ddp_repro.workbook.runs.works import OURS, scores_work
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
 
@@ -134,8 +138,8 @@ def run_table(
     return [made[name] for name in rows or names if name in made]
 
 
-def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
-    """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
+def evaluation_dataset(recipe: Recipe, model: Method) -> PairDataset:
+    """Return the images that a recipe is evaluated on, from whatever folder a notebook runs in.
 
     Raises:
         DataError: missing images or labels.
@@ -144,8 +148,8 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 
-def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
-    """The model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> Method:
+    """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
 
     Args:
         checkpoint: what the run was given; None: it was trained here.
@@ -185,8 +189,10 @@ def _run(
         model, dataset, labels = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
     with workplace(recipe, output) as folder:
         path = _record_path(recipe, output)
-        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
+        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent, say))
         if finished and predictions is None:
+            if rank_and_world()[0] == 0 and finished.confirmed not in (None, load_record(path).confirmed):
+                save_record(finished, path)
             _complete(finished, recipe, model, dataset, output, weights)
             say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
             return finished
@@ -197,7 +203,7 @@ def _run(
             trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
             train(source_of(recipe), output=output, progress=progress)
-        weights = weights or _chosen(trained, recipe)
+        weights = weights or _chosen(cast(TrainResult, trained), recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
 
@@ -205,7 +211,7 @@ def _run(
 def _checked(
     recipe: Recipe, weights: Path | None, lent: bool, output: str | Path, overwrite: bool,
     predictions: str | Path | None, may_train: bool,
-) -> tuple[nn.Module, PairDataset, list[Survey] | None]:  # fmt: skip
+) -> tuple[Method, PairDataset, list[Survey] | None]:  # fmt: skip
     """Return the model, the images to evaluate and the labels to train on, after all has been checked that can be.
 
     Nothing is written but a ``mini`` recipe's data.
@@ -227,7 +233,7 @@ def _checked(
     if _finished(path, recipe, folder, weights, dataset, overwrite, lent) and predictions is None:
         return model, dataset, None
     labels = None
-    if not trains:
+    if weights is not None and not trains:
         load_checkpoint(model, weights)
     elif may_train:
         source = source_of(recipe) if lent else recipe
@@ -245,20 +251,20 @@ def _record_path(recipe: Recipe, output: str | Path) -> Path:
 
 
 def _evaluate(
-    recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
+    recipe: Recipe, model: Method, dataset: PairDataset, weights: Path, trained: records.Training | None,
     path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
+    identity = provenance.weights_sha256(weights)
+    work = scores_work(recipe, dataset.fingerprint(), identity).done()
     origin = load_checkpoint(model, weights).origin
     model.to(_device())
-    checkpoint = records.Checkpoint(
-        sha256=provenance.weights_sha256(weights), origin=origin, file=provenance.public_file(weights)
-    )
+    checkpoint = records.Checkpoint(sha256=identity, origin=origin, file=provenance.public_file(weights))
     images = dataset.ids[: recipe.evaluation.limit]
     journal = companion.journal_of(
         recipe, path.parent, weights=checkpoint.sha256, data=dataset.fingerprint(), images=images, device=_device()
     )
     result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to, journal=journal)
-    record = _record(recipe, dataset, result, checkpoint, trained)
+    record = dataclasses.replace(_record(recipe, dataset, result, checkpoint, trained), work=work)
     if rank_and_world()[0] == 0:
         save_samples(model, dataset, recipe, path.parent)
         companion.save_image_statistics(result.per_image, path.parent)
@@ -268,7 +274,7 @@ def _evaluate(
 
 
 def _complete(
-    record: Record, recipe: Recipe, model: nn.Module, dataset: PairDataset, output: str | Path, weights: Path | None
+    record: Record, recipe: Recipe, model: Method, dataset: PairDataset, output: str | Path, weights: Path | None
 ) -> None:
     """Make the file of samples anew that figures need, where it is gone, from the weights that the record is of."""
     path = missing_samples(recipe, _record_path(recipe, output).parent)
@@ -289,9 +295,10 @@ def _recorded_weights(record: Record, output: str | Path) -> Path:
 
 
 def _finished(
-    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool
-) -> Record | None:
-    """The record of this very work, or None if it is to be done.
+    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool,
+    tell: Callable[[str], None] = lambda reason: None,
+) -> Record | None:  # fmt: skip
+    """Return the record of this very work, or None if it is to be done; ``tell`` is told why.
 
     ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
     the record alone will do without them.
@@ -303,7 +310,13 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if lent and weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256) and not changed:
+    if (
+        lent
+        and weights
+        and weights.is_file()
+        and not provenance.are_weights(weights, record.checkpoint.sha256)
+        and not changed
+    ):
         return None
     if weights is not None and not lent and not provenance.are_weights(weights, record.checkpoint.sha256):
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
@@ -314,24 +327,30 @@ def _finished(
             f"{path.parent} holds a finished run of another recipe: {'; '.join(changed)}. "
             "--overwrite allows replacing it; or choose another output"
         )
-    same_code = record.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
-    same_data = record.dataset.fingerprint == dataset.fingerprint()
-    same = not changed and same_code and same_data and (weights is not None or _same_training(record, recipe, folder))
     held = weights or folder / Path(record.checkpoint.file).name
-    if overwrite and not held.is_file() and missing_samples(recipe, path.parent):
-        return None  # nothing is left to make the samples from
+    if changed or (overwrite and not held.is_file() and missing_samples(recipe, path.parent)):
+        return None  # perhaps because nothing is left to make the samples from
     if held.is_file() and not companion.is_complete(record, path.parent):
         return None
-    return record if same else None
+    works = [(record.work, scores_work(recipe, dataset.fingerprint(), record.checkpoint.sha256))]
+    if weights is None:  # a clone has the record alone: that will do
+        if held.is_file() and not provenance.are_weights(held, record.checkpoint.sha256):
+            return None
+        works.append((record.training.work, current_inputs(recipe)))
+    return _still(record, works, tell)
 
 
-def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
-    """Whether the record's weights are what a training would give now.  A clone has the record alone: that will do."""
-    weights = folder / Path(record.checkpoint.file).name
-    if weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256):
-        return False
-    now, then = current_inputs(recipe), record.training
-    return then.fingerprint == now.data and then.code_fingerprint in (now.code, trainings.UNKNOWN)
+def _still(record: Record, works: list[tuple[Work | None, Work]], tell: Callable[[str], None]) -> Record | None:
+    """Return the record if what it depends on, beside how it is now, is the same; notes if only the probe says so."""
+    if any(before is None for before, _ in works):
+        tell(f"{record.run}: its record is of an earlier form, which does not tell whether the code behaves the same")
+        return None
+    verdicts = [trainings.compare_trainings(before, now) for before, now in works]
+    if reasons := [verdict.words for verdict in verdicts if isinstance(verdict, Changed)]:
+        tell(f"{record.run}: {'; '.join(reasons)}")
+        return None
+    by_probe = any(verdict.by_probe for verdict in verdicts)
+    return dataclasses.replace(record, confirmed=provenance.code()) if by_probe else record
 
 
 def _record(
@@ -358,8 +377,9 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
     if result is None or inputs is None:
         return None
     return records.Training(
-        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
-        code_fingerprint=inputs.code, processes=result.processes, labels=inputs.labels,
+        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.work.inputs["images"],
+        code_fingerprint=inputs.work.code.get(OURS, trainings.UNKNOWN), processes=result.processes, work=inputs.work,
+        labels=inputs.labels,
     )  # fmt: skip
 
 

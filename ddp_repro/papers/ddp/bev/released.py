@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +54,11 @@ _DOWNSAMPLE = {"0": "conv", "1": "norm"}
 
 def is_official(keys: Iterable[str]) -> bool:
     """Whether the keys are those of the released BEV code."""
-    return any(key.startswith(("heads.map.", "encoders.camera.")) for key in keys)
+    return any(key.startswith(official.BEV_KEYS) for key in keys)
 
 
 def config_of(keys: Iterable[str]) -> BEVConfig:
-    """The published configuration that a checkpoint with these keys belongs to, with or without time layers."""
+    """Return the published configuration that a checkpoint with these keys belongs to, with or without time layers."""
     keys = list(keys)
     published = NUSCENES_FUSION if any(key.startswith("encoders.lidar.") for key in keys) else NUSCENES_CAMERA
     return dataclasses.replace(published, time_conditioned=_has_time_layers(keys))
@@ -74,10 +75,8 @@ def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[
         that are rightly not loaded.
 
     Raises:
-        CheckpointError: the model is not a BEV model, or the view transform was built for another geometry.
+        CheckpointError: the view transform was built for another geometry.
     """
-    if not isinstance(getattr(model, "config", None), BEVConfig):
-        raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
     model.set_time_conditioned(_has_time_layers(state_dict))
     constants = [key for key in state_dict if _CONSTANT.match(key)]
     _check_constants({key: state_dict[key] for key in constants}, model)
@@ -98,7 +97,7 @@ def _has_time_layers(keys: Iterable[str]) -> bool:
 
 
 def _segmentation_name(key: str) -> str | None:
-    """The name that a tensor shared with the segmentation models has there."""
+    """Return the name that a tensor shared with the segmentation models has there."""
     if key.startswith(_SHARED_AS_IS):
         return key
     return next((new + key.removeprefix(old) for old, new in _SHARED.items() if key.startswith(old)), None)
@@ -127,7 +126,7 @@ def _first_layout(weight: Tensor) -> Tensor:
     return weight.permute(1, 2, 3, 4, 0)
 
 
-def _check_constants(constants: Mapping[str, Tensor], model: nn.Module) -> None:
+def _check_constants(constants: Mapping[str, Tensor], model: Any) -> None:
     view = model.camera.view_transform
     cells = torch.tensor([view.size, view.size, 1])
     ours = {"dx": view.cell, "bx": view.first_centre, "nx": cells, "frustum": view.frustum}

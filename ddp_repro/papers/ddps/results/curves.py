@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -101,7 +103,7 @@ class _Tallies:
             return task_named(model.config.task).tally(model.config, EvalConfig(boundary=True))
 
         self.base = empty()
-        self.runs = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
+        self.runs: dict[tuple[SamplerName, int], list[_Tally]] = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
         self.maps = {name: empty() for name in MAPS}
 
     def add(self, image: ViewedImage) -> None:
@@ -139,7 +141,7 @@ class _Tallies:
             for pixels in (tally, tally.boundary):
                 pixels.counts = sum_over_processes(pixels.counts, self.device)
         curves = [
-            Curve(sampler, seed, self.visited, *([_percent(t, name) for t in tallies] for name in MEASURES))
+            Curve(sampler, seed, self.visited, **{name: [_percent(t, name) for t in tallies] for name in MEASURES})
             for (sampler, seed), tallies in self.runs.items()
         ]
         maps = {name: _scores(tally) for name, tally in self.maps.items()}

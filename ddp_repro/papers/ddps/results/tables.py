@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ddp_repro.papers.ddps.settings import settings_of
+
 from pathlib import Path
 
 from ddp_repro.papers.ddps.recipes import ARMS, LABELS, Arm
@@ -25,7 +27,7 @@ def notes(recipes: list[Recipe]) -> tuple[str, ...]:
         "The training loss is a mean over all pixels, unlabelled ones included, as released (model.loss_mean=labelled "
         "for the sound mean).",
     )
-    if any(recipe.model.class_zero == "kept" for recipe in recipes):
+    if any(settings_of(recipe).class_zero == "kept" for recipe in recipes):
         made += (
             "A prediction may be \"unlabelled\", which is always wrong and counts as a class of its own with an IoU of "
             "0, as released (model.class_zero=dropped leaves it out).",
