@@ -110,7 +110,7 @@ class BoundaryIoU(PixelCounts):
             predicted_edge &= valid
         both = predicted_edge & true_edge & (prediction == label)
         selected = (label[both], prediction[predicted_edge], label[true_edge])
-        shared, predicted, true = map(self._histogram, selected)
+        shared, predicted, true = (torch.bincount(x, minlength=self.num_classes).cpu() for x in selected)
         return torch.stack([shared, predicted + true - shared])
 
     def iou(self) -> Tensor:

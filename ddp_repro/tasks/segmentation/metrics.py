@@ -76,9 +76,6 @@ class PixelCounts:
         """(K,) float64 intersection over union; NaN for a class that is neither in the labels nor predicted."""
         return self.counts[0].double() / self.counts[1]  # 0 / 0 = NaN
 
-    def _histogram(self, classes: Tensor) -> Tensor:
-        return torch.bincount(classes, minlength=self.num_classes).cpu()
-
     def _check_range(self, name: str, values: Tensor, ignored: int | None = None) -> None:
         if not values.numel():
             return
@@ -128,7 +125,9 @@ class ClassCounts(PixelCounts):
         label, prediction = label[valid].long(), prediction[valid].long()
         self._check_range("label", label, IGNORE_INDEX)
         self._check_range("prediction", prediction)
-        right, predicted, labelled = map(self._histogram, (label[prediction == label], prediction, label))
+        pairs = torch.bincount(label * self.num_classes + prediction, minlength=self.num_classes**2)
+        confusion = pairs.reshape(self.num_classes, self.num_classes).cpu()  # rows are the truth
+        right, predicted, labelled = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
         return torch.stack([right, predicted + labelled - right, labelled])
 
     def update(self, prediction: Tensor, label: Tensor) -> Self:
