@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, sevenscenes, sunrgbd
+from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, placed, sevenscenes, sunrgbd
 from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
@@ -23,6 +23,7 @@ PREPARERS = {
     "sunrgbd": sunrgbd,
     "sevenscenes": sevenscenes,
     "kitti_lidar": kitti_lidar,
+    **placed.SETS,
 }
 
 _SPLITS = {"splits": "folder with copies of the split lists (default: download them)"}

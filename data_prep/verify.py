@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, sevenscenes, sunrgbd
+from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, placed, sevenscenes, sunrgbd
 from data_prep.manifest import compare, read_manifest
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample, id_table, list_folders
 from ddp_repro.tasks.depth import dataset as depth
+from ddp_repro.tasks.normals import dataset as normals
+from ddp_repro.tasks.opacity import read_pair as read_opacity_pair
 from ddp_repro.tasks.segmentation import dataset as segmentation
 
 OFFICIAL_COUNTS = {
@@ -27,6 +29,7 @@ OFFICIAL_COUNTS = {
     "sevenscenes": sevenscenes.COUNTS,
     "kitti_lidar": kitti_lidar.COUNTS,
     "nuscenes": nuscenes.COUNTS["v1.0-trainval"],
+    **{name: placed_set.COUNTS for name, placed_set in placed.SETS.items()},
 }
 _SHOWN = 20  # problems printed of each split
 
@@ -128,9 +131,16 @@ def _layout(dataset: str, root: Path) -> _Layout:
     if dataset in depth.NAMES:
         spec = depth.depth_spec(dataset, root)
         return _Layout(spec.list_samples, lambda sample, split: _measured_share(sample, spec, split))
+    if dataset in placed.SETS:
+        read = normals.read_pair if dataset in normals.NAMES else read_opacity_pair
+        return _Layout(placed.SETS[dataset].list_samples, lambda sample, _: _check_pair(sample, read))
     spec = segmentation.dataset_spec(dataset, root)
     table = id_table(spec.label_ids)
     return _Layout(spec.list_samples, lambda sample, _: _check_labels(sample, table))
+
+
+def _check_pair(sample: Sample, read: Callable[[Sample], object]) -> None:
+    read(sample)
 
 
 def _check_labels(sample: Sample, table: np.ndarray) -> None:

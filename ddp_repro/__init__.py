@@ -37,6 +37,7 @@ _HOMES = {
     "paper_named": "ddp_repro.workbook.catalogue",
     "seeded": "ddp_repro.settings.training_seeds",
     "Subject": "ddp_repro.workbook.runs.analyses",
+    "read_image_statistics": "ddp_repro.workbook.runs.companion",
     "score_mean_depth": "ddp_repro.workbook.runs.mean_depth",
     "score_constant_map": "ddp_repro.workbook.runs.constant_map",
     "paper_table": "ddp_repro.workbook.tables.table",
@@ -70,6 +71,22 @@ _HOMES = {
     "parse_size": "ddp_repro.papers.ddp.costs.bench",
     "report": "ddp_repro.papers.ddp.costs.records",
     "run_bench": "ddp_repro.papers.ddp.costs.records",
+    # GenPercept
+    "curves_figure": "ddp_repro.papers.genpercept.figures.blend",
+    "pictures_figure": "ddp_repro.papers.genpercept.figures.blend",
+    "shares_table": "ddp_repro.papers.genpercept.figures.blend",
+    "steps_table": "ddp_repro.papers.genpercept.figures.blend",
+    "gallery_figure": "ddp_repro.papers.genpercept.figures.gallery",
+    "gallery_models": "ddp_repro.papers.genpercept.figures.gallery",
+    "gallery_pictures": "ddp_repro.papers.genpercept.figures.gallery",
+    "beside_table": "ddp_repro.papers.genpercept.tables.beside",
+    "ranks_table": "ddp_repro.papers.genpercept.tables.beside",
+    "savings_table": "ddp_repro.papers.genpercept.tables.beside",
+    "means_table": "ddp_repro.papers.genpercept.tables.beside",
+    "parameters_table": "ddp_repro.papers.genpercept.tables.cost",
+    "table11": "ddp_repro.papers.genpercept.tables.cost",
+    "stages_table": "ddp_repro.papers.genpercept.tables.cost",
+    "example_pair": "ddp_repro.papers.genpercept.figures.gallery",
 }
 # Other names of what their modules call more briefly, and whole modules.
 _ALIASES = {

@@ -78,7 +78,7 @@ def _options(words: list[str]) -> dict[str, Any]:
     parser = _parser()
     parsed, rest = parser.parse_known_args(words)
     options = vars(parsed)
-    lists = [name for name in ("overrides", "names", "images") if name in options]
+    lists = [name for name in ("overrides", "names", "images", "claims") if name in options]
     if rest and (not lists or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     for name in lists:
@@ -157,9 +157,24 @@ def _workbook_commands(commands: Any) -> None:
     _preset(table, default="mini")
     _output(table)
 
+    papers = _add(
+        commands, "papers", "every table, figure and claim: command, needs, time, status, where its result lies"
+    )
+    papers.add_argument("--readme", action="store_true", help="write README's sentences on claims and its map anew")
+    _output(papers)
+
     render = _add(commands, "render", "draw all tables and figures anew from the records; needs no model")
     _preset(render, default="mini")
     _output(render)
+
+    decide = _add(commands, "decide", "train further seeds until claims of the paper are decided, or the time is spent")
+    decide.add_argument(
+        "claims", nargs="+", metavar="CLAIM", help="keys of the table claims, e.g. steps drift; or: all"
+    )
+    decide.add_argument("--budget", required=True, metavar="TIME", help="e.g. 2h, 90m or 1h30m")
+    decide.add_argument("--paper", default="ddp", metavar="NAME", help="whose claims (ddp)")
+    _preset(decide, default="camvid")
+    _output(decide)
 
     bench = _add(commands, "bench", "time every stage of sampling beside its floor and the published formulation")
     bench.add_argument(
@@ -212,12 +227,20 @@ def _model_commands(commands: Any) -> None:
         "images", nargs="+", metavar="IMAGE", help="files, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg'"
     )
     predict.add_argument(
-        "--task", choices=("segmentation", "depth"), help="with neither recipe nor checkpoint: a model trained for this"
+        "--task", choices=("segmentation", "depth", "normals", "foreground", "matte"),
+        help="with neither recipe nor checkpoint: a model trained for this",
+    )  # fmt: skip
+    predict.add_argument(
+        "--method", metavar="PAPER", help="with --task: a model of this paper, e.g. genpercept; the authors' if need be"
     )
     predict.add_argument("--recipe", metavar="RECIPE", help="default: the one that the checkpoint was trained with")
     predict.add_argument("--checkpoint", metavar="FILE|official", help="default: the recipe's finished weights")
     predict.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
     predict.add_argument("--noise-samples", type=int, default=1, metavar="N", help="runs that are averaged (1)")
+    predict.add_argument(
+        "--resolution", type=int, metavar="N",
+        help="longest side, in pixels, of what the network sees (the recipe's); maps keep the picture's size",
+    )  # fmt: skip
     predict.add_argument(
         "--output", default="predictions", metavar="FOLDER",
         help="where maps and predictions.jsonl are written (predictions); pictures done there are not done again",

@@ -11,14 +11,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, override, parse_overrides
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.catalogue import full_name, paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.predictors import answers, predictor_for
 
 if TYPE_CHECKING:
     from ddp_repro.evaluation.folders import Report
@@ -58,7 +60,8 @@ def _reproduce(
         everything=everything,
     )  # fmt: skip
     for paper in map(paper_named, paper_names()):
-        save_table(paper.tables[f"{paper.name}_claims"](preset, output), resolve(output) / preset / "tables")
+        if claims := paper.tables.get(f"{paper.name}_claims"):
+            save_table(claims(preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {_short(page)}")
@@ -91,6 +94,32 @@ def render(preset: str, output: str) -> None:
         for path in paper.render(preset, output):
             print(_short(path))
     print(_short(write_index(preset, output)))
+
+
+def decide(claims: list[str], budget: str, paper: str, preset: str, output: str) -> None:
+    """Train what claims still need, and print their verdicts."""
+    from ddp_repro.workbook.claims import decide as deciding
+
+    seconds, source = deciding.parse_duration(budget), paper_named(paper)
+    questions = claims_of(source, preset)
+    keys = [question[0].key for question in questions] if claims == ["all"] else claims
+    trainer = deciding.Trainer(preset, output)
+    for verdict in deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds):
+        print(f"{verdict.claim.key} ({verdict.claim.model}): {verdict.verdict}; {verdict.evidence}")
+
+
+def papers(output: str, readme: bool) -> None:
+    """Write the map of the papers and print it; with ``readme``, write README's generated parts instead."""
+    from ddp_repro.workbook.papers_map import write_map
+    from ddp_repro.workbook.readme import update_readme
+
+    if readme:
+        update_readme(repository_root() / "README.md", output)
+        return
+
+    paths = write_map(repository_root() / "notebooks", output)
+    print(paths[0].read_text(encoding="utf-8"))
+    print("written: " + ", ".join(_short(path) for path in paths))
 
 
 def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None:
@@ -184,17 +213,18 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     data = chosen.data.placed(lambda root: str(resolve(root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
     result = rescore_folder(Path(folder), dataset)
+    names = {"miou": "mIoU", "macc": "mAcc", "aacc": "aAcc"}
     _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
-    for (steps, seed), matrix in sorted(result.tallies.items(), key=str):
-        _say(f"{steps:>3} steps, seed {seed}: mIoU {100 * matrix.miou:.2f}  mAcc {100 * matrix.macc:.2f}"
-             f"  aAcc {100 * matrix.aacc:.2f}")  # fmt: skip
+    for (steps, seed), counts in sorted(result.tallies.items(), key=str):
+        scores = [f"{name} {number_text(100 * counts.value(metric), 2)}" for metric, name in names.items()]
+        _say(f"{steps:>3} steps, seed {seed}: {'  '.join(scores)}")
 
 
 def predict(
-    images: list[str], task: str | None, recipe: str | None, checkpoint: str | None, steps: int, noise_samples: int,
-    output: str, device: str, arrays: bool,
+    images: list[str], task: str | None, method: str | None, recipe: str | None, checkpoint: str | None, steps: int,
+    noise_samples: int, resolution: int | None, output: str, device: str, arrays: bool,
 ) -> int:  # fmt: skip
-    """Write label map, overlay and uncertainty, or depth, its preview and uncertainty, as PNG for every picture."""
+    """Write a task's maps of every picture: labels, depth, normals, masks or mattes, previews, uncertainty."""
     from ddp_repro.store.deferred import defer_image_models
 
     defer_image_models()  # before anything imports timm: one picture should not wait for all of its models
@@ -204,15 +234,19 @@ def predict(
     from ddp_repro.networks.identity import weights_hash
     from ddp_repro.settings.checks import check_positive
 
+    if method is not None and (task is None or recipe or checkpoint):
+        raise ConfigError("--method goes with --task, in place of a recipe and a checkpoint")
     if recipe is None and checkpoint is None and task is not None:
-        recipe = _trained_for(task)
+        recipe, checkpoint = _named_by(task, method)
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
-    if task not in (None, chosen.model.task):
+    if task is not None and not answers(chosen, task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
     task_object = task_named(chosen.model.task)
     if task_object.predict is None:
         raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
     check_positive(steps=steps, noise_samples=noise_samples)
+    check_positive(resolution=resolution)
+    scale = chosen.data.image_scale if resolution is None else (resolution, resolution)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
     model = chosen.model.build()
@@ -222,17 +256,18 @@ def predict(
     save = task_object.writer(chosen.model, classes)
 
     def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
-        return save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
+        paths = save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
+        return list(dict.fromkeys(paths))
 
     _say(str(loaded))
     model = model.to(place).eval()
     decisive = {
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
         "steps": steps, "noise_samples": noise_samples,
-        "image_scale": chosen.data.image_scale and list(chosen.data.image_scale), "arrays": arrays,
+        "image_scale": scale and list(scale), "arrays": arrays,
     }  # fmt: skip
     report = predict_pictures(
-        lambda path: predict_one(model, path, steps, noise_samples, image_scale=chosen.data.image_scale),
+        lambda path: predict_one(model, path, steps, noise_samples, image_scale=scale),
         write, pictures, folder, model=decisive, class_names=classes.names,
     )  # fmt: skip
     _show_predictions(report, len(pictures), folder)
@@ -284,22 +319,18 @@ def _checked_device(name: str) -> str:
     return name
 
 
+def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
+    """The recipe that answers what is asked, and ``official`` where its weights are the authors'."""
+    recipe, checkpoint = predictor_for(task, method)
+    how = "with the authors' weights" if checkpoint else f"trained on {recipe.data.dataset} ({recipe.preset})"
+    _say(f"with {recipe.name}, {how}")
+    return recipe.name, checkpoint
+
+
 def _overridden(name: str, preset: str | None, changes: dict[str, str]) -> Recipe:
     """A recipe with changed settings, and with what its data set alone knows."""
     chosen = override(named_recipe(name, preset), changes)
     return task_named(chosen.model.task).complete(chosen)
-
-
-def _trained_for(task: str) -> str:
-    """The recipe of a finished training for ``task``: of real images rather than synthetic ones."""
-    recipes = [named_recipe(name, preset) for preset in reversed(PRESETS) for name in recipe_names(preset)]
-    suitable = [r for r in recipes if task == r.model.task and r.model.diffusion and r.weights_of is None]
-    for recipe in suitable:
-        if (run_folder("results", recipe.preset, recipe.name) / "model.safetensors").is_file():
-            _say(f"with {recipe.name}, trained on {recipe.data.dataset} ({recipe.preset})")
-            return recipe.name
-    names = ", ".join(recipe.name for recipe in suitable)
-    raise ConfigError(f"no model for {task} has been trained here: `ddp-repro train RECIPE` with one of {names}")
 
 
 def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
@@ -331,7 +362,6 @@ def _recipe_inside(checkpoint: Path) -> Recipe:
 
 
 def _show_scores(record: Record) -> None:
-    from ddp_repro.workbook.runs.records import spread
     from ddp_repro.workbook.tables.measures import measures
 
     missing = f"; {record.dataset.unannotated} more have no ground truth" if record.dataset.unannotated else ""
@@ -341,8 +371,7 @@ def _show_scores(record: Record) -> None:
     for steps in record.steps:
         cells = []
         for metric in record.metrics:
-            decimals, (mean, std) = measures()[metric].decimals, spread(record.values(steps, metric))
-            cells.append(f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}")
+            cells.append(mean_text(record.values(steps, metric), measures()[metric].decimals))
         _say(f"{steps:>5}  " + "  ".join(f"{cell:>15}" for cell in cells))
     _say(f"verdict: {record.verdict}")
 

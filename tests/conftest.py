@@ -1,6 +1,7 @@
 """What every test may use: the real data (where there is any), and as many threads as the environment says."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,14 @@ def data() -> Path:
     if not Path(root).is_dir():
         pytest.fail(f"DDP_REPRO_DATA={root} is not a folder")
     return Path(root)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _probes_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the probes that tests take, some of made-up code, out of the user's cache."""
+    from ddp_repro.store import work
+
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setattr(work, "cache_folder", lambda: folder)
+        yield

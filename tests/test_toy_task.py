@@ -74,14 +74,14 @@ class Overlap:
     metrics, higher_is_better = ("overlap",), True
 
     def __init__(self):
-        self.counts = torch.zeros(2, dtype=torch.int64)
+        self.counts = np.zeros(2, np.int64)
 
-    def update(self, prediction, truth):
+    def image_statistics(self, prediction, truth):
         edge = truth == 1
-        self.counts += torch.tensor([(prediction & edge).sum(), (prediction | edge).sum()])
+        return {"pixels": np.array([(prediction & edge).sum(), (prediction | edge).sum()])}
 
-    def reduce(self, combine):
-        self.counts = combine(self.counts)
+    def add(self, statistics):
+        self.counts += statistics["pixels"].sum(0)
 
     def value(self, metric):
         return float(self.counts[0] / self.counts[1])
@@ -106,6 +106,10 @@ class Edges(Segmentation):
 
         samples = CITYSCAPES.list_samples(Path(data.root), split)[:limit]
         return EdgeDataset(CITYSCAPES, samples, data, train=train, mean=mean, std=std)
+
+    def made_up_batch(self, model, data, train):
+        image = torch.linspace(-2, 2, 2 * 3 * 16 * 24).sin().reshape(2, 3, 16, 24)
+        return {"image": image, "edge": (image[:, 0] > 0).to(torch.uint8), "id": ["a", "b"]}
 
     def complete(self, recipe):
         return recipe
@@ -191,7 +195,7 @@ def test_a_task_that_lacks_a_part_is_refused_by_its_name():
 def test_unknown_names_tell_the_known_ones():
     from ddp_repro.protocols.registry import task_named
 
-    with pytest.raises(ConfigError, match="no task 'edges'; tasks are segmentation, depth, bev"):
+    with pytest.raises(ConfigError, match="no task 'edges'; tasks are segmentation, depth, bev, affine_depth, normals"):
         task_named("edges")
     with pytest.raises(ConfigError, match="no paper 'x'; papers are ddp"):
         catalogue.paper_named("x")

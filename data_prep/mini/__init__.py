@@ -10,6 +10,7 @@ from tqdm import tqdm
 from data_prep.files import new_folder
 from data_prep.manifest import read_manifest, write_manifest
 from data_prep.mini import depth as mini_depth
+from data_prep.mini import perception as mini_perception
 from data_prep.mini import segmentation as mini_segmentation
 from data_prep.mini.layout import Item, Layout
 from ddp_repro.data.io import DataError
@@ -32,7 +33,12 @@ _NUSCENES = Layout(
 )
 
 # New ones come last: a dataset's place here is part of the seed of its pictures.
-_LAYOUTS: dict[str, Layout] = {**mini_segmentation.LAYOUTS, **mini_depth.LAYOUTS, "nuscenes": _NUSCENES}
+_LAYOUTS: dict[str, Layout] = {
+    **mini_segmentation.LAYOUTS,
+    **mini_depth.LAYOUTS,
+    "nuscenes": _NUSCENES,
+    **mini_perception.LAYOUTS,
+}
 MINI_DATASETS = tuple(_LAYOUTS)
 
 

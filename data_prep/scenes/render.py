@@ -25,11 +25,15 @@ class Rendering:
         rgb: uint8 (H, W, 3).
         classes: uint8 (H, W), indices into ``scenes.CLASSES``, or of rooms into ``scenes.ROOM_CLASSES``.
         depth: float32 (H, W), metres along the optical axis; infinite for the sky.
+        normals: of rooms, float32 (H, W, 3), unit vectors out of the surface, on axes right, down, ahead.
+        owner: of rooms, int16 (H, W), index of the piece that is seen; -1: walls, floor and ceiling.
     """
 
     rgb: np.ndarray
     classes: np.ndarray
     depth: np.ndarray
+    normals: np.ndarray | None = None
+    owner: np.ndarray | None = None
 
 
 def render(scene: Scene) -> Rendering:

@@ -23,7 +23,15 @@ def render_room(room: Room) -> Rendering:
     rgb = cv2.sepFilter2D(illuminate(film, room), -1, TENT, TENT)
     centers = np.s_[1::2, 1::2]
     picture = photograph(rgb[centers], blur=room.blur, grain=room.grain, seed=room.seed)
-    return Rendering(picture, film.classes[centers].copy(), film.depth[centers].copy())
+    # The film's axes are the room's; a camera's normals are on its own, with y down.
+    seen = np.tensordot(film.normal[:, 1::2, 1::2], room.view.rotation().astype(np.float32), (0, 0))
+    return Rendering(
+        picture,
+        film.classes[centers].copy(),
+        film.depth[centers].copy(),
+        seen * np.array([1, -1, 1], np.float32),
+        film.owner[centers].copy(),
+    )
 
 
 def _paint_shell(film: Film, room: Room) -> None:

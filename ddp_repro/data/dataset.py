@@ -52,7 +52,7 @@ class PairDataset(Dataset):
         if self.train:
             raise TypeError("a training dataset is sampled with sample(index, rng); build with train=False to index it")
         image, truth = self._read(index)
-        image = transforms.resize_image(image, transforms.rescaled_size(truth.shape, self.data.image_scale))
+        image = transforms.resize_image(image, transforms.rescaled_size(image.shape[:2], self.data.image_scale))
         return self._item(index, transforms.normalize(image, self.mean, self.std), truth)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor | str]:
@@ -93,7 +93,7 @@ class PairDataset(Dataset):
 
 def require_equal_sizes(image: np.ndarray, truth: np.ndarray, sample: Sample) -> None:
     """Raise DataError unless a picture (H, W, 3) and its ground truth (H, W) agree; both files are named."""
-    if image.shape[:2] != truth.shape:
+    if image.shape[:2] != truth.shape[:2]:
         sizes = f"is {_size(truth)}, but its image {sample.image} is {_size(image)} (width x height)"
         raise DataError(f"{sample.label}: {sizes}; expected equal sizes")
 

@@ -50,7 +50,7 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def resize_pair(image: np.ndarray, truth: np.ndarray, bounds: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
     """Keep-ratio resize of a picture (bilinear) and its label or depth map (nearest) to ``bounds``."""
-    size = rescaled_size(truth.shape, bounds)
+    size = rescaled_size(truth.shape[:2], bounds)
     return resize_image(image, size), resize_label(truth, size)
 
 
@@ -136,8 +136,8 @@ def normalize(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) ->
 
 def pad(image: np.ndarray, truth: np.ndarray, size: tuple[int, int], fill: int) -> tuple[np.ndarray, np.ndarray]:
     """Extend to ``size`` at the bottom and right: a normalised picture (3, H, W) with 0, its map with ``fill``."""
-    bottom, right = (max(want - have, 0) for want, have in zip(size, truth.shape, strict=True))
-    truth = np.pad(truth, ((0, bottom), (0, right)), constant_values=fill)
+    bottom, right = (max(want - have, 0) for want, have in zip(size, truth.shape[:2], strict=True))
+    truth = np.pad(truth, ((0, bottom), (0, right), *((0, 0),) * (truth.ndim - 2)), constant_values=fill)
     return np.pad(image, ((0, 0), (0, bottom), (0, right))), truth
 
 

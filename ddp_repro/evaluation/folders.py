@@ -27,7 +27,7 @@ from ddp_repro.settings.errors import ConfigError
 
 MANIFEST = "predictions.jsonl"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-AnyPrediction = Any  # of classes (with ``labels``) or of metres (with ``depth``), and an uncertainty or None
+AnyPrediction = Any  # with ``arrays``, ``facts(class_names)``, ``uncertainty`` and ``uncertainty_score``
 Writer = Callable[[AnyPrediction, Path, Path, str], list[Path]]  # (prediction, picture, folder, name) -> files
 
 
@@ -48,8 +48,9 @@ class Entry:
         files: its maps, relative to the manifest's folder.
         width, height: of the picture (upright) and of its maps, pixels.
         bytes, modified_ns: size and time of the picture's file, which tell a changed picture from one that is done.
-        classes: share of the pixels of every class that occurs, the largest first; None for depth.
-        depth: nearest, median and farthest point, metres; None for segmentation.
+        classes: share of the pixels of every class that occurs, the largest first; None without classes.
+        depth: nearest, median and farthest point, metres; None without metres.
+        values: what else describes a map, by name; None where ``classes`` or ``depth`` do.
         uncertainty: mean over the pixels, of ``uncertainty_score`` (depth: metres); None where there is none.
         model: what decides the maps: recipe, weights, steps, noise samples and input size.
         seconds: from reading the picture to its last map.
@@ -67,6 +68,7 @@ class Entry:
     uncertainty_score: str | None
     model: dict[str, Any]
     seconds: float
+    values: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def predict_pictures(
             continue
         name = manifest.free_name(picture)
         files = write(prediction, picture.path, output / name.parent, name.name)
-        height, width = _shown(prediction).shape
+        height, width = _shown(prediction).shape[:2]
         entry = Entry(
             file=manifest.relative(picture.path), files=[manifest.relative(file) for file in files], width=width,
             height=height, bytes=state.st_size, modified_ns=state.st_mtime_ns, **_facts(prediction, class_names),
@@ -223,47 +225,33 @@ class Manifest:
 def save_arrays(prediction: AnyPrediction, folder: Path, name: str) -> list[Path]:
     """Write the maps as NumPy files of the picture's size; returns their paths.
 
-    ``_labels`` holds uint8 class ids (uint16 beyond 256 classes) and ``_depth`` float32 metres; ``_uncertainty`` is
-    float32, in [0, 1] or metres, where there is one.
+    ``_labels`` holds uint8 class ids (uint16 beyond 256 classes), the others float32: ``_depth`` metres;
+    ``_uncertainty`` is in [0, 1], metres or degrees, where there is one.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    shown = _shown(prediction)
-    if hasattr(prediction, "labels"):
-        few = len(prediction.probabilities) <= 256
-        arrays = {"labels": shown.astype(np.uint8 if few else np.uint16)}
-    else:
-        arrays = {"depth": shown.astype(np.float32)}
-    if prediction.uncertainty is not None:
-        arrays["uncertainty"] = prediction.uncertainty.astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, array in arrays.items():
+    for kind, array in prediction.arrays.items():
         np.save(folder / f"{name}_{kind}.npy", array)
-    return [folder / f"{name}_{kind}.npy" for kind in arrays]
+    return [folder / f"{name}_{kind}.npy" for kind in prediction.arrays]
 
 
 def _shown(prediction: AnyPrediction) -> np.ndarray:
-    return prediction.labels if hasattr(prediction, "labels") else prediction.depth
+    return next(iter(prediction.arrays.values()))
 
 
 def _facts(prediction: AnyPrediction, class_names: Sequence[str]) -> dict[str, Any]:
     """The fields of an entry that describe the maps."""
-    shown, uncertainty = _shown(prediction), prediction.uncertainty
-    classes = depth = None
-    if hasattr(prediction, "labels"):
-        shares = np.bincount(shown.ravel(), minlength=len(class_names)) / shown.size
-        order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
-        classes = {class_names[index]: round(float(shares[index]), 6) for index in order}
-    else:
-        statistics = {"nearest_m": shown.min(), "median_m": np.median(shown), "farthest_m": shown.max()}
-        depth = {name: round(float(value), 4) for name, value in statistics.items()}
-    return {
-        "classes": classes,
-        "depth": depth,
-        "uncertainty": None if uncertainty is None else round(float(uncertainty.mean()), 6),
-        "uncertainty_score": prediction.uncertainty_score,
-    }
+    uncertainty = prediction.uncertainty
+    return (
+        {"classes": None, "depth": None}
+        | prediction.facts(class_names)
+        | {
+            "uncertainty": None if uncertainty is None else round(float(uncertainty.mean()), 6),
+            "uncertainty_score": prediction.uncertainty_score,
+        }
+    )
 
 
 def _expanded(argument: str) -> tuple[Path | None, list[Path]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -22,3 +23,8 @@ def save_pictures(pictures: dict[str, Image.Image], name: str, folder: Path, **f
         paths[kind].parent.mkdir(parents=True, exist_ok=True)
         picture.save(paths[kind], pnginfo=inside)
     return list(paths.values())
+
+
+def sixteen_bit(values: np.ndarray) -> Image.Image:
+    """Return a map in [0, 1], (H, W), as a grey picture of 16 bits."""
+    return Image.fromarray((values * 65535).round().astype(np.uint16))

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError, read_label
-from ddp_repro.evaluation.result import RunKey
+from ddp_repro.evaluation.per_image.statistics import RunKey
 from ddp_repro.networks.identity import weights_hash
-from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
 
@@ -90,18 +89,10 @@ def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, 
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
         "class_names": list(dataset.class_names),
-        "image_scale": list(settings.image_scale),
+        "image_scale": settings.image_scale and list(settings.image_scale),
         "images": images,
         **views,
     }
-
-
-def score(tally: Tally, prediction: Tensor, truth: Tensor, image_id: str) -> None:
-    """Count one image; errors name it."""
-    try:
-        tally.update(prediction, truth)
-    except ValueError as error:
-        raise DataError(f"image {image_id}: {error}") from error
 
 
 def saved_runs(folder: Path) -> list[RunKey]:

@@ -96,12 +96,50 @@ class Estimate:
         errors = {name: getattr(self, name) * abs(factor) for name in ("error", "floor")}
         return dataclasses.replace(self, value=self.value * factor, **errors)
 
-    def decides_at(self, count: int, minimum: float, level: float) -> bool:
-        """Return whether ``count`` units around the same difference with the same spread would decide the claim."""
+    def expected(self, count: int) -> Estimate:
+        """Return what ``count`` units around the same difference with the same spread would give."""
         shrinking = (self.error**2 - self.floor**2) * self.count / count
         freedom = max(self.freedom * (count - 1) / max(self.count - 1, 1), 1)
-        half = _half_width(math.sqrt(max(shrinking, 0) + self.floor**2), freedom, level)
-        return half < abs(self.value - _farther(self.value, minimum))
+        error = math.sqrt(max(shrinking, 0) + self.floor**2)
+        return dataclasses.replace(self, error=error, freedom=freedom, count=count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeastEstimate(Estimate):
+    """The least of several differences: by how much the first arm is ahead of the best of its rivals.
+
+    Its interval follows from intervals of the parts that hold together (Bonferroni), so that it is no matter which
+    rival was lucky.  ``value`` is the least of the parts', ``error`` the largest; no arithmetic is done with them.
+
+    Attributes:
+        parts: one for each rival.
+    """
+
+    parts: tuple[Estimate, ...]
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Return from the least low end to the least high end of the parts' simultaneous intervals."""
+        _check_level(level)
+        ends = [part.interval(1 - (1 - level) / len(self.parts)) for part in self.parts]
+        low, high = min(end.low for end in ends), min(end.high for end in ends)
+        return Interval(estimate=self.value, low=low, high=high, level=level, count=self.count, unit=self.unit)
+
+    def p_value(self, truth: float = 0.0) -> float:
+        """Return the smallest error rate whose interval excludes ``truth``."""
+        below = [part.p_value(truth) for part in self.parts if part.value < truth]
+        if below:
+            return min(1.0, len(self.parts) * min(below))
+        return min(1.0, len(self.parts) * max(part.p_value(truth) for part in self.parts))
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate in another measuring unit; the factor must be above 0, or the least would be another."""
+        if factor <= 0:
+            raise StatisticsError(f"the least of several differences cannot be scaled by {factor}")
+        return least([part.scaled(factor) for part in self.parts])
+
+    def expected(self, count: int) -> Estimate:
+        """Return what ``count`` units around the same differences would give."""
+        return least([part.expected(count) for part in self.parts])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +208,24 @@ def paired_difference(first: Sequence[float], second: Sequence[float], unit: Uni
     )
 
 
+def least(parts: Sequence[Estimate]) -> Estimate:
+    """Estimate the least of several differences; of a single one, that one.
+
+    Raises:
+        StatisticsError: there is none, or their units differ.
+    """
+    if len({part.unit for part in parts}) != 1:
+        raise StatisticsError(f"the least of {len(parts)} differences needs one unit for all of them")
+    if len(parts) == 1:
+        return parts[0]
+    lowest = min(parts, key=lambda part: part.value)
+    return LeastEstimate(
+        value=lowest.value, error=max(part.error for part in parts), freedom=min(part.freedom for part in parts),
+        count=min(part.count for part in parts), unit=lowest.unit, parts=tuple(parts),
+        method=f"least of {len(parts)} ({lowest.method})",
+    )  # fmt: skip
+
+
 # -- verdicts ----------------------------------------------------------------------------------------------------------
 
 
@@ -227,8 +283,14 @@ def decide_table(
 
 
 def decision_p(estimate: Estimate, minimum: float) -> float:
-    """Return the smallest error rate at which :func:`decide` reaches any verdict but "undecided"."""
-    return estimate.p_value(_farther(estimate.value, minimum))
+    """Return the smallest error rate at which :func:`decide` reaches any verdict but "undecided".
+
+    That is the rate at which the interval leaves 0 below it, or the minimum above it; "equal" needs the latter, and
+    that -minimum is left behind, which is farther still.
+    """
+    supported = estimate.p_value(0.0) if estimate.value > 0 else 1.0
+    refuted = estimate.p_value(minimum) if estimate.value < minimum else 1.0
+    return min(supported, refuted)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -256,21 +318,18 @@ def _outcome(low: float, high: float, minimum: float) -> Outcome:
 
 def _units_to_decide(estimate: Estimate, minimum: float, level: float) -> int | None:
     """Return the least number of units that would decide, or None."""
+
+    def decides(count: int) -> bool:
+        interval = estimate.expected(count).interval(level)
+        return _outcome(interval.low, interval.high, minimum) != "undecided"
+
     low, high = estimate.count, MOST_UNITS
-    if math.isinf(estimate.error) or not estimate.decides_at(high, minimum, level):
+    if math.isinf(estimate.error) or not decides(high):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if estimate.decides_at(middle, minimum, level) else (middle, high)
+        low, high = (low, middle) if decides(middle) else (middle, high)
     return high
-
-
-def _farther(value: float, minimum: float) -> float:
-    """Return which of 0 and the minimum an interval around ``value`` leaves behind first as it shrinks.
-
-    That one decides: "equal" needs the minimum to be left behind as well, and -minimum, which is farther still.
-    """
-    return max(0.0, minimum, key=lambda bound: abs(value - bound))
 
 
 def _half_width(error: float, freedom: float, level: float) -> float:

@@ -51,7 +51,8 @@ class ViewedImage:
     Attributes:
         id: its name in the dataset.
         views: one float32 (3, h, w) per view; sizes differ between scales.
-        truth: (H, W) at the original size: int64 classes, 255 = ignore; or float32 metres, 0 = no measurement.
+        truth: (H, W) at the original size: int64 classes, 255 = ignore; float32 metres, 0 = no measurement; opacity;
+            or normals, (3, H, W).
     """
 
     id: str
@@ -70,8 +71,9 @@ def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> Viewe
     tensors = []
     for view in views:
         # A dataset without image_scale shows its pictures in their own size, which scales then refer to.
-        bounds = tuple(int(side * view.scale) for side in dataset.data.image_scale or truth.shape)
-        resized = transforms.resize_image(picture, transforms.rescaled_size(truth.shape, bounds))
+        size = picture.shape[:2]
+        bounds = tuple(int(side * view.scale) for side in dataset.data.image_scale or size)
+        resized = transforms.resize_image(picture, transforms.rescaled_size(size, bounds))
         resized = np.ascontiguousarray(resized[:, ::-1]) if view.flip else resized
         tensors.append(torch.from_numpy(transforms.normalize(resized, dataset.mean, dataset.std)))
     return ViewedImage(dataset.ids[index], tensors, torch.from_numpy(truth))
@@ -175,7 +177,7 @@ class Predictor:
 
     def at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
         """Each view's output of one image, (1, C, H, W); one at a time, since a batch of them may not fit in memory."""
-        size = tuple(self.images[index].truth.shape)
+        size = tuple(self.images[index].truth.shape[-2:])
         for output, input_size in zip(outputs, self.input_sizes, strict=True):
             yield to_image_size(output[index : index + 1], input_size, size)
 

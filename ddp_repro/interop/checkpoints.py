@@ -92,7 +92,7 @@ def check_part(model: nn.Module, part: str, state_dict: Mapping[str, Tensor], na
     """
     module = module_named(model, part)
     tensors, _ = _inside(part, dict(state_dict), {})
-    _refuse_misfit(tensors, module, _compare(tensors, module, (), "ddp_repro"), [], f"{name} (for {part})")
+    _refuse_misfit(tensors, module, _compare(tensors, module, (), "ddp_repro", None), [], f"{name} (for {part})")
 
 
 def module_named(model: nn.Module, part: str) -> nn.Module:
@@ -170,7 +170,7 @@ def _compare(
     model: nn.Module,
     ignored: tuple[str, ...],
     origin: Literal["ddp_repro", "official"],
-    classes: Classes | None,
+    classes: Classes | None = None,
 ) -> LoadReport:
     expected = model.state_dict().keys()
     return LoadReport(

@@ -41,6 +41,16 @@ class Paper(Protocol):
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]: ...
 
+    def claims(self, preset: str) -> Sequence[Sequence[Any]]:
+        """Return the paper's claims: for each, a :class:`ddp_repro.workbook.claims.claim.Claim` for every model that it
+        may be judged on; none by default.
+        """
+        return ()
+
+    def evidence(self, preset: str, output: str | Path) -> Any:
+        """Return what has been measured on them, a :class:`ddp_repro.workbook.claims.evidence.Evidence`."""
+        ...
+
     def recipes(self, preset: str) -> dict[str, Recipe]:
         """Return the recipes of a preset by name; empty where there are none."""
         ...

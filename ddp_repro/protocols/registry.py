@@ -8,7 +8,8 @@ from functools import cache
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
 
-BUILT_IN = ("segmentation", "depth", "bev")  # folders of ddp_repro.tasks
+# Folders of ddp_repro.tasks.
+BUILT_IN = ("segmentation", "depth", "bev", "affine_depth", "normals", "dichotomous", "matting")
 _REGISTERED: dict[str, Task] = {}
 
 

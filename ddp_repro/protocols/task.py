@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
 class Tally(Protocol):
-    """What predictions are counted in; those of disjoint images add up.
+    """What predictions are counted in, by what each image adds; a companion file of the record keeps that.
 
     Attributes:
         metrics: names of the measures, the most important first.
@@ -22,16 +23,16 @@ class Tally(Protocol):
     metrics: tuple[str, ...]
     higher_is_better: bool
 
-    def update(self, prediction: Tensor, truth: Tensor) -> Any:
-        """Count one image.
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return what one image adds, whole numbers or float64 by name, without counting it.
 
         Raises:
             ValueError: the two do not belong together.
         """
         ...
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the sums, e.g. by those over all processes."""
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
+        """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
         ...
 
     def value(self, metric: str) -> float:
@@ -68,6 +69,7 @@ class Task(Protocol):
 
     Attributes:
         name: of its folder, and of ``ModelSettings.task``.
+        asked_as: what users call it who want a picture predicted; tasks that answer the same question share a word.
         truth: the ground truth's key in samples.
         datasets: names that ``DataSettings.dataset`` may have.
         score_type: dataclass of a run's scores, a subclass of :class:`ddp_repro.evaluation.score.Score`.
@@ -76,10 +78,13 @@ class Task(Protocol):
         flips_by_default: whether a test with mirror images is the usual one.
         predict: (model, picture, steps, noise samples, seed) -> prediction; None: not made from one picture.
         not_from_a_picture: why, where ``predict`` is None.
+        made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
+            read and (with ``train``) augmented in the task's own way; None: other code then counts as other behaviour.
         evaluate: replaces the evaluation of whole pictures, for samples that are no pictures; None otherwise.
     """
 
     name: str
+    asked_as: str
     truth: str
     datasets: Sequence[str]
     score_type: type
@@ -88,6 +93,7 @@ class Task(Protocol):
     flips_by_default: bool
     predict: Callable[..., Any] | None
     not_from_a_picture: str
+    made_up_batch: Callable[..., dict[str, Any]] | None
     evaluate: Callable[..., Any] | None
 
     def open(

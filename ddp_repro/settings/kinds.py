@@ -71,6 +71,11 @@ class ModelSettings(KindSettings):
     builder: ClassVar[str]
     task: Any
 
+    @property
+    def predicts(self) -> bool:
+        """Say whether the model predicts anything; False: it is a stage that gives others their weights."""
+        return True
+
     def check_evaluation(self, evaluation: Any) -> None:
         """Refuse settings of an evaluation that the model cannot follow; most models can follow all.
 
@@ -86,6 +91,17 @@ class ModelSettings(KindSettings):
         """
         module, _, function = self.builder.partition(":")
         return getattr(importlib.import_module(module), function)(self)
+
+    def modules(self) -> tuple[str, ...]:
+        """Return the modules whose code makes and runs the model; by default the builder's."""
+        return (self.builder.partition(":")[0],)
+
+    def small(self) -> Self:
+        """Return a model of the same family that runs in a moment, on which is tried what the code does.
+
+        By default it is the model itself.
+        """
+        return self
 
 
 class DataSettings(KindSettings):

@@ -113,10 +113,27 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], *results
 
     A setting that is younger than one of the recipes has its default there.
     """
-    defaults = flatten(defaults_of(dict(before)))
-    old, new = flatten(before), flatten(now)
-    pairs = {name: (old.get(name, defaults.get(name)), new.get(name, defaults.get(name))) for name in {**old, **new}}
-    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b and decides(name) in results]
+    return differing_settings(deciding(before, *results), deciding(now, *results))
+
+
+def deciding(recipe: Mapping[str, Any], *results: Decides) -> dict[str, Any]:
+    """Return the settings of a stored recipe that decide any of ``results``, by dotted path, and its groups' kinds."""
+    kinds = {f"{name}.kind": _class_of(hint, recipe.get(name), name).kind for name, hint in _groups_with_kinds()}
+    return kinds | {name: value for name, value in flatten(recipe).items() if decides(name) in results}
+
+
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words which settings by dotted path differ; one that only one side has is its default on the other."""
+    given = {name: {"kind": before[f"{name}.kind"]} for name, _ in _groups_with_kinds() if f"{name}.kind" in before}
+    defaults = flatten(defaults_of(given)) if given else {}
+    pairs = {
+        name: (before.get(name, defaults.get(name)), now.get(name, defaults.get(name))) for name in {**before, **now}
+    }
+    return [f"{name} was {a!r}, is {b!r}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _groups_with_kinds() -> list[tuple[str, Any]]:
+    return [(name, hint) for name, hint in hints_of(Recipe).items() if _has_kinds(hint)]
 
 
 def training_depends_on(recipe: Mapping[str, Any]) -> tuple[Decides, ...]:

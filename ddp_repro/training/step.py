@@ -86,8 +86,7 @@ class Step:
         self.statistics.begin_iteration()
         for micro_batch, batch in zip(own, batches, strict=True):
             torch.manual_seed(model_seed(self.config.seed, iteration, micro_batch))
-            device = self.accelerator.device
-            tensors = {name: _moved(each, device) for name, each in batch.items() if name != "id"}
+            tensors = on_device(batch, self.accelerator.device)
             with nullcontext() if micro_batch == own[-1] else self.accelerator.no_sync(self.loss):
                 loss = self.loss(tensors)
                 with self.statistics.unchanged() if self.config.gradient_checkpointing else nullcontext():
@@ -117,6 +116,11 @@ class Step:
             f"iteration {iteration + 1}: {bad} is {values[bad]} for the images {', '.join(ids)}; the weights of the "
             "last checkpoint are kept. Look at these images, lower train.learning_rate or set train.clip_norm"
         )
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch's tensors on a device, without the images' names."""
+    return {name: _moved(value, device) for name, value in batch.items() if name != "id"}
 
 
 def _moved(value: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from ddp_repro.protocols.paper import Paper
 from ddp_repro.settings.errors import ConfigError
@@ -12,7 +14,7 @@ from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import seeded, split_seed
 
-BUILT_IN = ("ddp", "ddps")  # folders of ddp_repro.papers
+BUILT_IN = ("ddp", "ddps", "genpercept")  # folders of ddp_repro.papers
 _REGISTERED: dict[str, Paper] = {}
 
 
@@ -47,6 +49,11 @@ def full_name(name: str) -> str:
 def paper_of(recipe: Recipe) -> Paper:
     """Return the paper that a recipe's model belongs to."""
     return paper_named(recipe.model.paper)
+
+
+def claims_of(paper: Paper, preset: str) -> Sequence[Sequence[Any]]:
+    """Return the claims of a paper under a preset; a paper may state none."""
+    return getattr(paper, "claims", lambda preset: ())(preset)
 
 
 def recipe_names(preset: str) -> list[str]:

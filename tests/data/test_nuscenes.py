@@ -274,7 +274,7 @@ def spoil(points: np.ndarray) -> np.ndarray:
         ("sweeps", lambda path: path.write_bytes(path.read_bytes()[:1003]), "no whole number of points"),
         ("sweeps", overwrite_cloud(spoil), "1 of .* points are not finite"),
         ("lidar", lambda path: path.write_bytes(b""), "is empty"),
-        ("lidar", overwrite_cloud(shift), "inside the grid"),
+        ("lidar", overwrite_cloud(shift), "is on the map; expected points within"),
     ],
 )
 def test_broken_files(mini: Path, tmp_path: Path, part: str, damage, message: str) -> None:
@@ -294,3 +294,14 @@ def test_broken_files(mini: Path, tmp_path: Path, part: str, damage, message: st
 def test_no_rotation(rotation: list[float]) -> None:
     with pytest.raises(ValueError, match="rotation"):
         pose_matrix(rotation, [0, 0, 0])
+
+
+def test_points_are_not_cut_at_a_range_of_the_dataset(mini: Path, tmp_path: Path) -> None:
+    """How far a model looks is its ``lift_range``: the published 51.2 m cut off what one of 80 m would see."""
+    dataset = open_tiny(copy_of(mini, tmp_path / "far"), sweeps=0)
+    file = dataset.root / dataset.records[0].lidar
+    points = np.fromfile(file, "<f4").reshape(-1, 5)
+    points[0, :3] = 70, -60, 0
+    points.tofile(file)
+    kept = dataset[0]["points"].numpy()
+    assert len(kept) == len(points) and (np.abs(kept[:, :2]).max(1) > 51.2).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -10,25 +11,30 @@ import torch
 from ddp_repro.cli import main
 from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.papers.ddp.bev import costs as bev_costs
-from ddp_repro.papers.ddp.bev.costs import made_up_batch, measure_bev_costs
+from ddp_repro.papers.ddp.bev.costs import measure_bev_costs
 from ddp_repro.papers.ddp.bev.sparse import SparseConv3d
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.tables.bev_costs import costs_table, find_costs, run_costs
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.tasks.bev.made_up import made_up_sample
 from tests.models.bev.test_model import CONFIGS
 
 
 @pytest.fixture(autouse=True)
 def small_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bev_costs, "PLACES", 700)
+    monkeypatch.setattr(bev_costs, "made_up_sample", functools.partial(made_up_sample, places=700))
     monkeypatch.setattr(bev_costs, "_peak_in_own_process", lambda name, config, device: len(name))
 
 
 @pytest.mark.parametrize("sensors", ["camera", "fusion"])
 def test_stages_add_up_to_a_sample(sensors: str) -> None:
     config = dataclasses.replace(CONFIGS[sensors], noise_samples=2)
-    costs, model, batch = measure_bev_costs(config, repetitions=1), build_model(config).eval(), made_up_batch(config)
+    costs, model, batch = (
+        measure_bev_costs(config, repetitions=1),
+        build_model(config).eval(),
+        bev_costs.made_up_sample(config),
+    )
     torch.manual_seed(0)
     _, whole = count_macs(lambda: model.sample(batch, steps=bev_costs.STEPS))
     assert costs.macs == whole.total > 0
@@ -48,7 +54,7 @@ def test_sparse_convolutions_count_pairs_times_channels() -> None:
     for layer in model.modules():
         if isinstance(layer, SparseConv3d):
             layer.register_forward_pre_hook(count)
-    model.lidar(made_up_batch(config)["points"])
+    model.lidar(bev_costs.made_up_sample(config)["points"])
     [stage] = [each for each in measure_bev_costs(config, repetitions=1).stages if each.name == "sparse encoder"]
     assert stage.macs == sum(pairs) > 0
 

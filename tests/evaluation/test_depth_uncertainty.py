@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from scipy.stats import spearmanr
+from torch import multiprocessing
 
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation.processes import in_turn
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
@@ -129,3 +132,35 @@ def test_an_image_without_depth_that_counts_is_named(tmp_path):
     write_depth(root / "depth/val/bild ü0.png", np.full(SIZES[0], 20_000, np.uint16))
     with pytest.raises(DataError, match="image bild ü0: no pixel has a depth that the protocol indoor counts"):
         evaluate_depth_uncertainty(tiny_depth_model(), tiny_depth_dataset(root), INDOOR, progress=False)
+
+
+def judge_in_process(rank, root, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    seen = []
+    watched = tiny_depth_dataset(root)
+    plain = type(watched).__getitem__
+    type(watched).__getitem__ = lambda self, index: (seen.append(index), plain(self, index))[1]
+    found = evaluate_depth_uncertainty(tiny_depth_model(), watched, INDOOR, noise_samples=2, progress=False).to_dict()
+    (folder / f"{rank}.json").write_text(json.dumps([sorted(set(seen)), found]))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_share_the_images_and_agree_with_one(root, tmp_path):
+    multiprocessing.spawn(judge_in_process, args=(root, tmp_path), nprocs=2)
+    alone = evaluate_depth_uncertainty(
+        tiny_depth_model(), tiny_depth_dataset(root), INDOOR, noise_samples=2, progress=False
+    ).to_dict()
+    for rank in range(2):
+        seen, found = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert seen == [rank]
+        assert {**found, "seconds": 0} == {**json.loads(json.dumps(alone)), "seconds": 0}
+
+
+def test_items_of_several_processes_come_in_order(monkeypatch):
+    shares = [["a", "d", "g"], ["b", "e"], ["c", "f"]]
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 3)
+    monkeypatch.setattr(dist, "all_gather_object", lambda filled, own: filled.__setitem__(slice(None), shares))
+    assert in_turn(shares[0]) == list("abcdefg")

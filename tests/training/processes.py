@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,27 @@ def start(images: Path, output: Path, *, count: int = 1, kill_at: str = "", **ch
     return start_recipe(tiny_recipe(images, **changes), output, count=count, kill_at=kill_at)
 
 
-def start_recipe(recipe: Recipe, output: Path, *, count: int = 1, kill_at: str = "") -> list[Any]:
-    """Start ``count`` processes that train together; ``kill_at``: the file whose saving ends them by SIGKILL."""
+def start_recipe(
+    recipe: Recipe,
+    output: Path,
+    *,
+    count: int = 1,
+    kill_at: str = "",
+    prepare: Callable[[], None] | None = None,
+) -> list[Any]:
+    """Start ``count`` processes that train together.
+
+    Args:
+        kill_at: the file whose saving ends them by SIGKILL.
+        prepare: what each of them does first.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
     processes = []
     for rank in range(count):
         environment = {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
-        arguments = (recipe, output, environment, torch.get_num_threads(), kill_at)
+        arguments = (recipe, output, environment, torch.get_num_threads(), kill_at, prepare)
         processes.append(_CONTEXT.Process(target=_program, args=arguments))
         processes[-1].start()
     return processes
@@ -58,13 +71,22 @@ def exit_codes(processes: list[Any]) -> list[int]:
     return [process.exitcode for process in processes]
 
 
-def _program(recipe: Recipe, output: Path, environment: dict[str, str], threads: int, kill_at: str) -> None:
+def _program(
+    recipe: Recipe,
+    output: Path,
+    environment: dict[str, str],
+    threads: int,
+    kill_at: str,
+    prepare: Callable[[], None] | None,
+) -> None:
     os.environ.update(environment)
     if not environment:
         os.setsid()  # so that a test can signal this process and its workers
     torch.set_num_threads(threads)  # as many as the test's own: they decide the order of sums, and so the last bits
     if kill_at:
         _kill_at(kill_at)
+    if prepare:
+        prepare()
     try:
         train(recipe, output, progress=False)
     except TrainingInterrupted:

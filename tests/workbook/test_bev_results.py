@@ -17,6 +17,7 @@ from ddp_repro.papers.ddp.samples import bev as bev_samples
 from ddp_repro.papers.ddp.samples.bev import load_bev_samples, save_bev_samples
 from ddp_repro.papers.ddp.tables.robustness import bev_figure, robustness_table
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.nuscenes_geometry import project_points
@@ -95,6 +96,33 @@ def test_another_test_picture_claims_nothing():
     settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, test_resize=0.5))
     dataset = make_record("nuscenes_camera", [score()]).dataset
     assert compare(settings, dataset, [score()]) == []
+
+
+def test_a_constant_map_is_scored_anew_for_other_maps(tmp_path, monkeypatch):
+    """Fingerprints are of files, and say nothing about how the ground is drawn from them."""
+    asked = []
+    plain = recipe("nuscenes_mini_camera")
+    monkeypatch.setattr("ddp_repro.tasks.build.build_dataset", lambda *given, **how: Samples())
+    monkeypatch.setattr(
+        "ddp_repro.tasks.bev.constant.evaluate_constant_map", lambda train, scored, how: asked.append(1) or counted()
+    )
+    for changes, times in (({}, 1), ({}, 1), ({"data.map_cell": 0.5}, 2), ({"data.map_range": 20.0}, 3)):
+        constant_map.score_constant_map(override(plain, changes), tmp_path)
+        assert len(asked) == times
+
+
+class Samples:
+    def fingerprint(self):
+        return "f" * 64
+
+    def __len__(self):
+        return 3
+
+
+def counted():
+    counts = ThresholdCounts(len(BEV_CLASSES))
+    counts.counts[0] += 1
+    return counts
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -216,20 +244,19 @@ def test_damaged_or_other_samples_are_refused(saved, tmp_path):
 
 @pytest.mark.parametrize(
     ("fusion", "verdict"),
-    [((45.0, 45.1), "supported"), ((41.0, 41.1), "inconclusive"), ((37.0, 37.1), "not supported")],
+    [((45.0, 46.0), "supported"), ((40.1, 41.1), "equal"), ((37.0, 38.0), "not supported")],
 )
 def test_claims_of_bev(tmp_path, fusion, verdict):
-    scores = {"camera": (40.0, 40.1), "fusion": fusion}
+    """Two trainings each."""
+    scores = {"camera": (40.0, 41.0), "fusion": fusion}
     for sensors, (one, three) in scores.items():
         several = [score(steps, seed, miou) for steps, miou in ((1, one), (3, three)) for seed in (0, 1)]
-        write_records(tmp_path, make_record(f"nuscenes_mini_{sensors}", several))
+        for end in ("", "-seed1"):
+            write_records(tmp_path, make_record(f"nuscenes_mini_{sensors}{end}", several))
         write_analyses(tmp_path, make_map_use(f"nuscenes_mini_{sensors}"))
     table = claims_table("mini", tmp_path)
-    rows = dict(zip(table.frame["", "Claim"], table.frame["Verdict", "at this scale"], strict=True))
-    found = {name: value for name, value in rows.items() if name.startswith("BEV")}
-    assert found == {
-        "BEV, cameras: more steps help, 3 beat 1": "supported",
-        "BEV, cameras and LiDAR: more steps help, 3 beat 1": "supported",
-        "BEV: LiDAR helps": verdict,
-    }
-    assert list(table.provenance["Run"]) == ["nuscenes_mini_camera", "nuscenes_mini_fusion"]
+    rows = dict(zip(table.frame["", "Key"], table.frame["Verdict", "by itself"], strict=True))
+    expected = {"bev_steps_camera": "supported", "bev_steps_fusion": "supported", "lidar": verdict}
+    assert {key: rows[key].partition(" (p")[0] for key in expected} == expected
+    names = [f"nuscenes_mini_{sensors}{end}" for sensors in ("camera", "fusion") for end in ("", "-seed1")]
+    assert sorted(table.provenance["Run"]) == sorted(names)

@@ -21,6 +21,7 @@ from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs import run as runs
+from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.mean_depth import load_mean_depth, score_mean_depth
 from ddp_repro.workbook.runs.records import RecordError, load_record
 from ddp_repro.workbook.runs.run import evaluate, run, run_table, trained_model
@@ -135,6 +136,16 @@ def test_evaluation_alone_trains_the_other_recipe_first_and_shares_its_weights(p
     assert calls == ["train", "evaluate"]  # the former finds the weights finished
     assert weights.read_bytes() == before and other.checkpoint.sha256 == record.checkpoint.sha256
     assert trained_model(record).config == other.settings().model
+
+
+def test_data_in_another_folder_are_looked_for_side_by_side(place, calls):
+    (place / "elsewhere").mkdir()
+    for dataset in ("nyu", "sunrgbd"):
+        (place / "data/mini" / dataset).rename(place / "elsewhere" / dataset)
+    shutil.rmtree(place / "results")
+    run_table("ddp_table6", "mini", overrides=[*OVERRIDES, "data.root=elsewhere/sunrgbd"], **QUIET)
+    assert calls == ["train", "evaluate"] and not (place / "data/mini/nyu").exists()
+    assert trainings.source_of(tiny("sunrgbd_mini")).data.root == "data/mini/nyu"
 
 
 def test_weights_trained_anew_are_scored_anew(place, calls):

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
+from ddp_repro.evaluation.measure import spread
 from ddp_repro.papers.ddp.claims import claims_table
 from ddp_repro.papers.ddp.costs import complexity as complexity_module
 from ddp_repro.papers.ddp.figures import figure3 as figures
@@ -17,7 +18,7 @@ from ddp_repro.store.paths import repository_root
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.figures.style import save_figure
 from ddp_repro.workbook.index import _summary, write_index
-from ddp_repro.workbook.runs.records import RecordError, load_record, spread
+from ddp_repro.workbook.runs.records import RecordError, load_record
 from ddp_repro.workbook.tables import counts
 from ddp_repro.workbook.tables import table as tables
 from ddp_repro.workbook.tables.rendering import save_table, to_html
@@ -159,3 +160,11 @@ def test_what_records_say_is_escaped(tmp_path):
     object.__setattr__(record.dataset, "split", "<script>alert()</script>")
     write_records(tmp_path, record)
     assert "<script>" not in write_index("mini", tmp_path).read_text()
+
+
+def test_the_page_explains_how_claims_are_judged(results):
+    text = write_index("mini", results).read_text(encoding="utf-8")
+    links = Links(text)
+    assert {"#statistics"} <= set(links.links) and "statistics" in links.ids
+    part = text.partition('id="statistics"')[2].partition('id="runs"')[0]
+    assert "Holm" in part and "<table>" in part and "##" not in part

@@ -27,7 +27,7 @@ def test_a_peer_is_counted_once(measured, tmp_path):
     assert first == again and measured == ["UperNet"]
     assert first.parameters == 10**6 and Macs(**first.macs).total == 10**9
     stored = json.loads((tmp_path / peer_costs.FILE).read_text())
-    assert stored["ddp_table1/UperNet/Swin-T"]["inputs"]["packages"]["torch"]
+    assert stored["ddp_table1/UperNet/Swin-T"]["work"]["inputs"]["torch"]
 
 
 def test_other_packages_count_again(measured, monkeypatch):
@@ -41,3 +41,14 @@ def test_rows_without_a_model_say_why(measured):
     assert "no such model" in peer_count("ddp_table1", "SenFormer", "Swin-T").remark
     assert peer_count("ddp_table1", "DDP (step 1)", "Swin-T") is None
     assert measured == []
+
+
+def test_another_way_of_counting_counts_again(measured, monkeypatch):
+    peer_count("ddp_table1", "UperNet", "Swin-T")
+    monkeypatch.setattr(peer_costs, "code_hash", lambda modules: "edited")
+    peer_count("ddp_table1", "UperNet", "Swin-T")
+    assert measured == ["UperNet"]  # it counts the same
+    monkeypatch.setattr(peer_costs, "code_hash", lambda modules: "edited again")
+    monkeypatch.setattr(peer_costs, "_probe", lambda: {"parameters": 1.0})
+    peer_count("ddp_table1", "UperNet", "Swin-T")
+    assert measured == ["UperNet", "UperNet"]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import uuid
 
 import pytest
 from workbook.tiny import tiny, write_data
@@ -16,11 +17,12 @@ from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.store import paths
 from ddp_repro.workbook import catalogue
-from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs import provenance, works
 from ddp_repro.workbook.runs import run as runs
 from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.records import load_record
 from ddp_repro.workbook.runs.run import evaluate, run, run_table, train, trained_model
+from ddp_repro.workbook.tables.table import _provenance
 
 NAME = "cityscapes_mini"
 
@@ -131,20 +133,50 @@ def test_evaluation_settings_do_not_retrain(output, data, folder, calls):
     assert record.checkpoint.sha256 == weights
 
 
-def test_changed_evaluation_code_evaluates_again(output, data, calls, monkeypatch):
-    old = provenance.code_fingerprint
-    monkeypatch.setattr(
-        provenance, "code_fingerprint", lambda parts: "changed" if parts == provenance.EVALUATION_CODE else old(parts)
-    )
+@pytest.fixture
+def edited(monkeypatch):
+    """Changes the code of everything as an edit would; with a name, also what a probe gives."""
+
+    def edit(probe=None, value=0.0):
+        edition = {"ddp_repro": str(uuid.uuid4())}
+        monkeypatch.setattr(works, "code_of", lambda *_: edition)
+        if probe:
+            old = getattr(works, probe)
+            monkeypatch.setattr(works, probe, lambda *given: old(*given) | {"tally miou": value})
+
+    return edit
+
+
+def test_other_code_of_the_same_behaviour_is_current_and_says_so(output, data, folder, calls, edited):
+    before = load_record(folder / "record.json")
+    edited()
+    after = run(tiny(NAME, data), output=output, progress=False)
+    assert calls == [] and after.confirmed == provenance.code()
+    assert load_record(folder / "record.json") == after == dataclasses.replace(before, confirmed=after.confirmed)
+    assert "behaves the same at" in _provenance(after)["Code"] and "behaves" not in _provenance(before)["Code"]
+
+
+def test_code_that_scores_otherwise_evaluates_again(output, data, calls, edited, capsys):
+    edited("probe_scores", 0.75)
     run(tiny(NAME, data), output=output, progress=False)
     assert calls == ["resume", "evaluate"]
+    assert "the code behaves otherwise: tally miou was" in capsys.readouterr().err
 
 
-def test_changed_training_code_trains_anew(output, data, calls, monkeypatch, capsys):
-    monkeypatch.setattr(provenance, "code_fingerprint", lambda parts: "changed")
+def test_code_that_trains_otherwise_trains_anew(output, data, calls, edited, capsys):
+    edited("probe_weights", 0.75)
     run(tiny(NAME, data), output=output, progress=False)
     assert calls == ["anew", "evaluate"]
-    assert "the code changed" in capsys.readouterr().err
+    assert "the code behaves otherwise: tally miou is new; training anew" in capsys.readouterr().err
+
+
+def test_a_record_of_an_earlier_form_is_made_anew_and_says_why(output, data, folder, calls, capsys):
+    values = json.loads((folder / "record.json").read_text())
+    del values["work"], values["training"]["work"]
+    (folder / "record.json").write_text(json.dumps(values))
+    run(tiny(NAME, data), output=output, progress=False)
+    assert calls == ["resume", "evaluate"]
+    assert "of an earlier form" in capsys.readouterr().err
 
 
 def test_changed_images_are_noticed(output, data, calls, tmp_path, capsys):
@@ -153,7 +185,7 @@ def test_changed_images_are_noticed(output, data, calls, tmp_path, capsys):
     picture.write_bytes(picture.read_bytes() + b"\0")
     run(tiny(NAME, other), output=output, progress=False)
     assert calls == ["anew", "evaluate"]
-    assert "the images changed" in capsys.readouterr().err
+    assert "other images; training anew" in capsys.readouterr().err
 
 
 def test_failed_evaluation_keeps_the_record(output, data, folder, monkeypatch):
@@ -339,10 +371,10 @@ def test_rows_without_official_weights_say_so(tmp_path, capsys):
     assert "ade20k_mini: the authors published no weights; not run" in capsys.readouterr().err
 
 
-def test_training_inputs_hold_no_absolute_path(folder):
+def test_training_inputs_hold_no_absolute_path(folder, data):
     content = json.loads((folder / "training.json").read_text())
-    assert content["recipe"]["data"]["root"] == "cityscapes"
-    assert "evaluation" not in content["recipe"]
+    assert str(data) not in json.dumps(content)
+    assert not any(name.startswith("evaluation") for name in content["work"]["settings"])
 
 
 def test_a_lost_companion_file_is_made_anew(output, data, folder, calls, capsys):

@@ -41,8 +41,8 @@ def test_the_source_is_trained_first_and_its_part_is_taken(small, tmp_path):
     backbone = [name for name in weights if name.startswith("backbone.")]
     assert backbone and all(torch.equal(weights[name], source[name]) for name in backbone)
     inputs = json.loads((tmp_path / "mini/runs/second/training.json").read_text())
-    assert inputs["sources"] == {"backbone": weights_hash(source)}
-    assert inputs["recipe"]["train"]["weights"] == [f"backbone=recipe:{SOURCE}"]
+    assert inputs["work"]["inputs"]["weights that backbone starts from"] == weights_hash(source)
+    assert inputs["work"]["settings"]["train.weights"] == [f"backbone=recipe:{SOURCE}"]
 
 
 def test_another_source_is_another_training(small, tmp_path, capsys):
@@ -55,18 +55,18 @@ def test_another_source_is_another_training(small, tmp_path, capsys):
     save_file(changed, path)
     train(second(small), output=tmp_path, progress=False)
     assert first.checkpoint.stat().st_mtime_ns != written
-    assert "second: the weights that it starts from changed; training anew" in capsys.readouterr().err
+    assert "second: other weights that backbone starts from; training anew" in capsys.readouterr().err
 
 
-def test_trainings_from_before_sources_were_written_down_stay_finished(small, tmp_path):
-    first = train(second(small), output=tmp_path, progress=False)
-    path = tmp_path / "mini/runs/second/training.json"
-    inputs = json.loads(path.read_text())
-    del inputs["sources"]
-    path.write_text(json.dumps(inputs))
-    written = first.checkpoint.stat().st_mtime_ns
-    train(second(small), output=tmp_path, progress=False)
-    assert first.checkpoint.stat().st_mtime_ns == written
+def test_trainings_of_an_earlier_form_are_done_anew_and_say_why(small, tmp_path, capsys):
+    recipe = second(small)
+    first = train(recipe, output=tmp_path, progress=False)
+    path, written = tmp_path / "mini/runs/second/training.json", first.checkpoint.stat().st_mtime_ns
+    data = json.loads(path.read_text())["work"]["inputs"]["images"]
+    path.write_text(json.dumps({"recipe": public_recipe(recipe), "data": data, "code": "c" * 64}))
+    train(recipe, output=tmp_path, progress=False)
+    assert first.checkpoint.stat().st_mtime_ns != written
+    assert "training anew" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ddp_repro.evaluation.statistics import (
     decide_table,
     decision_p,
     holm,
+    least,
     paired_difference,
 )
 
@@ -233,6 +234,47 @@ def test_a_claim_is_decided_where_its_p_value_says_so():
         p = decision_p(found, MINIMUM)
         for level, decided in ((1 - p * 1.001, True), (1 - p * 0.999, False)):
             assert (decide(found, MINIMUM, level).outcome != "undecided") == decided
+
+
+def test_the_least_of_several_differences_holds_against_every_rival():
+    parts = [estimate(value, error) for value, error in ((0.9, 0.1), (0.5, 0.1), (0.6, 0.3))]
+    found = least(parts)
+    assert found.value == 0.5
+    together = [part.interval(1 - 0.05 / 3) for part in parts]
+    assert found.interval().low == together[2].low  # the rival that is known least
+    assert found.interval().high == together[1].high
+    for rival in parts:
+        assert found.interval().low <= rival.interval().low
+    assert least(parts[:1]) is parts[0]
+    with pytest.raises(StatisticsError, match="needs one unit"):
+        least([])
+    with pytest.raises(StatisticsError, match="cannot be scaled"):
+        found.scaled(-1)
+
+
+@pytest.mark.parametrize("values", [(0.9, 0.5, 0.6), (0.2, -0.1, 0.5), (-0.5, -0.6, 0.3), (0.1, 0.05, 0.2)])
+def test_the_least_is_decided_where_its_p_value_says_so(values):
+    found = least([estimate(value, error) for value, error in zip(values, (0.1, 0.15, 0.2), strict=True)])
+    p = decision_p(found, MINIMUM)
+    assert 0 < p < 1
+    for level, decided in ((1 - p * 1.001, True), (1 - p * 0.999, False)):
+        assert (decide(found, MINIMUM, max(level, 0.001)).outcome != "undecided") == decided
+    needed = decide(found, MINIMUM, 0.999999).needed
+    assert decide(found.expected(needed), MINIMUM, 0.999999).outcome != "undecided"
+
+
+def coverage_of_the_least(trials, rng, rivals=3):
+    """How often the interval holds the true least, with rivals that are equally good: the luckiest one changes."""
+    hits = []
+    for _ in range(trials):
+        ours = rng.normal(size=PAIRS)
+        parts = [paired_difference(ours, rng.normal(size=PAIRS) - 0.7) for _ in range(rivals)]
+        hits.append(covered(least(parts).interval(), 0.7))
+    return np.mean(hits)
+
+
+def test_the_interval_of_the_least_holds_the_truth():
+    assert coverage_of_the_least(1000, np.random.default_rng(6)) >= 0.94  # Bonferroni: never below the level
 
 
 def test_the_page_that_explains_says_what_is_done():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ddp_repro.costs.timing import knet_candidate, measure_speed
+from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
@@ -55,8 +56,7 @@ def sweep(
                 percent = {name: 100 * getattr(matrix, name) for name in ("miou", "macc", "aacc")}
                 scores.append({"time_difference": difference, "steps": count, "seed": seed, **percent})
         model.config = base.model
-        long, short = base.data.image_scale
-        cost = complexity(base.model, (short, long))
+        cost = complexity(base.model, usual_size(dataset))
         return {"scores": scores, "macs": {"encoder": cost.encoder.total, "step": cost.step.total}}
 
     return analyse("sweep", subject, settings, work)
@@ -112,9 +112,8 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
     def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
         base, device = subject.recipe, next(model.parameters()).device
         candidates = ddp_candidates(base.model, steps, device) | (knet_candidate(device) if knet else {})
-        long, short = base.data.image_scale
         found = measure_speed(
-            candidates, (short, long), device=device, repetitions=repetitions, progress=subject.progress
+            candidates, usual_size(dataset), device=device, repetitions=repetitions, progress=subject.progress
         )
         numbers = [*steps, *([None] if knet else [])]
         rows = [{"steps": n, **dataclasses.asdict(f)} for n, f in zip(numbers, found, strict=True)]
@@ -178,6 +177,13 @@ def map_use(
         return {name: rows[name] for name in ("measure", "steps", "effect")}
 
     return analyse("map_use", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
+
+
+def usual_size(dataset: PairDataset) -> tuple[int, int]:
+    """Return (height, width) that costs are counted at: the bound of the images' sides, or the first image's own."""
+    if dataset.data.image_scale is None:
+        return tuple(dataset.load(0)[0].shape[:2])
+    return min(dataset.data.image_scale), max(dataset.data.image_scale)
 
 
 def _percent(values: Any) -> Any:

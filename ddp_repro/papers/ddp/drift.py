@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation.measure import or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
-from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, ClassCounts
 
 _UNIT = 1 << 24  # similarities are summed as integers, so that the sums of processes add up exactly
 
@@ -42,7 +42,7 @@ class DriftResult:
     dataset_fingerprint: str
     images: int
     seeds: tuple[int, ...]
-    matrices: list[list[ConfusionMatrix]]
+    matrices: list[list[ClassCounts]]
     agreement: Tensor
     code_similarity: Tensor
     changed: Tensor
@@ -120,7 +120,7 @@ class _Tally:
     def __init__(self, model: nn.Module, steps: int, seeds: tuple[int, ...]) -> None:
         self.model, self.steps, self.seeds = model, steps, seeds
         self.device = model_device(model)
-        self.matrices = [[ConfusionMatrix(model.config.num_classes) for _ in range(steps)] for _ in seeds]
+        self.matrices = [[ClassCounts(model.config.num_classes) for _ in range(steps)] for _ in seeds]
         # labelled pixels, right ones, summed similarity, changed pixels, pixels that have a step before
         self.counts = torch.zeros(5, len(seeds), steps, dtype=torch.int64)
         codes = F.normalize(model.encoding.codes()[: model.config.num_classes].detach().cpu().double(), dim=1)

@@ -24,7 +24,6 @@ from ddp_repro.networks.neck import Neck
 from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
-from ddp_repro.papers.ddp.bev import released as released_bev
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.protocols.dialect import Dialect
 
@@ -40,7 +39,7 @@ class ImageModel(PretrainedMixin, nn.Module):
     """
 
     config_type = ModelConfig
-    dialects: ClassVar[tuple[Dialect, ...]] = (released_bev, released)
+    dialects: ClassVar[tuple[Dialect, ...]] = (released,)
 
     def __init__(self, config: ModelConfig, decoder: MapDecoder) -> None:
         super().__init__()

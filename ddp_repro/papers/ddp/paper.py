@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddp_repro.papers.ddp.recipes import registry, variants
 from ddp_repro.papers.ddp.recipes.bev import MODALITIES
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ddp_repro.workbook.claims.claim import Claim
+    from ddp_repro.workbook.claims.evidence import Evidence
 
 # By column.  mIoU points: the sampling noise of a published single run is of this order.  Depth: one or two units of
 # the last printed digit but one.
@@ -58,6 +62,22 @@ class DDPPaper:
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
         return registry.recipes(preset)
+
+    def claims(self, preset: str) -> Sequence[Sequence[Claim]]:
+        from ddp_repro.papers.ddp.claims import claims
+
+        return claims(preset)
+
+    def evidence(self, preset: str, output: str | Path) -> Evidence:
+        from ddp_repro.papers.ddp.claims import evidence_of
+
+        return evidence_of(preset, output)
+
+    def watch(self, model: Any, batch: dict[str, Any]) -> Mapping[str, float]:
+        """Return what the training log says of the map: the loss with the true one, another image's, none and noise."""
+        from ddp_repro.papers.ddp.map_use import map_losses
+
+        return map_losses(model, batch) if model.config.diffusion and len(next(iter(batch.values()))) > 1 else {}
 
     def main_model(self, preset: str) -> str | None:
         return registry.main_model(preset)

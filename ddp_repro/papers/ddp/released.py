@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from ddp_repro.settings.errors import CheckpointError
+
 # Integer tables that timm's Swin recomputes.
 IGNORED = re.compile(r"backbone\..*\.relative_position_index$")
 
@@ -61,13 +63,14 @@ RULES: list[tuple[str, str]] = [
     (r"auxiliary_head\.convs\.0\.bn\.", r"auxiliary_head.1."),
     (r"auxiliary_head\.conv_seg\.", r"auxiliary_head.4."),
 ]
+BEV_KEYS = ("heads.map.", "encoders.camera.")  # begin the names of the released BEV code's tensors
 _COMPILED = [(re.compile(pattern), replacement) for pattern, replacement in RULES]
 _SWIN_DOWNSAMPLE = re.compile(r"backbone\.stages\.(\d+)\.downsample\.(norm|reduction)\.(weight|bias)$")
 
 
 def is_official(keys: Iterable[str]) -> bool:
     """Whether the keys are those of the released code."""
-    return any(key.startswith(("decode_head.", "transform.conv.", "neck.0.")) for key in keys)
+    return any(key.startswith(("decode_head.", "transform.conv.", "neck.0.", *BEV_KEYS)) for key in keys)
 
 
 def rename(key: str) -> str | None:
@@ -96,7 +99,12 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str
     Returns:
         our tensors (a key without a counterpart keeps its own name, so that strict loading reports it), and the keys
         that are rightly not loaded.
+
+    Raises:
+        CheckpointError: it is a BEV model's.
     """
+    if any(key.startswith(BEV_KEYS) for key in state_dict):
+        raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
     timed = model.config.time_conditioned
     ignored = [key for key in state_dict if IGNORED.match(key) or (not timed and key.startswith("time_mlp."))]
     translated = {}

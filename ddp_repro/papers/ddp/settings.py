@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.setting import setting
+
+SMALLEST = {"swin_": "swin_tiny_patch4_window7_224", "convnext_": "convnext_atto"}  # by how timm's names begin
+
+
+def smallest_backbone(name: str) -> str:
+    """Return the smallest timm encoder of the same kind, for those kinds that have large ones."""
+    return next((small for start, small in SMALLEST.items() if name.startswith(start)), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +25,7 @@ class ModelConfig(ModelSettings):
 
     kind: ClassVar[str] = "papers.ddp"
     paper: ClassVar[str] = "ddp"
-    builder: ClassVar[str] = "ddp_repro.papers.ddp.build:build_model"
+    builder: ClassVar[str] = "ddp_repro.papers.ddp.build:image_model"
 
     task: Literal["segmentation", "depth"] = setting("segmentation", decides="weights")
     backbone: str = setting("swin_tiny_patch4_window7_224", decides="weights")  # a timm name
@@ -45,6 +54,13 @@ class ModelConfig(ModelSettings):
     time_conditioned: bool = setting(True, decides="weights")  # False: the released depth decoder ignores the time
     min_depth: float = setting(1e-3, decides="weights", above=0, at_most=1e6)  # metres; depth only
     max_depth: float = setting(80.0, decides="weights", above=0, at_most=1e6)  # metres; depth only
+
+    def small(self) -> ModelConfig:
+        """Return a narrow, shallow model on the smallest encoder of the same kind."""
+        return dataclasses.replace(
+            self, backbone=smallest_backbone(self.backbone), channels=32, layers=min(self.layers, 2),
+            heads=math.gcd(self.heads, 32), feedforward_channels=64,
+        )  # fmt: skip
 
     def check(self) -> None:
         """Refuse a width that the heads do not divide, and an empty range of depths.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,6 +10,8 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.settings.setting import setting
+
+SMALLEST = {"segformer_": "segformer_b0", "deeplabv3plus_": "deeplabv3plus_mobilenet_v2"}  # by how names begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,21 @@ class DDPSConfig(ModelSettings):
     loss_mean: Literal["all_pixels", "labelled"] = setting("all_pixels", decides="weights", loose=True)
     # whether a prediction may be "unlabelled"; sound: dropped
     class_zero: Literal["kept", "dropped"] = setting("kept", decides="scores")
+
+    def modules(self) -> tuple[str, ...]:
+        """Return the builder's module, and those of the model that the segmentor is."""
+        from ddp_repro.workbook.catalogue import recipe
+
+        start, _, name = self.segmentor.partition(":")
+        return (*super().modules(), *(recipe(name).model.modules() if start == "recipe" else ()))
+
+    def small(self) -> DDPSConfig:
+        """Return a narrow prior with few levels on the smallest segmentor of the same kind."""
+        kind = next((small for start, small in SMALLEST.items() if self.segmentor.startswith(start)), self.segmentor)
+        return dataclasses.replace(
+            self, segmentor=kind, dim=min(self.dim, 16), out_channels=min(self.out_channels, 16),
+            embedding_channels=min(self.embedding_channels, 8), timesteps=min(self.timesteps, 8), steps=None,
+        )  # fmt: skip
 
     def check(self) -> None:
         """Refuse more steps than the model has.

@@ -19,7 +19,7 @@ def ensemble_maps(members: Tensor, task: Task, reduction: Literal["mean", "media
 
     Args:
         members: (B, E, C, H, W); depth in [0, 1], or unit normals.
-        task: depth, disparity or normals.
+        task: affine_depth or normals.
         reduction: over the members.
 
     Raises:
@@ -32,6 +32,6 @@ def ensemble_maps(members: Tensor, task: Task, reduction: Literal["mean", "media
     if task == "normals":
         how = "mean" if reduction == "mean" else "closest"
         return torch.cat([MarigoldNormalsPipeline.ensemble_normals(image, False, how)[0] for image in members])
-    if task in ("depth", "disparity"):
+    if task == "affine_depth":
         return torch.cat([MarigoldDepthPipeline.ensemble_depth(image, reduction=reduction)[0] for image in members])
     raise ConfigError(f"an ensemble is defined for depth, disparity and normals, not for {task}")

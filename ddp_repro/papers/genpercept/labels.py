@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from ddp_repro.papers.genpercept.settings import GenPerceptConfig, Task
 
 
 def normalise_depth(depth: Tensor, valid: Tensor, quantiles: tuple[float, float] = (0.02, 0.98)) -> Tensor:
@@ -85,3 +90,83 @@ def _to_unit(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     if low == high:
         return torch.zeros_like(values)
     return ((values - low) / (high - low) * 2 - 1).clamp(-1, 1).to(values.dtype)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A batch of labels as the pipelines train on them.
+
+    Attributes:
+        values: (B, 1 or 3, H, W) in [-1, 1]; for UperNet the classes, (B, 1, H, W).
+        valid: bool, (B, 1, H, W).
+    """
+
+    values: Tensor
+    valid: Tensor
+
+
+def label_of(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
+    """Return the label of a batch of the settings' task.
+
+    Args:
+        batch: "depth" (B, H, W) in metres, 0 unknown; "normals" (B, 3, H, W), 0 unknown; "mask" or "alpha" (B, H, W)
+            in [0, 1], below 0 unknown; "label" (B, H, W) of classes, 255 unknown.
+
+    Raises:
+        ValueError: values that are not finite, or an opacity above 1.
+    """
+    return _LABELS[config.task](batch, config)
+
+
+def class_colours(count: int) -> Tensor:
+    """Return colours that are far apart, (count, 3) in [-1, 1]: bits of the class's number, the highest first.
+
+    The authors' palette is not published; this is the one of PASCAL VOC.
+    """
+    numbers = torch.arange(count)
+    channels = [sum(((numbers >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
+    return torch.stack([torch.as_tensor(channel) for channel in channels], dim=1) / 127.5 - 1
+
+
+def _depth_label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
+    depth = batch["depth"]
+    valid = depth > 0
+    normalise = normalise_depth if config.space == "depth" else normalise_disparity
+    # An image without any depth adds nothing to the loss.
+    values = [normalise(d, v) if v.any() else torch.full_like(d, -1) for d, v in zip(depth, valid, strict=True)]
+    return Label(torch.stack(values)[:, None], valid[:, None])
+
+
+def _normals_label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
+    normals = batch["normals"]
+    return Label(normals, normals.abs().sum(1, keepdim=True) > 0)
+
+
+def _opacity_label(key: str) -> Callable[[Mapping[str, Tensor], GenPerceptConfig], Label]:
+    def label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
+        opacity = batch[key][:, None]
+        if not opacity.isfinite().all() or opacity.max() > 1:
+            raise ValueError("opacity is not finite or above 1")
+        valid = opacity >= 0
+        values = [normalise_range(o.clamp(min=0)) for o in opacity]
+        return Label(torch.stack(values), valid)
+
+    return label
+
+
+def _class_label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
+    classes = batch["label"]
+    valid = (classes != 255)[:, None]
+    if config.decoder == "upernet":
+        return Label(classes[:, None], valid)
+    colours = class_colours(config.num_classes).to(classes.device)
+    return Label(colours[torch.where(valid[:, 0], classes, 0)].permute(0, 3, 1, 2), valid)
+
+
+_LABELS: dict[Task, Callable[[Mapping[str, Tensor], GenPerceptConfig], Label]] = {
+    "affine_depth": _depth_label,
+    "normals": _normals_label,
+    "dichotomous": _opacity_label("mask"),
+    "matting": _opacity_label("alpha"),
+    "segmentation": _class_label,
+}

@@ -17,15 +17,15 @@ from ddp_repro.papers.genpercept import losses
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead, min_max, up_block_features
 from ddp_repro.papers.genpercept.ensemble import ensemble_maps
 from ddp_repro.papers.genpercept.lora import add_lora
+from ddp_repro.papers.genpercept.parts import check_parts, drop_output_layers
 from ddp_repro.papers.genpercept.schedule import BlendSchedule, multi_resolution_noise
 from ddp_repro.papers.genpercept.settings import SINGLE_CHANNEL, GenPerceptConfig
-from ddp_repro.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-MIN_SIZE = 8  # pixels: one position of the latent
-HEAD_STRIDE = 32  # pixels: the coarsest up-block's output, which the heads fuse without remainder
+MIN_SIZE = 8  # pixels of the shorter side: one position of Stable Diffusion's latent
+HEAD_STRIDE = 4  # positions of the latent: the coarsest up-block's output, which the heads fuse without remainder
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -36,7 +36,7 @@ class GenPercept(nn.Module):
     Attributes:
         unet, vae: stock diffusers modules; the VAE is frozen unless its decoder is trained from scratch.
         head: the DPT or UperNet head, or None for the VAE's decoder.
-        text_embedding: of the prompt, (1, tokens, width), a buffer outside the state dict.
+        text_embedding: of the prompt, (1, tokens, width).
     """
 
     has_noise: bool
@@ -64,18 +64,18 @@ class GenPercept(nn.Module):
         """
         super().__init__()
         self.config = config = config or GenPerceptConfig()
-        _check_parts(unet, vae, text_embedding, config, head)
+        check_parts(unet, vae, text_embedding, config, head)
         self.unet, self.vae, self.head = unet, vae, head
-        self.register_buffer("text_embedding", text_embedding, persistent=False)
+        self.register_buffer("text_embedding", text_embedding)
         self.schedule = BlendSchedule.of(config)
         self.has_noise, self.has_steps = config.noise == "gaussian", config.steps > 1
         if head is not None:
-            _drop_output_layers(unet)
-        self.vae.requires_grad_(False)
+            drop_output_layers(unet)
+        self.vae.requires_grad_(config.loss == "reconstruction")
         if config.decoder_from_scratch and head is None:
             for part in decoder_parts(vae):
                 part.requires_grad_(True)
-        if config.unet == "frozen":
+        if config.unet == "frozen" or config.loss == "reconstruction":
             self.unet.requires_grad_(False)
         if config.unet == "lora" and not getattr(unet, "peft_config", None):
             add_lora(unet, config.lora_rank)
@@ -90,9 +90,14 @@ class GenPercept(nn.Module):
     @property
     def stride(self) -> int:
         """Return the multiple that image sizes are padded to."""
-        return MIN_SIZE if self.head is None else HEAD_STRIDE
+        return self.factor if self.head is None else self.factor * HEAD_STRIDE
 
-    def encode(self, image: Tensor) -> Tensor:
+    @property
+    def factor(self) -> int:
+        """Return the pixels of an image for one position of the latent, each way; Stable Diffusion: 8."""
+        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    def latent(self, image: Tensor) -> Tensor:
         """Return the image's latent, the mode of the VAE's posterior times the scaling factor.
 
         Args:
@@ -106,8 +111,9 @@ class GenPercept(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 3:
             raise ValueError(f"images have shape (B, 3, H, W), got {tuple(image.shape)}")
-        if min(image.shape[-2:]) < MIN_SIZE or any(size % MIN_SIZE for size in image.shape[-2:]):
-            raise ValueError(f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: want multiples of {MIN_SIZE}")
+        factor = self.factor
+        if min(image.shape[-2:]) < factor or any(size % factor for size in image.shape[-2:]):
+            raise ValueError(f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: want multiples of {factor}")
         image = image.to(self.vae.dtype)
         return self.vae.encode(image).latent_dist.mode().to(self.dtype) * self.config.scaling_factor
 
@@ -167,7 +173,7 @@ class GenPercept(nn.Module):
         """Return the predicted map of image latents, and on request the map of every step.
 
         Args:
-            features: z_x of :meth:`encode`, (B, 4, h, w).
+            features: z_x of :meth:`latent`, (B, 4, h, w).
             steps: denoising steps; None: as configured.
             generator: of the Gaussian noise.
             return_trajectory: decode every step's prediction too.
@@ -208,7 +214,7 @@ class GenPercept(nn.Module):
             ValueError: another shape or range, or an image below 8 pixels.
         """
         height, width = image.shape[-2:]
-        latent = self.encode(pad_to(_to_signed(image).to(self.text_embedding.device), self.stride))
+        latent = self.latent(pad_to(_to_signed(image).to(self.text_embedding.device), self.stride))
         members = [self._member(latent, steps, generator) for _ in range(self.config.ensemble)]
         if self.config.ensemble == 1:
             return members[0][..., :height, :width]
@@ -228,13 +234,17 @@ class GenPercept(nn.Module):
 
     def _head_output(self, image_latent: Tensor) -> Tensor:
         assert self.head is not None
-        if any(size * MIN_SIZE % HEAD_STRIDE for size in image_latent.shape[-2:]):
+        if any(size % HEAD_STRIDE for size in image_latent.shape[-2:]):
             raise ValueError(
-                f"a head needs images of multiples of {HEAD_STRIDE} pixels, got a latent of {tuple(image_latent.shape)}"
+                f"a head needs images of multiples of {self.stride} pixels, got a latent of {tuple(image_latent.shape)}"
             )
         with up_block_features(self.unet) as features:
             self.velocity(image_latent, image_latent, self.timesteps()[0])
-        return self.head(features)
+        output = self.head(features)
+        if self.factor == MIN_SIZE:
+            return output
+        size = [positions * self.factor for positions in image_latent.shape[-2:]]
+        return F.interpolate(output, size, mode="bilinear")  # heads end at eight times the latent's size
 
     # --- training --------------------------------------------------------------------------------------------------
 
@@ -243,7 +253,7 @@ class GenPercept(nn.Module):
         self.unet.enable_gradient_checkpointing()
         self.vae.enable_gradient_checkpointing()
 
-    def training_loss(
+    def loss(
         self, image: Tensor, label: Tensor, valid: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the configured loss of a batch (Section 3), a scalar.
@@ -261,19 +271,19 @@ class GenPercept(nn.Module):
             ValueError: a label of another shape, or values that are not finite at valid pixels.
         """
         with torch.no_grad():
-            z_x = self.encode(image)
+            z_x = self.latent(image)
         if self.head is not None:
             return self._map_loss(self._head_output(z_x).float(), label, valid)
         valid = torch.ones_like(image[:, :1], dtype=torch.bool) if valid is None else valid
         label = _three_channels(label, image, valid)
         with torch.no_grad():
-            z_y = self.encode(label)
+            z_y = self.latent(label)
         t = self._training_timesteps(len(image), image.device, generator)
         noise = z_x if self.config.noise == "image" else self._training_noise(z_x, t, generator)
         blended = self.schedule.blend(z_y, noise, t)
         v = self.velocity(z_x, blended, t)
         latent_loss = losses.latent_mse(
-            v.float(), self.schedule.velocity(z_y, noise, t).float(), losses.latent_mask(valid)
+            v.float(), self.schedule.velocity(z_y, noise, t).float(), losses.latent_mask(valid, self.factor)
         )
         if self.config.loss == "latent":
             return latent_loss
@@ -357,38 +367,3 @@ def _gaussian(like: Tensor, generator: Generators) -> Tensor:
     if len(generator) != len(like):
         raise ValueError(f"{len(generator)} generators for {len(like)} images")
     return torch.cat([_gaussian(image[None], own) for image, own in zip(like, generator, strict=True)])
-
-
-def _check_parts(
-    unet: UNet2DConditionModel,
-    vae: AutoencoderKL,
-    text_embedding: Tensor,
-    config: GenPerceptConfig,
-    head: nn.Module | None,
-) -> None:
-    channels = unet.config["in_channels"]
-    if channels != config.in_channels:
-        raise ConfigError(
-            f"the U-Net takes {channels} channels, input={config.input!r} gives {config.in_channels}: "
-            + ("4 are GenPercept's and DMP's, 8 are Marigold's" if channels in (4, 8) else "want 4 or 8")
-        )
-    factor = vae.config["scaling_factor"]
-    if abs(factor - config.scaling_factor) > 1e-6:
-        raise ConfigError(f"the VAE's scaling factor is {factor}, the settings' {config.scaling_factor}")
-    if vae.config["latent_channels"] != 4:
-        raise ConfigError(f"the VAE has {vae.config['latent_channels']} latent channels, want 4")
-    if text_embedding.dim() != 3 or len(text_embedding) != 1:
-        raise ConfigError(f"the text embedding has shape {tuple(text_embedding.shape)}, want (1, tokens, width)")
-    width = unet.config["cross_attention_dim"]
-    if text_embedding.shape[-1] != width:
-        raise ConfigError(f"the text embedding is {text_embedding.shape[-1]} wide, the U-Net attends to {width}")
-    wanted = {"vae": type(None), "dpt": DPTHead, "upernet": UperNetHead}[config.decoder]
-    if not isinstance(head, wanted):
-        raise ConfigError(
-            f"decoder={config.decoder!r} needs a head of type {wanted.__name__}, got {type(head).__name__}"
-        )
-
-
-def _drop_output_layers(unet: UNet2DConditionModel) -> None:
-    """Replace the layers that a head makes needless; files of such a U-Net lack their weights."""
-    unet.conv_norm_out, unet.conv_out = nn.Identity(), nn.Identity()

@@ -1,24 +1,28 @@
-"""Settings of GenPercept: which pipeline, which betas, which decoder and which task."""
+"""Settings of GenPercept: which pipeline, which betas, which decoder and which task; and the sizes of its networks."""
 
+# ruff: noqa: RUF009 - setting() declares a field
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.kinds import ModelSettings
+from ddp_repro.settings.setting import Settings, setting
 
-Task = Literal["depth", "disparity", "normals", "foreground", "matte", "segmentation"]
+Task = Literal["affine_depth", "normals", "dichotomous", "matting", "segmentation"]
+Space = Literal["depth", "disparity"]
 Noise = Literal["gaussian", "image"]
 Input = Literal["blended", "concatenated"]
 Decoder = Literal["vae", "dpt", "upernet"]
 Spacing = Literal["leading", "trailing"]
-Loss = Literal["latent", "image", "customised", "angular", "cross_entropy"]
+Loss = Literal["latent", "image", "customised", "angular", "cross_entropy", "reconstruction"]
 Trained = Literal["full", "frozen", "lora", "scratch"]
 GradientAxes = Literal["both", "vertical"]
 SSIKind = Literal["least_squares", "median"]
 
 TASKS: tuple[Task, ...] = get_args(Task)
-SINGLE_CHANNEL: tuple[Task, ...] = ("depth", "disparity", "foreground", "matte")  # the mean of the decoder's channels
+SINGLE_CHANNEL: tuple[Task, ...] = ("affine_depth", "dichotomous", "matting")  # the mean of the decoder's channels
 
 # The seven (beta_start, beta_end) of Table 1, from the least to the most noise.
 TABLE1_BETAS = (
@@ -35,7 +39,7 @@ SD_SCALING_FACTOR = 0.18215
 
 
 @dataclass(frozen=True)
-class GenPerceptConfig:
+class GenPerceptConfig(Settings):
     """Two switches, a schedule and a decoder: the three pipelines of Section 3 as one.
 
     ======================= ========== ============== ===================== =======
@@ -56,73 +60,58 @@ class GenPerceptConfig:
         ensemble: predictions that are aligned and averaged (stochastic pipeline only).
         decoder: the VAE's, or a head on the features of the U-Net's up-blocks.
         head_activation: last layer of the DPT head.
-        num_classes: classes of the UperNet head.
+        num_classes: of segmentation, by the UperNet head or as colours.
         scaling_factor: that the latents were trained with; the VAE must agree.
         timestep: the one that training uses (None: random) and one-step inference too (None: that of the spacing).
         spacing: which timesteps inference visits; ``leading`` ends at t = 1, as released.
         multi_resolution_noise: strength of annealed multi-resolution noise in training (0: white noise).
         loss: on the latent's v, or on the decoded map: MSE, the customised one of depth, angles, cross-entropy.
+            ``reconstruction`` trains the VAE alone, to give back images and labels: the stage before the others where
+            no pretrained VAE is at hand.
         latent_weight: of the latent loss, added to a loss on the decoded map.
         ssi, gradient_axes: kinds of the customised loss; the released depth models used the vertical axis alone.
         unet: fine-tuned in full, frozen, by LoRA, or in full from random weights (Tables 2 and 4).
         lora_rank: rank, and alpha, of LoRA.
         decoder_from_scratch: train the VAE's decoder too, from random weights (Table 2); a head always is.
+        space: whether an affine-invariant map is depth or disparity.
     """
 
-    task: Task = "depth"
-    noise: Noise = "image"
-    input: Input = "blended"
-    beta_start: float = 1.0
-    beta_end: float = 1.0
-    train_steps: int = 1000
-    steps: int = 1
-    ensemble: int = 1
-    decoder: Decoder = "vae"
-    head_activation: Literal["identity", "relu"] = "identity"
-    num_classes: int = 40
-    scaling_factor: float = SD_SCALING_FACTOR
-    timestep: int | None = None
-    spacing: Spacing = "leading"
-    multi_resolution_noise: float = 0.0
-    loss: Loss = "latent"
-    latent_weight: float = 0.0
-    ssi: SSIKind = "least_squares"
-    gradient_axes: GradientAxes = "both"
-    unet: Trained = "full"
-    lora_rank: int = 64
-    decoder_from_scratch: bool = False
+    task: Task = setting("affine_depth", decides="weights")
+    noise: Noise = setting("image", decides="weights")
+    input: Input = setting("blended", decides="weights")
+    beta_start: float = setting(1.0, decides="weights", above=0, at_most=1)
+    beta_end: float = setting(1.0, decides="weights", above=0, at_most=1)
+    train_steps: int = setting(1000, decides="weights", at_least=2, at_most=100_000)
+    steps: int = setting(1, decides="scores", at_least=1, at_most=100_000)
+    ensemble: int = setting(1, decides="scores", at_least=1, at_most=1000)
+    decoder: Decoder = setting("vae", decides="weights")
+    head_activation: Literal["identity", "relu"] = setting("identity", decides="weights")
+    num_classes: int = setting(40, decides="weights", at_least=2, at_most=255)
+    scaling_factor: float = setting(SD_SCALING_FACTOR, decides="weights", above=0, at_most=1e3)
+    timestep: int | None = setting(None, decides="weights", at_least=0, at_most=100_000)
+    spacing: Spacing = setting("leading", decides="scores")
+    multi_resolution_noise: float = setting(0.0, decides="weights", at_least=0, below=1, loose=True)
+    loss: Loss = setting("latent", decides="weights", loose=True)
+    latent_weight: float = setting(0.0, decides="weights", at_least=0, at_most=1e3, loose=True)
+    ssi: SSIKind = setting("least_squares", decides="weights", loose=True)
+    gradient_axes: GradientAxes = setting("both", decides="weights", loose=True)
+    unet: Trained = setting("full", decides="weights", loose=True)
+    lora_rank: int = setting(64, decides="weights", at_least=1, at_most=4096)
+    decoder_from_scratch: bool = setting(False, decides="weights", loose=True)
+    space: Space = setting("depth", decides="weights")
 
-    def __post_init__(self) -> None:
-        """Check the settings.
+    def check(self) -> None:
+        """Check that the settings can work together.
 
         Raises:
-            ConfigError: a value out of its range, or switches that exclude each other.
+            ConfigError: switches that exclude each other.
         """
-        choices = {"task": Task, "noise": Noise, "input": Input, "decoder": Decoder, "spacing": Spacing, "loss": Loss}
-        choices |= {"unet": Trained, "ssi": SSIKind, "gradient_axes": GradientAxes}
-        for name, values in choices.items():
-            if getattr(self, name) not in get_args(values):
-                raise ConfigError(f"{name}={getattr(self, name)!r} is none of {', '.join(get_args(values))}")
-        if self.head_activation not in ("identity", "relu"):
-            raise ConfigError(f"head_activation={self.head_activation!r} is none of identity, relu")
-        if not 0 < self.beta_start <= self.beta_end <= 1:
+        if self.beta_start > self.beta_end:
             raise ConfigError(f"betas need 0 < beta_start <= beta_end <= 1, got {self.beta_start} and {self.beta_end}")
-        if self.train_steps < 2:
-            raise ConfigError(f"train_steps={self.train_steps}: a schedule has at least 2 levels")
-        if not 1 <= self.steps <= self.train_steps:
+        if self.steps > self.train_steps:
             raise ConfigError(f"steps={self.steps} is not between 1 and train_steps={self.train_steps}")
-        if self.timestep is not None and not 0 <= self.timestep < self.train_steps:
+        if self.timestep is not None and self.timestep >= self.train_steps:
             raise ConfigError(f"timestep={self.timestep} is not between 0 and {self.train_steps - 1}")
-        if self.ensemble < 1:
-            raise ConfigError(f"ensemble={self.ensemble} is below 1")
-        if self.scaling_factor <= 0:
-            raise ConfigError(f"scaling_factor={self.scaling_factor} is not positive")
-        if not 0 <= self.multi_resolution_noise < 1:
-            raise ConfigError(f"multi_resolution_noise={self.multi_resolution_noise} is not in [0, 1)")
-        if self.lora_rank < 1:
-            raise ConfigError(f"lora_rank={self.lora_rank} is below 1")
-        if self.latent_weight < 0:
-            raise ConfigError(f"latent_weight={self.latent_weight} is negative")
         self._check_pipeline()
         self._check_decoder()
         self._check_loss()
@@ -132,12 +121,14 @@ class GenPerceptConfig:
             raise ConfigError("noise='gaussian' with input='blended' hides the image from the U-Net; concatenate it")
         if self.ensemble > 1 and self.noise == "image":
             raise ConfigError("ensemble > 1 needs noise='gaussian': a deterministic pipeline repeats itself")
-        if self.ensemble > 1 and self.task not in ("depth", "disparity", "normals"):
+        if self.ensemble > 1 and self.task not in ("affine_depth", "normals"):
             raise ConfigError(f"ensemble > 1 is defined for depth, disparity and normals, not for {self.task}")
         if self.multi_resolution_noise and self.noise != "gaussian":
             raise ConfigError("multi_resolution_noise needs noise='gaussian'")
         if self.timestep is not None and self.steps > 1:
             raise ConfigError("a fixed timestep needs steps=1")
+        if self.space == "disparity" and self.task != "affine_depth":
+            raise ConfigError(f"space='disparity' is for task='affine_depth', not {self.task!r}")
 
     def _check_decoder(self) -> None:
         if self.decoder != "vae" and not self.one_step:
@@ -148,17 +139,15 @@ class GenPerceptConfig:
             raise ConfigError(f"decoder='upernet' is for task='segmentation', not {self.task!r}")
         if self.decoder == "dpt" and self.task not in SINGLE_CHANNEL:
             raise ConfigError(f"decoder='dpt' gives one channel; task={self.task!r} has several")
-        if self.decoder == "upernet" and self.num_classes < 2:
-            raise ConfigError(f"num_classes={self.num_classes} is below 2")
         if self.decoder_from_scratch and self.decoder == "vae" and self.loss == "latent":
             raise ConfigError("decoder_from_scratch with loss='latent' leaves the VAE's decoder untrained")
 
     def _check_loss(self) -> None:
         if (self.decoder == "upernet") != (self.loss == "cross_entropy"):
             raise ConfigError(f"decoder={self.decoder!r} does not go with loss={self.loss!r}")
-        if self.decoder != "vae" and (self.loss == "latent" or self.latent_weight):
+        if self.decoder != "vae" and (self.loss in ("latent", "reconstruction") or self.latent_weight):
             raise ConfigError(f"decoder={self.decoder!r} has no latent for the latent loss")
-        if self.loss == "customised" and self.task not in ("depth", "disparity"):
+        if self.loss == "customised" and self.task != "affine_depth":
             raise ConfigError(f"loss='customised' is for depth and disparity, not {self.task}")
         if self.loss == "angular" and self.task != "normals":
             raise ConfigError(f"loss='angular' is for normals, not {self.task}")
@@ -167,6 +156,16 @@ class GenPerceptConfig:
     def one_step(self) -> bool:
         """Say whether no label is in the blended latent, so that one pass is the whole inference (Equation 11)."""
         return self.beta_start == self.beta_end == 1 and self.noise == "image" and self.steps == 1
+
+    @property
+    def diffusion(self) -> bool:
+        """Say whether a prediction depends on the number of steps or on drawn noise."""
+        return self.noise == "gaussian" or self.beta_start < 1
+
+    @property
+    def predicts(self) -> bool:
+        """Say whether the settings are of a model that predicts, and not of the stage that trains the VAE."""
+        return self.loss != "reconstruction"
 
     @property
     def in_channels(self) -> int:
@@ -181,7 +180,51 @@ class GenPerceptConfig:
         return 1 if self.task in SINGLE_CHANNEL else 3
 
 
-def pipeline_config(name: Literal["stochastic", "deterministic", "one_step"], task: Task = "depth") -> GenPerceptConfig:
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(GenPerceptConfig, ModelSettings):
+    """A pipeline with the sizes of its networks: what a recipe holds.  The defaults are Stable Diffusion 2.1's.
+
+    Attributes:
+        unet_channels: of the U-Net's four levels, finest first.
+        unet_heads: attention heads of each.
+        unet_layers: residual blocks of each.
+        vae_channels: of the VAE's levels; each after the first halves the size.
+        vae_layers: residual blocks of each.
+        text_width: of the embedding that the U-Net attends to.
+        norm_groups: of all group normalisations.
+        head_channels: width of the DPT or UperNet head.
+    """
+
+    kind: ClassVar[str] = "papers.genpercept"
+    paper: ClassVar[str] = "genpercept"
+    builder: ClassVar[str] = "ddp_repro.papers.genpercept.method:build_model"
+
+    unet_channels: tuple[int, int, int, int] = setting((320, 640, 1280, 1280), decides="weights", at_least=8)
+    unet_heads: tuple[int, int, int, int] = setting((5, 10, 20, 20), decides="weights", at_least=1)
+    unet_layers: int = setting(2, decides="weights", at_least=1, at_most=16)
+    vae_channels: tuple[int, ...] = setting((128, 256, 512, 512), decides="weights", at_least=4)
+    vae_layers: int = setting(2, decides="weights", at_least=1, at_most=16)
+    text_width: int = setting(1024, decides="weights", at_least=1, at_most=65_536)
+    norm_groups: int = setting(32, decides="weights", at_least=1, at_most=1024)
+    head_channels: int = setting(256, decides="weights", at_least=4, at_most=8192)
+
+    def check(self) -> None:
+        """Check that the pipeline's settings work together, and that groups and heads divide the widths.
+
+        Raises:
+            ConfigError: says which setting has to change.
+        """
+        super().check()
+        for name in ("unet_channels", "vae_channels"):
+            if any(width % self.norm_groups for width in getattr(self, name)):
+                raise ConfigError(f"{name}={getattr(self, name)} must be multiples of norm_groups={self.norm_groups}")
+        if any(width % heads for width, heads in zip(self.unet_channels, self.unet_heads, strict=True)):
+            raise ConfigError(f"unet_channels={self.unet_channels} must be multiples of unet_heads={self.unet_heads}")
+
+
+def pipeline_config(
+    name: Literal["stochastic", "deterministic", "one_step"], task: Task = "affine_depth"
+) -> GenPerceptConfig:
     """Return the settings of a pipeline of Table 1 at its baseline betas.
 
     Raises:

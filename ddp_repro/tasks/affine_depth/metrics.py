@@ -5,6 +5,7 @@ Each image is aligned by itself, clipped to the benchmark's range and measured; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
 from ddp_repro.tasks.depth.metrics import METRICS as METRIC_DEPTH_METRICS
 from ddp_repro.tasks.depth.metrics import depth_errors
+from ddp_repro.tasks.gathering import gathered
 
 METRICS = (*METRIC_DEPTH_METRICS, "i_rmse")
 
@@ -76,6 +78,7 @@ class AffineDepthErrors:
     """
 
     metrics = METRICS
+    higher_is_better = False  # of the first
 
     def __init__(self, protocol: AffineProtocol, space: Space = "depth", width_only: bool = False) -> None:
         """Start with no image.
@@ -128,6 +131,16 @@ class AffineDepthErrors:
             raise ValueError(f"cannot merge measures of {self.protocol.name} and {tally.protocol.name}")
         self.images += tally.images
         return self
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the images by those of all processes; names stay where they were measured."""
+        rows = [(*image.values, image.alignment.scale, image.alignment.shift, image.alignment.pixels)
+                for image in self.images]  # fmt: skip
+        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(METRICS) + 3)
+        self.images = [
+            ImageErrors(tuple(values), Alignment(scale, shift, self.space, int(pixels)))
+            for *values, scale, shift, pixels in gathered(table, combine).tolist()
+        ]
 
     def value(self, metric: str) -> float:
         """Return a measure's mean over the images.

@@ -21,7 +21,7 @@ from ddp_repro.data.io import DataError, read_image
 from ddp_repro.tasks.bev.nuscenes_geometry import ground_patch
 from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, Sweep, View, read_split, to_json
 from ddp_repro.tasks.bev.nuscenes_map import GroundMap, map_path
-from ddp_repro.tasks.bev.nuscenes_points import in_range, load_points
+from ddp_repro.tasks.bev.nuscenes_points import load_points
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 from ddp_repro.tasks.bev.transforms import ImageAugmentation, LidarAugmentation
 
@@ -161,11 +161,10 @@ class NuScenesBEV(Dataset):
             "masks": self._masks(record, lidar),
         }
         if points is not None:
-            kept = in_range(lidar.apply(points))
-            if not len(kept):
+            item["points"] = moved = lidar.apply(points)  # whole: how far a model looks is its own setting
+            if not (np.abs(moved[:, :2]) < self.data.map_range).all(1).any():
                 where = f"{self.root / record.lidar}: none of {len(points)} points"
-                raise DataError(f"{where} is inside the grid; expected points within 51.2 m of the car")
-            item["points"] = kept
+                raise DataError(f"{where} is on the map; expected points within {self.data.map_range:g} m of the car")
         return {name: torch.from_numpy(value) for name, value in item.items()} | {"id": record.token}
 
     def _prepared(self, view: View, augmentation: ImageAugmentation) -> np.ndarray:

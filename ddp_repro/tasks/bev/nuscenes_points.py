@@ -11,7 +11,6 @@ from ddp_repro.data.io import DataError
 from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, Sweep
 
 COLUMNS = 5  # on disk: x, y, z, intensity, ring; in memory: x, y, z, intensity, time lag
-POINT_RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres: x, y, z low and high, both excluded
 _CLOSE = 1.0  # metres: sweeps lose the car's own roof
 
 
@@ -67,9 +66,3 @@ def load_points(root: Path, record: SampleRecord, sweeps: Sequence[Sweep], repea
 def without_close(points: np.ndarray) -> np.ndarray:
     """A copy without the points within a metre of the LiDAR in both x and y."""
     return points[~((np.abs(points[:, 0]) < _CLOSE) & (np.abs(points[:, 1]) < _CLOSE))]
-
-
-def in_range(points: np.ndarray, limits: Sequence[float] = POINT_RANGE) -> np.ndarray:
-    """Those strictly within ``limits`` (x, y, z low, x, y, z high)."""
-    low, high = (np.array(part, np.float32) for part in (limits[:3], limits[3:]))
-    return points[((points[:, :3] > low) & (points[:, :3] < high)).all(1)]

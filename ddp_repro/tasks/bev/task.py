@@ -11,7 +11,7 @@ from torch import nn
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe
-from ddp_repro.tasks.bev import evaluate, score
+from ddp_repro.tasks.bev import evaluate, made_up, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 
@@ -23,6 +23,7 @@ class BEV:
     """Classes that may overlap, for every cell of the ground around a car."""
 
     name = "bev"
+    asked_as = "bev"
     truth = "masks"
     datasets = ("nuscenes",)
     score_type = score.BEVScore
@@ -32,6 +33,7 @@ class BEV:
     not_from_a_picture = "a BEV model sees six cameras at once, not single pictures"
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
+    made_up_batch = staticmethod(made_up.made_up_batch)
     score = staticmethod(score.bev_score)
 
     def open(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +34,17 @@ class DepthPrediction:
     uncertainty_score: str | None
     step_spread: np.ndarray | None
     sample_spread: np.ndarray | None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the maps by the name of their files, float32; the first is what is shown."""
+        maps = {"depth": self.depth} | ({} if self.uncertainty is None else {"uncertainty": self.uncertainty})
+        return {kind: values.astype(np.float32) for kind, values in maps.items()}
+
+    def facts(self, class_names: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what the manifest says of the map: its nearest, median and farthest point, metres."""
+        statistics = {"nearest_m": self.depth.min(), "median_m": np.median(self.depth), "farthest_m": self.depth.max()}
+        return {"depth": {name: round(float(value), 4) for name, value in statistics.items()}}
 
 
 class DepthEstimator(Predictor):

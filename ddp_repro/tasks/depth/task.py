@@ -14,7 +14,7 @@ from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.depth import dataset as datasets
-from ddp_repro.tasks.depth import predict, score, survey
+from ddp_repro.tasks.depth import made_up, predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
 
@@ -23,6 +23,7 @@ class Depth:
     """Metres for every pixel."""
 
     name = "depth"
+    asked_as = "depth"
     truth = "depth"
     datasets = datasets.NAMES
     score_type = score.DepthScore
@@ -32,6 +33,7 @@ class Depth:
     not_from_a_picture = ""
     evaluate = None
     predict = staticmethod(predict.estimate_depth)
+    made_up_batch = staticmethod(made_up.made_up_batch)
     score = staticmethod(score.score)
     survey = staticmethod(survey.survey)
 

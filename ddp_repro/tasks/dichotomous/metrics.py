@@ -5,18 +5,24 @@ PySODMetrics comes with the ``genpercept`` extra and is imported where it is use
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.tasks.gathering import gathered
 
 METRICS = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
 BINARY_THRESHOLD = 127.5  # PySODMetrics: half of 255
+CURVE = 256  # thresholds
 AUTHORS_THRESHOLD = 128.0  # the HCE code of DIS5K's authors; differs where a grey map is exactly 128
 
 
@@ -67,6 +73,7 @@ class DichotomousErrors:
     """
 
     metrics = METRICS
+    higher_is_better = True  # of the first
 
     def __init__(self, normalise: bool = True, effort: bool = True) -> None:
         """Start with no image.
@@ -129,6 +136,18 @@ class DichotomousErrors:
         self.images += tally.images
         return self
 
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the images by those of all processes; names stay where they were measured."""
+        rows = [
+            np.concatenate([image.f_curve, image.e_curve, [image.weighted_f, image.mae, image.s, _number(image.hce)]])
+            for image in self.images
+        ]
+        table = torch.from_numpy(np.array(rows, np.float64).reshape(len(rows), 2 * CURVE + 4))
+        self.images = [
+            ImageErrors(row[:CURVE], row[CURVE:-4], *map(float, row[-4:-1]), None if math.isnan(row[-1]) else row[-1])
+            for row in gathered(table, combine).numpy()
+        ]
+
     def to_dict(self) -> dict[str, float]:
         """Return the set's measures; HCE only where it was asked for.
 
@@ -159,6 +178,10 @@ class DichotomousErrors:
             prediction / 255,
             truth > BINARY_THRESHOLD,
         )  # without its normalisation the library takes floats and bools
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _library() -> ModuleType:

@@ -5,14 +5,18 @@ scipy and scikit-image come with the ``genpercept`` extra and are imported where
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.tasks.gathering import gathered
 
 METRICS = ("sad", "mad", "mse", "grad", "conn")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255  # values of a trimap
@@ -95,6 +99,7 @@ class MattingErrors:
     """
 
     metrics = METRICS
+    higher_is_better = False  # of the first
 
     def __init__(self, gradient_divisor: float = GRADIENT_DIVISOR) -> None:
         """Start with no image."""
@@ -138,6 +143,11 @@ class MattingErrors:
             raise ValueError("cannot merge gradient errors of two divisors")
         self.images += tally.images
         return self
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the images by those of all processes; names stay where they were measured."""
+        rows = torch.tensor([image.values for image in self.images], dtype=torch.float64).reshape(-1, len(METRICS))
+        self.images = [ImageErrors(tuple(values)) for values in gathered(rows, combine).tolist()]
 
     def value(self, metric: str) -> float:
         """Return a measure's mean over the images.

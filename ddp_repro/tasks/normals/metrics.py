@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ddp_repro.tasks.gathering import gathered
 
 THRESHOLDS = {"within_5": 5.0, "within_7_5": 7.5, "within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}
 METRICS = ("mean", "median", "rmse", *THRESHOLDS)
@@ -63,6 +66,7 @@ class NormalErrors:
     """
 
     metrics = METRICS
+    higher_is_better = False  # of the first
 
     def __init__(self, pooled: bool = True) -> None:
         """Start with no image; ``pooled`` says over what :meth:`value` goes."""
@@ -109,6 +113,14 @@ class NormalErrors:
         self.images += tally.images
         self._errors += tally._errors
         return self
+
+    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
+        """Replace the images, and pooled errors, by those of all processes; names stay where they were measured."""
+        rows = torch.tensor([(*image.values, image.pixels) for image in self.images], dtype=torch.float64)
+        rows = gathered(rows.reshape(-1, len(METRICS) + 1), combine)
+        self.images = [ImageErrors(tuple(values), int(pixels)) for *values, pixels in rows.tolist()]
+        if self.pooled:
+            self._errors = [gathered(torch.cat([torch.empty(0), *self._errors]), combine)]
 
     def to_dict(self) -> dict[str, float]:
         """Return all measures.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +40,24 @@ class Prediction:
     probabilities: np.ndarray
     disagreement: np.ndarray | None = None
     base: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the maps by the name of their files; the first is what is shown."""
+        labels = self.labels.astype(np.uint8 if len(self.probabilities) <= 256 else np.uint16)
+        return {"labels": labels, "uncertainty": self.uncertainty.astype(np.float32)}
+
+    def preview(self) -> np.ndarray:
+        """Return the classes in colours that tell twenty apart, uint8 (H, W, 3)."""
+        import matplotlib
+
+        return matplotlib.colormaps["tab20"](self.labels % 20, bytes=True)[..., :3]
+
+    def facts(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Return what the manifest says of the map: the share of every class that occurs, the largest first."""
+        shares = np.bincount(self.labels.ravel(), minlength=len(class_names)) / self.labels.size
+        order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
+        return {"classes": {class_names[index]: round(float(shares[index]), 6) for index in order}}
 
 
 class Segmenter(Predictor):

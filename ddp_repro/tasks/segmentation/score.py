@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.measure import Measure, or_none
 from ddp_repro.evaluation.score import Score
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 MEASURES = {
     "miou": Measure("mIoU", "higher", 2, "%"),
@@ -24,14 +24,14 @@ class SegmentationScore(Score):
         iou: per class; None for one that is neither in the labels nor predicted.
     """
 
-    miou: float
-    macc: float
-    aacc: float
+    miou: float | None
+    macc: float | None
+    aacc: float | None
     iou: list[float | None]
 
 
-def score(steps: int, seed: int | None, matrix: ConfusionMatrix) -> SegmentationScore:
+def score(steps: int, seed: int | None, counts: ClassCounts) -> SegmentationScore:
     """Return the scores of a run in percent; a class that does not occur has no IoU."""
-    iou = [None if value != value else 100 * value for value in matrix.iou().tolist()]
-    means = {metric: 100 * matrix.value(metric) for metric in matrix.metrics}
+    iou = [or_none(100 * value) for value in counts.iou().tolist()]
+    means = {metric: or_none(100 * counts.value(metric)) for metric in counts.metrics}
     return SegmentationScore(steps=steps, seed=seed, iou=iou, **means)

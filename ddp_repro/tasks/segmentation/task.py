@@ -18,14 +18,15 @@ from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
-from ddp_repro.tasks.segmentation import predict, score, survey
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation import made_up, predict, score, survey
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
 class Segmentation:
     """A class for every pixel."""
 
     name = "segmentation"
+    asked_as = "segmentation"
     truth = "label"
     datasets = datasets.NAMES
     score_type = score.SegmentationScore
@@ -35,6 +36,7 @@ class Segmentation:
     not_from_a_picture = ""
     evaluate = None
     predict = staticmethod(predict.segment)
+    made_up_batch = staticmethod(made_up.made_up_batch)
     score = staticmethod(score.score)
     survey = staticmethod(survey.survey)
 
@@ -69,8 +71,8 @@ class Segmentation:
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
-        return ConfusionMatrix(getattr(model, "output_classes", model.num_classes))
+    def tally(self, model: Any, evaluation: EvalConfig) -> ClassCounts:
+        return ClassCounts(getattr(model, "output_classes", model.num_classes))
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str

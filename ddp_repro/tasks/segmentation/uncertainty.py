@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy, sample_variance
+from ddp_repro.evaluation.measure import or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
-from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.uncertainty.calibration import CalibrationHistogram
 from ddp_repro.evaluation.uncertainty.error_detection import DetectionScores, ErrorHistogram

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.workbook.drawing import content_hash
-from ddp_repro.workbook.runs.records import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure

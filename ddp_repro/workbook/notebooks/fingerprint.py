@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.store.paths import resolve
+from ddp_repro.store.source import COMPILED, file_hash
 from ddp_repro.workbook.catalogue import recipe, recipe_names
 from ddp_repro.workbook.notebooks.notebook import Notebook
-from ddp_repro.workbook.runs.provenance import CODE
 
 
 def fingerprint(notebook: Notebook, preset: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -32,14 +32,13 @@ def fingerprint(notebook: Notebook, preset: str, parameters: dict[str, Any]) -> 
 
 @functools.cache
 def code_hash() -> str:
-    """sha256 over every Python and C++ file of ``ddp_repro`` and ``data_prep``."""
+    """Return the SHA-256 of all code of ``ddp_repro`` and ``data_prep``, without comments and docstrings."""
     digest = hashlib.sha256()
     for package in ("ddp_repro", "data_prep"):
         spec = importlib.util.find_spec(package)
         folder = Path(spec.submodule_search_locations[0])
-        for path in sorted(path for path in folder.rglob("*") if path.suffix in CODE):
-            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode())
-            digest.update(path.read_bytes())
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", *COMPILED)):
+            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

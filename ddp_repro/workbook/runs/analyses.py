@@ -18,18 +18,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve, run_folder
+from ddp_repro.store.work import Current, Work
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import Record, read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import Record, read_dataclass
 from ddp_repro.workbook.runs.run import evaluation_dataset, has_weights, trained_model
 from ddp_repro.workbook.runs.training import say
+from ddp_repro.workbook.runs.works import analysis_work
 
 SCHEMA = 1
 Kind = str  # the file's name: sweep, drift, uncertainty, depth_uncertainty, speed, trajectories, robustness, …
 MACHINE = ("cpu", "gpu", "backend", "threads", "packages")  # what a speed depends on
-Work = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
+Measure = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ class Analysis:
         settings: what was asked for, with every seed.
         checkpoint, dataset: fingerprints (sha256) of weights and images.
         result: what was found; see the function that makes this kind.
+        work: what it depends on beside ``settings``; None: from before this was written down.
     """
 
     kind: Kind
@@ -54,6 +59,7 @@ class Analysis:
     environment: provenance.Environment
     wall_seconds: float
     result: dict[str, Any]
+    work: Work | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +96,7 @@ def find_analyses(kind: Kind, preset: str, output: str | Path = "results") -> li
     return [read_dataclass(Analysis, path, SCHEMA) for path in paths]
 
 
-def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Work) -> Analysis:
+def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measure) -> Analysis:
     """Do ``work`` on a finished run's weights, unless that was done before, and write down what it returns.
 
     Raises:
@@ -100,10 +106,12 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Work) 
     if not record.seeds:
         raise ConfigError(f"{record.run} is not a diffusion model: it has no sampling to analyse")
     before = load_analysis(kind, record.run, record.preset, subject.output)
-    if before and _is_current(before, record, settings, subject.overwrite) and _is_complete(before, subject):
+    now = analysis_work(record.settings(), record.dataset.fingerprint, record.checkpoint.sha256, work)
+    if before and _is_current(before, now, settings, subject.overwrite) and _is_complete(before, subject):
         say(f"{record.run}: {kind} analysed before with the same settings, weights, code and data; skipped")
         return before
     say(f"{record.run}: {kind}")
+    now = now.done()
     model = trained_model(record, subject.output, subject.checkpoint)
     dataset = evaluation_dataset(subject.recipe, model)
     started = time.perf_counter()
@@ -112,14 +120,14 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Work) 
         kind=kind, run=record.run, preset=record.preset, settings=settings, checkpoint=record.checkpoint.sha256,
         dataset=record.dataset.fingerprint, images=min(len(dataset), settings.get("limit") or len(dataset)),
         code=provenance.code(), environment=provenance.environment(next(model.parameters()).device),
-        wall_seconds=round(time.perf_counter() - started, 2), result=result,
+        wall_seconds=round(time.perf_counter() - started, 2), result=result, work=now,
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1, ensure_ascii=False)
     write_atomically(_path(kind, record.run, record.preset, subject.output), (text + "\n").encode())
     return made
 
 
-def _is_current(before: Analysis, record: Record, settings: dict[str, Any], overwrite: bool) -> bool:
+def _is_current(before: Analysis, now: Work, settings: dict[str, Any], overwrite: bool) -> bool:
     """Whether this very work is done, or more than it: a sweep over 1 to 10 steps holds one over 1 to 4.
 
     Raises:
@@ -133,9 +141,7 @@ def _is_current(before: Analysis, record: Record, settings: dict[str, Any], over
         raise ConfigError(
             f"{before.kind} of {before.run} was analysed with other settings ({words}); --overwrite allows replacing it"
         )
-    same_code = before.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
-    same_inputs = (before.checkpoint, before.dataset) == (record.checkpoint.sha256, record.dataset.fingerprint)
-    return not changed and same_code and same_inputs
+    return not changed and before.work is not None and isinstance(before.work.same(now), Current)
 
 
 def _is_complete(before: Analysis, subject: Subject) -> bool:

@@ -8,11 +8,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.store.work import Current, Work
 from ddp_repro.tasks.bev.score import BEVScore, bev_score
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import read_dataclass
+from ddp_repro.workbook.runs.works import constant_work
 
 FILE = "constant_map.json"
 SCHEMA = 1
@@ -27,6 +31,7 @@ class ConstantMap:
     samples: int
     code: provenance.Code
     score: BEVScore
+    work: Work | None = None  # None: from before this was written down
 
 
 def score_constant_map(recipe: Recipe, output: str | Path = "results") -> ConstantMap:
@@ -43,16 +48,16 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
         train = build_dataset(recipe.data, recipe.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
         samples = min(len(dataset), recipe.evaluation.limit or len(dataset))
-        asked = (train.fingerprint(), dataset.fingerprint(), samples)
+        now = constant_work(recipe, "ddp_repro.tasks.bev.constant", train.fingerprint(), dataset.fingerprint())
         before = load_constant_map(recipe.name, recipe.preset, output)
-        if before and asked == (before.training, before.dataset, before.samples):
+        if before and before.work and isinstance(before.work.same(now), Current):
             return before
         counts = evaluate_constant_map(train, dataset, recipe.evaluation)
-    training, scored, samples = asked
     made = ConstantMap(
-        training=training, dataset=scored, samples=samples, code=provenance.code(), score=bev_score(0, None, counts)
-    )
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
+        training=train.fingerprint(), dataset=dataset.fingerprint(), samples=samples, code=provenance.code(),
+        score=bev_score(0, None, counts), work=now,
+    )  # fmt: skip
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1) + "\n"
     write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
     return made
 

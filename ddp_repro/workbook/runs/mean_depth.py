@@ -8,11 +8,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.store.work import Current, Work
 from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import read_dataclass
+from ddp_repro.workbook.runs.works import constant_work
 
 FILE = "mean_depth.json"
 SCHEMA = 1
@@ -28,6 +32,7 @@ class MeanDepth:
     protocol: str
     code: provenance.Code
     score: DepthScore
+    work: Work | None = None  # None: from before this was written down
 
 
 def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDepth:
@@ -48,17 +53,17 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
         train = build_dataset(learnt.data, learnt.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
         images = min(len(dataset), recipe.evaluation.limit or len(dataset))
-        asked = (train.fingerprint(), dataset.fingerprint(), images, recipe.evaluation.protocol)
+        now = constant_work(recipe, "ddp_repro.tasks.depth.constant", train.fingerprint(), dataset.fingerprint())
         before = load_mean_depth(recipe.name, recipe.preset, output)
-        if before and asked == (before.training, before.dataset, before.images, before.protocol):
+        if before and before.work and isinstance(before.work.same(now), Current):
             return before
         errors = evaluate_mean_depth(train, dataset, recipe.evaluation).to_dict()
-    training, scored, images, protocol = asked
     made = MeanDepth(
-        training=training, dataset=scored, images=images, protocol=protocol, code=provenance.code(),
+        training=train.fingerprint(), dataset=dataset.fingerprint(), images=images,
+        protocol=recipe.evaluation.protocol, code=provenance.code(), work=now,
         score=DepthScore(steps=0, seed=None, **errors),
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1) + "\n"
     write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
     return made
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
 import os
 import platform
 import subprocess
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,12 +22,7 @@ from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import weight_sources
 from ddp_repro.store.paths import working_root
 
-CODE = (".py", ".cpp", ".h")
 PACKAGES = ("ddp-repro", "torch", "torchvision", "timm", "numpy", "accelerate")
-
-# What decides trained weights, and what decides their scores.  Tables and figures decide neither.
-TRAINING_CODE = ("settings", "diffusion", "networks", "data", "tasks", "training", "interop", "papers")
-EVALUATION_CODE = ("settings", "diffusion", "networks", "data", "tasks", "interop", "evaluation", "papers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +32,12 @@ class Code:
     Attributes:
         commit: git commit, or ``unknown`` outside a repository.
         dirty: whether tracked source differs from that commit (None outside a repository).
-        fingerprint: hash of the source that decides scores, without comments and docstrings.
+        fingerprint: of the whole source, in records from before they said what they depend on (``work``).
     """
 
     commit: str
     dirty: bool | None
-    fingerprint: str
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +61,7 @@ def code() -> Code:
     return Code(
         commit=commit or "unknown",
         dirty=None if commit is None or changes is None else bool(changes),
-        fingerprint=code_fingerprint(EVALUATION_CODE),
     )
-
-
-@cache
-def code_fingerprint(parts: tuple[str, ...]) -> str:
-    """Hash of the syntax trees of ``parts`` of the package: editing a comment or docstring does not change it."""
-    root = Path(ddp_repro.__file__).parent
-    digest = hashlib.sha256()
-    for part in parts:
-        path = root / part
-        for file in (
-            [path]
-            if path.is_file()
-            else sorted(each for each in path.rglob("*") if each.suffix in (".py", ".cpp", ".h"))
-        ):
-            text = file.read_text(encoding="utf-8")
-            digest.update(file.relative_to(root).as_posix().encode())
-            digest.update((_syntax(text) if file.suffix == ".py" else text).encode())
-    return digest.hexdigest()
 
 
 def environment(device: torch.device | str) -> Environment:
@@ -95,7 +69,7 @@ def environment(device: torch.device | str) -> Environment:
     device = torch.device(device)
     return Environment(
         python=platform.python_version(),
-        packages={name: _version(name) for name in PACKAGES},
+        packages={name: package_version(name) for name in PACKAGES},
         system=f"{platform.system()} {platform.machine()}",
         cpu=_cpu_model(),
         gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -151,7 +125,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
         return None
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of an installed package, or ``not installed``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -163,12 +138,3 @@ def _cpu_model() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
-
-
-def _syntax(source: str) -> str:
-    tree = ast.parse(source)
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node):
-            node.body = node.body[1:]
-    return ast.dump(tree)

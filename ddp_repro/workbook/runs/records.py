@@ -8,23 +8,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import statistics
-import tempfile
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ddp_repro.data.survey import Survey
+from ddp_repro.evaluation.measure import json_ready, or_nan, spread
 from ddp_repro.evaluation.score import Score
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
+from ddp_repro.store.work import Work
 from ddp_repro.workbook.catalogue import full_name
 from ddp_repro.workbook.runs.provenance import Code, Environment
 
@@ -77,24 +77,36 @@ class Training:
     fingerprint: str  # training images
     code_fingerprint: str
     processes: int | None = None  # that finished it; None: from before this was written down
+    work: Work | None = None  # what it depends on; None: from before this was written down
     labels: list[Survey] | None = None  # of each dataset of training images; None: not counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One printed number beside the measured mean (both percent) and the tolerance it was judged with."""
+    """One printed number beside the measured mean (both percent) and the tolerance it was judged with.
+
+    Attributes:
+        measured: None where it is undefined; the verdict then is "trend only".
+    """
 
     column: str
     steps: int
     paper: float
-    measured: float
+    measured: float | None
     tolerance: float
     verdict: Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One finished run."""
+    """One finished run.
+
+    Attributes:
+        work: what the scores depend on, the training apart; None: a record from before this was written down.
+        confirmed: the latest other code that was found to behave as that of the record.
+        images_sha256: of the companion file ``images.npz`` (:mod:`ddp_repro.workbook.runs.companion`), which holds what
+            each image added to the scores; None in records from before there was one.
+    """
 
     recipe: dict[str, Any]
     scores: list[Score]
@@ -106,6 +118,9 @@ class Record:
     wall_seconds: float  # of the evaluation
     comparisons: list[Comparison]
     verdict: Verdict
+    work: Work | None = None
+    confirmed: Code | None = None
+    images_sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -142,8 +157,8 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps`` (empty: not run)."""
-        return [getattr(score, metric or self.metrics[0]) for score in self.scores if score.steps == steps]
+        """A measure (by default the first) of each seed at ``steps`` (empty: not run), NaN where undefined."""
+        return [or_nan(getattr(score, metric or self.metrics[0])) for score in self.scores if score.steps == steps]
 
     def settings(self) -> Recipe:
         """The recipe as an object."""
@@ -166,20 +181,16 @@ def run_name(recipe: dict[str, Any]) -> str:
     return recipe["name"] + ("-ms" if multi_scale else "")
 
 
-def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (None for a single value)."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
 def save_record(record: Record, path: Path) -> None:
     """Write ``record`` as JSON, atomically: a run that dies leaves the former record as it was.
 
+    What is undefined (None or NaN) is written as null.
+
     Raises:
         OSError: the folder cannot be written.
-        ValueError: a score is not finite.
     """
-    values = {"schema": SCHEMA} | dataclasses.asdict(record)
-    values["summary"] = _summary(record)  # derived; for people who read the file
+    values = json_ready({"schema": SCHEMA} | dataclasses.asdict(record))
+    values["summary"] = json_ready(_summary(record))  # derived; for people who read the file
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, text.encode())
 
@@ -207,7 +218,12 @@ def read_dataclass(
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RecordError(f"{path} is not a JSON file ({error}); delete it and run again") from None
-    if not isinstance(values, dict) or values.pop("schema", None) != schema:
+    stored = values.pop("schema", None) if isinstance(values, dict) else None
+    if isinstance(stored, int) and stored > schema:
+        raise RecordError(
+            f"{path} has schema {stored}, of a later version of ddp_repro; this one reads {schema}: update ddp_repro"
+        )
+    if stored != schema:
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
     try:
@@ -227,24 +243,6 @@ def _score_type(values: dict[str, Any]) -> dict[type, type]:
 def find_records(preset: str, output: str | Path = "results") -> list[Record]:
     """Every finished run of a preset, by name."""
     return [load_record(path) for path in sorted((resolve(output) / preset / "runs").glob("*/record.json"))]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees either the old or the whole new content.
-
-    Raises:
-        OSError: the folder cannot be written; names it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _summary(record: Record) -> list[dict[str, Any]]:
@@ -303,6 +301,8 @@ def _build_fields(kind: type, value: Any, where: str, classes: dict[type, type])
     for name in value:
         if name not in hints:
             raise RecordError(f"field {prefix + name!r} is unknown")
+    if issubclass(kind, Score):  # a measure may be undefined, whether or not a task's own class of scores says so
+        hints = {name: hint | None if hint is float else hint for name, hint in hints.items()}
     return kind(**{name: _build(hints[name], value[name], prefix + name, classes) for name in value})
 
 

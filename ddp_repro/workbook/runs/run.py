@@ -8,8 +8,9 @@ start from the clone (see :mod:`ddp_repro.store.paths`).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,11 +28,12 @@ from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.store.work import Changed, Work
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs import companion, provenance, records
 from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.records import Record, load_record, save_record
 from ddp_repro.workbook.runs.samples import missing_samples, save_samples
@@ -45,6 +47,7 @@ from ddp_repro.workbook.runs.training import (
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
+from ddp_repro.workbook.runs.works import OURS, scores_work
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
 
@@ -185,8 +188,10 @@ def _run(
         model, dataset, labels = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
     with workplace(recipe, output) as folder:
         path = _record_path(recipe, output)
-        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent))
+        finished = decided_by_main(lambda: _finished(path, recipe, folder, weights, dataset, overwrite, lent, say))
         if finished and predictions is None:
+            if rank_and_world()[0] == 0 and finished.confirmed not in (None, load_record(path).confirmed):
+                save_record(finished, path)
             _complete(finished, recipe, model, dataset, output, weights)
             say(f"{recipe.name}: finished before with the same recipe, code and data; skipped")
             return finished
@@ -248,16 +253,22 @@ def _evaluate(
     recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
     path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
+    identity = provenance.weights_sha256(weights)
+    work = scores_work(recipe, dataset.fingerprint(), identity).done()
     origin = load_checkpoint(model, weights).origin
     model.to(_device())
-    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
-    checkpoint = records.Checkpoint(
-        sha256=provenance.weights_sha256(weights), origin=origin, file=provenance.public_file(weights)
+    checkpoint = records.Checkpoint(sha256=identity, origin=origin, file=provenance.public_file(weights))
+    images = dataset.ids[: recipe.evaluation.limit]
+    journal = companion.journal_of(
+        recipe, path.parent, weights=checkpoint.sha256, data=dataset.fingerprint(), images=images, device=_device()
     )
-    record = _record(recipe, dataset, result, checkpoint, trained)
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to, journal=journal)
+    record = dataclasses.replace(_record(recipe, dataset, result, checkpoint, trained), work=work)
     if rank_and_world()[0] == 0:
         save_samples(model, dataset, recipe, path.parent)
+        companion.save_image_statistics(result.per_image, path.parent)
         save_record(record, path)
+        journal.remove()
     return record
 
 
@@ -283,9 +294,10 @@ def _recorded_weights(record: Record, output: str | Path) -> Path:
 
 
 def _finished(
-    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool
-) -> Record | None:
-    """The record of this very work, or None if it is to be done.
+    path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool,
+    tell: Callable[[str], None] = lambda reason: None,
+) -> Record | None:  # fmt: skip
+    """The record of this very work, or None if it is to be done; ``tell`` is told why.
 
     ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
     the record alone will do without them.
@@ -308,22 +320,30 @@ def _finished(
             f"{path.parent} holds a finished run of another recipe: {'; '.join(changed)}. "
             "--overwrite allows replacing it; or choose another output"
         )
-    same_code = record.code.fingerprint == provenance.code_fingerprint(provenance.EVALUATION_CODE)
-    same_data = record.dataset.fingerprint == dataset.fingerprint()
-    same = not changed and same_code and same_data and (weights is not None or _same_training(record, recipe, folder))
     held = weights or folder / Path(record.checkpoint.file).name
-    if overwrite and not held.is_file() and missing_samples(recipe, path.parent):
-        return None  # nothing is left to make the samples from
-    return record if same else None
+    if changed or (overwrite and not held.is_file() and missing_samples(recipe, path.parent)):
+        return None  # perhaps because nothing is left to make the samples from
+    if held.is_file() and not companion.is_complete(record, path.parent):
+        return None
+    works = [(record.work, scores_work(recipe, dataset.fingerprint(), record.checkpoint.sha256))]
+    if weights is None:  # a clone has the record alone: that will do
+        if held.is_file() and not provenance.are_weights(held, record.checkpoint.sha256):
+            return None
+        works.append((record.training.work, current_inputs(recipe)))
+    return _still(record, works, tell)
 
 
-def _same_training(record: Record, recipe: Recipe, folder: Path) -> bool:
-    """Whether the record's weights are what a training would give now.  A clone has the record alone: that will do."""
-    weights = folder / Path(record.checkpoint.file).name
-    if weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256):
-        return False
-    now, then = current_inputs(recipe), record.training
-    return then.fingerprint == now.data and then.code_fingerprint in (now.code, trainings.UNKNOWN)
+def _still(record: Record, works: list[tuple[Work | None, Work]], tell: Callable[[str], None]) -> Record | None:
+    """The record if what it depends on (each beside how it is now) is the same; noted if only the probe says so."""
+    if any(before is None for before, _ in works):
+        tell(f"{record.run}: its record is of an earlier form, which does not tell whether the code behaves the same")
+        return None
+    verdicts = [trainings.compare_trainings(before, now) for before, now in works]
+    if reasons := [verdict.words for verdict in verdicts if isinstance(verdict, Changed)]:
+        tell(f"{record.run}: {'; '.join(reasons)}")
+        return None
+    by_probe = any(verdict.by_probe for verdict in verdicts)
+    return dataclasses.replace(record, confirmed=provenance.code()) if by_probe else record
 
 
 def _record(
@@ -335,13 +355,13 @@ def _record(
         fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
         unannotated=getattr(dataset, "unannotated", 0),
     )  # fmt: skip
-    score = task_named(recipe.model.task).score
-    scores = [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+    scores = companion.scores_of(recipe, result.per_image)
     comparisons = compare(recipe, scored, scores)
     return Record(
         recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
         code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
         comparisons=comparisons, verdict=overall(comparisons),
+        images_sha256=companion.statistics_sha256(result.per_image),
     )  # fmt: skip
 
 
@@ -350,8 +370,9 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
     if result is None or inputs is None:
         return None
     return records.Training(
-        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.data,
-        code_fingerprint=inputs.code, processes=result.processes, labels=inputs.labels,
+        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.work.inputs["images"],
+        code_fingerprint=inputs.work.code.get(OURS, trainings.UNKNOWN), processes=result.processes, work=inputs.work,
+        labels=inputs.labels,
     )  # fmt: skip
 
 
@@ -372,7 +393,7 @@ def _chosen(result: TrainResult, recipe: Recipe) -> Path:
     if recipe.evaluation.weights == "last":
         return result.checkpoint
     if result.best is None:
-        raise ConfigError(f"no validation of {recipe.name} had a score, so there are no best weights to evaluate")
+        raise ConfigError(f"{recipe.name} was never validated, so there are no best weights to evaluate")
     return result.best
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +27,18 @@ from ddp_repro.networks.acceleration import set_checkpointing
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import changed_settings, is_loose, to_dict, training_depends_on
+from ddp_repro.settings.overrides import changed_settings, deciding, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import is_recipe_name, weight_sources
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import resolve, run_folder, working_root
+from ddp_repro.store.work import Changed, Current, Work
 from ddp_repro.tasks.build import build_dataset, check_dataset, survey_dataset
 from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import paper_of, recipes_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.catalogue import recipes_of
-from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import write_atomically
+from ddp_repro.workbook.runs.works import weights_work
 
 T = TypeVar("T")
 
@@ -46,22 +47,18 @@ UNKNOWN = "unknown"  # code of weights that were trained without the workbook
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What trained weights depend on: settings, training images, code.  Kept beside them in ``training.json``.
+    """What trained weights depend on, kept beside them in ``training.json``.
 
     Attributes:
+        work: settings, images, code; neither code nor probe: weights that were trained without the workbook.
         processes: how many finished the training, on which weights depend by no more than rounding; None: not finished
             yet, or from before this was written down.
         labels: what the ground truth of each dataset of training images holds; None: it was not counted.
-        sources: hash of the tensors that each part started from, see :func:`ddp_repro.training.initial_identities`;
-            None: from before this was written down.
     """
 
-    recipe: dict[str, Any]
-    data: str
-    code: str
+    work: Work
     processes: int | None = None
     labels: list[Survey] | None = None
-    sources: dict[str, str] | None = None
 
 
 def train(
@@ -84,9 +81,15 @@ def train(
 
 
 def source_of(recipe: Recipe) -> Recipe:
-    """What is trained for a recipe that evaluates another one's weights: that one, with this one's settings."""
+    """Return what is trained for a recipe that evaluates another one's weights: that one, with this one's settings.
+
+    Where this one's data lie in another folder than usual, the other's are expected beside them, by their usual name.
+    """
     source = named_recipe(recipe.weights_of, recipe.preset)
-    return dataclasses.replace(source, model=recipe.model, train=recipe.train)
+    data, usual = source.data, named_recipe(recipe.name, recipe.preset).data.root
+    if resolve(recipe.data.root) != resolve(usual):
+        data = dataclasses.replace(data, root=str(Path(recipe.data.root).with_name(Path(data.root).name)))
+    return dataclasses.replace(source, model=recipe.model, train=recipe.train, data=data)
 
 
 def train_in(
@@ -103,7 +106,8 @@ def train_in(
     resume = decided_by_main(
         lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output, labels)
     )
-    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
+    watch = getattr(paper_of(recipe), "watch", None)
+    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress, watch=watch)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
         if (inputs := read_inputs(folder)) and inputs.processes != result.processes:
@@ -203,18 +207,46 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
     if not path.is_file():
         return _inputs_inside(weights) if weights.is_file() else None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        labels = values.get("labels")
-        return TrainingInputs(**{**values, "labels": labels and [Survey(**part) for part in labels]})
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged ({error}): delete it, and train anew with --overwrite") from None
+        return _read_form(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged ({error!r}): delete it, and train anew with --overwrite") from None
 
 
-def current_inputs(recipe: Recipe) -> TrainingInputs:
-    """What a training of ``recipe`` would depend on now, the weights that it starts from apart."""
-    settings = _training_settings(provenance.public_recipe(recipe))
+def _read_form(values: dict[str, Any]) -> TrainingInputs:
+    """The content of a ``training.json``, also of one from before it held a :class:`Work`."""
+    if "work" in values:
+        work = Work(**values["work"])
+    else:
+        recipe = values["recipe"]
+        work = Work(
+            settings=deciding(recipe, *training_depends_on(recipe)), inputs={"images": values["data"]},
+            code={"of an earlier form": values["code"]},
+        )  # fmt: skip
+    labels = values.get("labels")
+    return TrainingInputs(work, values.get("processes"), labels and [Survey(**part) for part in labels])
+
+
+def current_inputs(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Work:
+    """Return what a training of ``recipe`` would depend on now.
+
+    Args:
+        sources: hash of the weights that each part starts from; None: they do not matter.
+    """
     images = build_dataset(recipe.data, recipe.data.train_split, train=True, mean=(0, 0, 0), std=(1, 1, 1))
-    return TrainingInputs(settings, images.fingerprint(), provenance.code_fingerprint(provenance.TRAINING_CODE))
+    return weights_work(recipe, images.fingerprint(), sources or {})
+
+
+def compare_trainings(before: Work, now: Work) -> Current | Changed:
+    """Return whether weights are those of a training now; what only one side knows of their making does not matter.
+
+    That is the weights that they started from, where ``now`` leaves them out, and the code of weights that were trained
+    without the workbook.
+    """
+    known = sorted(before.inputs.keys() & now.inputs.keys())
+    before, now = (dataclasses.replace(work, inputs={n: work.inputs[n] for n in known}) for work in (before, now))
+    if not before.code and not before.probe:
+        before, now = (dataclasses.replace(work, code={"by": UNKNOWN}) for work in (before, now))
+    return before.same(now)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -319,10 +351,9 @@ def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
     return dataclasses.replace(recipe, train=train_settings)
 
 
-def _inputs_now(recipe: Recipe, output: str | Path) -> TrainingInputs:
+def _inputs_now(recipe: Recipe, output: str | Path) -> Work:
     """:func:`current_inputs` with the weights that the training starts from."""
-    sources = training.initial_identities(_resolved(recipe, output).train)
-    return dataclasses.replace(current_inputs(recipe), sources=sources)
+    return current_inputs(recipe, training.initial_identities(_resolved(recipe, output).train))
 
 
 def _may_resume(recipe: Recipe, folder: Path, output: str | Path, overwrite: bool) -> bool:
@@ -334,31 +365,25 @@ def _may_resume(recipe: Recipe, folder: Path, output: str | Path, overwrite: boo
         ConfigError: it is another training, and ``overwrite`` is not given.
     """
     model, before, now = folder / "model.safetensors", read_inputs(folder), _inputs_now(recipe, output)
-    changed = changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)) if before else []
+    verdict = compare_trainings(before.work, now) if before else Changed()
+    changed = verdict.settings if isinstance(verdict, Changed) else ()
     foreign = before is None and (model.exists() or any((folder / "state").glob("*.pt")))
     if (foreign or changed) and not overwrite:
         what = "; ".join(changed) or "weights of unknown origin"
         raise ConfigError(f"{folder} holds another training ({what}); --overwrite allows replacing it")
-    return before is not None and not changed and not _moved_on(before, now)
-
-
-def _moved_on(before: TrainingInputs, now: TrainingInputs) -> str:
-    """What changed, in words, under a training of equal settings; nothing: empty."""
-    if before.data != now.data:
-        return "the images"
-    if before.code not in (now.code, UNKNOWN):
-        return "the code"
-    return "" if before.sources in (now.sources, None) else "the weights that it starts from"
+    return isinstance(verdict, Current)
 
 
 def _make_room(recipe: Recipe, folder: Path, output: str | Path, labels: list[Survey] | None) -> bool:
     """Put what is to be replaced aside, and write down what a new training depends on; returns False: no resuming."""
     model, before, now = folder / "model.safetensors", read_inputs(folder), _inputs_now(recipe, output)
-    if before and not changed_settings(before.recipe, now.recipe, *training_depends_on(now.recipe)):
-        say(f"{recipe.name}: {_moved_on(before, now)} changed; training anew")
+    verdict = compare_trainings(before.work, now) if before else Changed()
+    if isinstance(verdict, Changed) and verdict.words and not verdict.settings:
+        say(f"{recipe.name}: {verdict.words}; training anew")
+    done = TrainingInputs(now.done(), labels=labels)
     if model.exists():
         model.replace(folder / "previous.safetensors")  # kept until the new training is finished
-    _write_inputs(folder, dataclasses.replace(now, labels=labels))
+    _write_inputs(folder, done)
     return False
 
 
@@ -371,10 +396,6 @@ def _inputs_inside(weights: Path) -> TrainingInputs | None:
     _, metadata = read_state_dict(weights)
     if not {"recipe", "data"} <= metadata.keys():
         return None
-    return TrainingInputs(_training_settings(json.loads(metadata["recipe"])), metadata["data"], UNKNOWN)
-
-
-def _training_settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Without the evaluation, unless it decides which weights are the best."""
-    free = () if recipe["train"]["validate_every"] else ("evaluation",)
-    return {name: value for name, value in recipe.items() if name not in free}
+    recipe = json.loads(metadata["recipe"])
+    settings = deciding(recipe, *training_depends_on(recipe))
+    return TrainingInputs(Work(settings=settings, inputs={"images": metadata["data"]}))

@@ -46,8 +46,10 @@ def count_peer(table: str, row: PaperRow) -> Count | None:
 def evaluation_size(settings: Recipe) -> tuple[int, int]:
     """(height, width) of the largest image that the evaluation's keep-ratio resize yields.
 
-    Where pictures are not resized it is the training crop.
+    Where pictures are not resized it is the training crop; that of data of a fixed size is its own.
     """
+    if not hasattr(settings.data, "image_scale"):
+        return settings.data.image_size
     if settings.data.image_scale is None:
         return settings.data.crop_size
     long, short = settings.data.image_scale

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ddp_repro.workbook.runs.records import write_atomically
+from ddp_repro.store.atomic import write_atomically
 
 NOT_RUN = "not run"
 NOTHING = "–"  # the paper prints no number here

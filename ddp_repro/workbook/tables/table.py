@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.settings.presets import INFO
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import full_name, paper_named, paper_of, recipe, recipe_names
 from ddp_repro.workbook.runs.constant_map import ConstantMap, load_constant_map
 from ddp_repro.workbook.runs.mean_depth import MeanDepth, load_mean_depth
-from ddp_repro.workbook.runs.records import Record, find_records, spread
+from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.counts import Count, count_peer, evaluation_size
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.printed import PaperColumn, PaperRow, PaperTable, load_table
@@ -213,7 +214,7 @@ def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
 
 def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -> str:
     if row.constant:
-        return f"{getattr(row.constant.score, column.key):.{column.decimals}f}"
+        return number_text(getattr(row.constant.score, column.key), column.decimals)
     if row.recipe is None:
         return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
     record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
@@ -239,10 +240,7 @@ def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
 
 
 def _mean_std(values: list[float], decimals: int) -> str:
-    if not values:
-        return NOT_RUN
-    mean, std = spread(values)
-    return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std is not None else "")
+    return mean_text(values, decimals) if values else NOT_RUN
 
 
 def short_number(value: float) -> str:
@@ -286,9 +284,19 @@ def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
     notes = []
     if any(len(record.seeds) > 1 for record in records):
         notes.append("± is the sample standard deviation over sampling seeds, of one set of weights.")
+    notes += [
+        f"{record.run}: {min(counts)} of {record.dataset.images} images have something to measure; means are over them."
+        for record in records
+        if (counts := [score.measured for score in record.scores if score.measured is not None])
+    ]
     if preset != "paper":
         notes.append(f"The {preset} preset shows that the code path works, and trends; it claims no printed number.")
     return tuple(notes)
+
+
+def _confirmed(record: Record) -> str:
+    """A note on a record whose code is not the present one, but was found to behave as that."""
+    return f" (behaves the same at {record.confirmed.commit[:9]})" if record.confirmed else ""
 
 
 def _provenance(record: Record) -> dict[str, str]:
@@ -307,7 +315,7 @@ def _provenance(record: Record) -> dict[str, str]:
         "Seeds": ", ".join(map(str, record.seeds)) or NOTHING,
         "Checkpoint": f"{record.checkpoint.origin} {record.checkpoint.sha256[:12]}",
         "Training": trained,
-        "Code": f"{record.code.commit[:9]}{state}",
+        "Code": f"{record.code.commit[:9]}{state}{_confirmed(record)}",
         "Device": record.environment.gpu or record.environment.cpu,
         "Verdict": record.verdict,
     }

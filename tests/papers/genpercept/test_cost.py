@@ -37,7 +37,7 @@ def test_operations_at_480x640() -> None:
 
 def test_heads_replace_the_decoder() -> None:
     one = flops(GenPerceptConfig())
-    dpt = flops(GenPerceptConfig("disparity", decoder="dpt", loss="image"))
+    dpt = flops(GenPerceptConfig("affine_depth", space="disparity", decoder="dpt", loss="image"))
     upernet = flops(GenPerceptConfig("segmentation", decoder="upernet", loss="cross_entropy"))
     assert dpt.encode == one.encode and 0 < one.unet - dpt.unet < 1e-3 * one.unet  # without its last convolution
     assert dpt.decode < one.decode and 0 < upernet.decode < one.decode
@@ -47,7 +47,7 @@ def test_sizes_must_be_multiples() -> None:
     with pytest.raises(ConfigError, match="multiples of 8"):
         flops(GenPerceptConfig(), 100, 64)
     with pytest.raises(ConfigError, match="multiples of 32"):
-        flops(GenPerceptConfig("disparity", decoder="dpt", loss="image"), 64, 72)
+        flops(GenPerceptConfig("affine_depth", space="disparity", decoder="dpt", loss="image"), 64, 72)
 
 
 @pytest.mark.parametrize(("rank", "millions"), [(4, 0.830), (16, 3.320), (64, 13.279), (256, 53.117), (1024, 212.468)])

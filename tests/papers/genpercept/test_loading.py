@@ -9,18 +9,18 @@ from papers.genpercept.conftest import CHANNELS, tiny_unet, tiny_vae
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ddp_repro.papers.genpercept import loading
 from ddp_repro.papers.genpercept.dpt_head import DPTHead
-from ddp_repro.papers.genpercept.hub_files import embed_prompt
 from ddp_repro.papers.genpercept.lora import add_lora, count_lora, merge_lora
 from ddp_repro.papers.genpercept.model import GenPercept
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
+from ddp_repro.papers.genpercept.weights import loading
+from ddp_repro.papers.genpercept.weights.hub_files import embed_prompt
 from ddp_repro.settings.errors import ConfigError
 
 Build = Callable[..., GenPercept]
 TEXT = torch.ones(1, 2, 32)
 HEADS = [
-    {"decoder": "dpt", "task": "disparity", "loss": "image", "head_activation": "relu"},
+    {"decoder": "dpt", "task": "affine_depth", "space": "disparity", "loss": "image", "head_activation": "relu"},
     {"decoder": "upernet", "task": "segmentation", "loss": "cross_entropy", "num_classes": 5},
 ]
 
@@ -63,7 +63,7 @@ def base(tmp_path: Path) -> Path:
 
 def test_released_depth(hub: Path, images: Tensor) -> None:
     model = loading.load_released("depth", source=hub, text_embedding=TEXT)
-    assert model.config == GenPerceptConfig("depth") and not model.training
+    assert model.config == GenPerceptConfig("affine_depth") and not model.training
     torch.manual_seed(0)
     expected = GenPercept(tiny_unet(), tiny_vae(), TEXT)
     expected.vae.load_state_dict(model.vae.state_dict())
@@ -97,7 +97,7 @@ def test_incomplete_files_are_refused(hub: Path) -> None:
 
 def test_every_released_task_is_named() -> None:
     tasks = {released.task for released in loading.RELEASED.values()}
-    assert tasks == {"depth", "disparity", "normals", "foreground", "matte", "segmentation"}
+    assert tasks == {"affine_depth", "normals", "dichotomous", "matting", "segmentation"}
     assert all(released.config.one_step for released in loading.RELEASED.values())
     with pytest.raises(ConfigError, match="no released model"):
         loading.load_released("pose")
@@ -192,3 +192,12 @@ def test_lora_names_stay_out_of_a_stock_unet() -> None:
     assert getattr(unet, "peft_config", None)
     merge_lora(unet)
     assert not getattr(unet, "peft_config", None)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    unet = tiny_unet()
+    with torch.no_grad():
+        unet.conv_in.bias[0] = torch.nan  # type: ignore[index, union-attr]
+    unet.save_pretrained(tmp_path / "unet")
+    with pytest.raises(ConfigError, match=r"1 tensors are not finite, such as conv_in.bias"):
+        loading.load_unet(str(tmp_path), "unet")

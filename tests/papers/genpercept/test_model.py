@@ -13,7 +13,7 @@ pytestmark = pytest.mark.numerics
 
 STOCHASTIC = {"noise": "gaussian", "input": "concatenated"}
 HEADS = [
-    {"decoder": "dpt", "task": "disparity", "loss": "image"},
+    {"decoder": "dpt", "task": "affine_depth", "space": "disparity", "loss": "image"},
     {"decoder": "upernet", "task": "segmentation", "loss": "cross_entropy", "num_classes": 5},
 ]
 Build = Callable[..., GenPercept]
@@ -70,7 +70,7 @@ def test_any_size_from_eight_pixels_on(size: tuple[int, int], fields: dict, buil
 
 def test_padding_leaves_multiples_alone(build: Build, images: Tensor) -> None:
     model = build()
-    latent = model.encode(images * 2 - 1)
+    latent = model.latent(images * 2 - 1)
     sampled = model.sample(features=latent)
     assert torch.equal(model.predict(images), (sampled + 1).detach() / 2)
 
@@ -98,7 +98,7 @@ def test_bad_images_are_refused(build: Build, images: Tensor) -> None:
     with pytest.raises(ValueError, match="shape"):
         model.predict(images[:, :1])
     with pytest.raises(ValueError, match="multiples"):
-        model.encode(images[..., :-1])
+        model.latent(images[..., :-1])
     with pytest.raises(ValueError, match="generators"):
         build(**STOCHASTIC).predict(images, generator=[torch.Generator()])
 
@@ -120,7 +120,7 @@ def test_parts_must_fit() -> None:
     with pytest.raises(ConfigError, match="tokens"):
         GenPercept(tiny_unet(), tiny_vae(), text[0])
     with pytest.raises(ConfigError, match="DPTHead"):
-        GenPercept(tiny_unet(), tiny_vae(), text, GenPerceptConfig("depth", decoder="dpt", loss="image"))
+        GenPercept(tiny_unet(), tiny_vae(), text, GenPerceptConfig("affine_depth", decoder="dpt", loss="image"))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_parts_must_fit() -> None:
         {"decoder": "dpt", "loss": "image", "task": "normals"},
         {"decoder": "upernet", "loss": "cross_entropy"},
         {"loss": "angular"},
-        {"loss": "customised", "task": "matte"},
+        {"loss": "customised", "task": "matting"},
         {"loss": "cross_entropy"},
         {"decoder_from_scratch": True},
         {"multi_resolution_noise": 0.9},
@@ -170,7 +170,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(fields: dict, build: B
     label = torch.nn.functional.normalize(images - 0.5, dim=1) if model.config.output_channels == 3 else images[:, :1]
     if model.config.decoder == "upernet":
         label = (images[:, 0] * 5).long()
-    loss = model.training_loss(images * 2 - 1, label, generator=torch.Generator().manual_seed(0))
+    loss = model.loss(images * 2 - 1, label, generator=torch.Generator().manual_seed(0))
     loss.backward()
     assert loss.isfinite()
     missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -186,9 +186,9 @@ def test_latent_loss_at_beta_one_is_the_error_of_one_step(build: Build, images: 
     model = build(timestep=1)
     image, label = images * 2 - 1, images[:, :1]
     with torch.no_grad():
-        z_x, z_y = model.encode(image), model.encode(label.expand(-1, 3, -1, -1))
+        z_x, z_y = model.latent(image), model.latent(label.expand(-1, 3, -1, -1))
         expected = (model.denoise(z_x)[0] - z_y).square().mean()
-        torch.testing.assert_close(model.training_loss(image, label), expected)
+        torch.testing.assert_close(model.loss(image, label), expected)
 
 
 def test_checkpointing_changes_no_gradient(build: Build, images: Tensor) -> None:
@@ -197,7 +197,7 @@ def test_checkpointing_changes_no_gradient(build: Build, images: Tensor) -> None
         model = build(loss="image", timestep=1).train()
         if checkpointing:
             model.enable_gradient_checkpointing()
-        model.training_loss(images * 2 - 1, images[:, :1]).backward()
+        model.loss(images * 2 - 1, images[:, :1]).backward()
         gradients.append(model.unet.conv_in.weight.grad)
     torch.testing.assert_close(*gradients)
 
@@ -210,29 +210,29 @@ def test_masked_pixels_never_reach_a_loss(build: Build, images: Tensor) -> None:
         spoiled = torch.where(valid, images[:, :1], torch.nan)
         filled = torch.where(valid, images[:, :1], -1)
         with torch.no_grad():
-            losses = [model.training_loss(images * 2 - 1, label, valid) for label in (spoiled, filled)]
+            losses = [model.loss(images * 2 - 1, label, valid) for label in (spoiled, filled)]
         assert losses[0].isfinite() and torch.equal(*losses)
     with pytest.raises(ValueError, match="not finite"):
-        model.training_loss(images * 2 - 1, spoiled)
+        model.loss(images * 2 - 1, spoiled)
     with pytest.raises(ValueError, match="shape"):
-        model.training_loss(images * 2 - 1, images[..., :8])
+        model.loss(images * 2 - 1, images[..., :8])
 
 
 def test_labels_of_other_channels_are_refused(build: Build, images: Tensor) -> None:
     with pytest.raises(ValueError, match="prediction"):
-        build(**HEADS[0]).training_loss(images * 2 - 1, images)
+        build(**HEADS[0]).loss(images * 2 - 1, images)
 
 
 def test_frozen_unet_trains_the_head_alone(build: Build, images: Tensor) -> None:
     model = build(unet="frozen", **HEADS[0])
-    model.training_loss(images * 2 - 1, images[:, :1]).backward()
+    model.loss(images * 2 - 1, images[:, :1]).backward()
     assert {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None} == {"head"}
 
 
 def test_trajectory_ends_in_the_prediction(build: Build, images: Tensor) -> None:
     model = build(beta_start=0.00085, beta_end=0.012, steps=3)
     with torch.no_grad():
-        latent = model.encode(images * 2 - 1)
+        latent = model.latent(images * 2 - 1)
         result, trajectory = model.sample(features=latent, return_trajectory=True)
     assert len(trajectory) == 3 and torch.equal(trajectory[-1], result)
 

@@ -23,7 +23,7 @@ def close(ours: torch.Tensor, theirs: np.ndarray) -> None:
     [
         ({}, "onestep_depth"),
         ({}, "eq12_depth"),
-        ({"task": "foreground"}, "onestep_dis"),
+        ({"task": "dichotomous"}, "onestep_dis"),
         ({"steps": 10}, "det_beta1_10step"),
         ({"beta_start": 0.00085, "beta_end": 0.012}, "det_beta0.00085_1step"),
     ],
@@ -37,7 +37,7 @@ def test_normals_before_they_are_normalised(pipeline: Callable) -> None:
     model, arrays = pipeline(TINY, task="normals")
     image = picture(arrays) / 255 * 2 - 1
     with torch.no_grad():
-        decoded = model.sample(features=model.encode(image))
+        decoded = model.sample(features=model.latent(image))
     close((decoded[0].permute(1, 2, 0) + 1) / 2, arrays["onestep_normal"])
     torch.testing.assert_close(model.predict(picture(arrays)).norm(dim=1), torch.ones(1, 64, 96))
 
@@ -45,7 +45,7 @@ def test_normals_before_they_are_normalised(pipeline: Callable) -> None:
 def test_latent_and_velocity(pipeline: Callable) -> None:
     model, arrays = pipeline(TINY)
     with torch.no_grad():
-        latent = model.encode(picture(arrays) / 255 * 2 - 1)
+        latent = model.latent(picture(arrays) / 255 * 2 - 1)
         close(latent, arrays["rgb_latent"])
         for t in (1, 999):
             close(model.velocity(latent, latent, t), arrays[f"v_pred_t{t}"])
@@ -73,7 +73,7 @@ def test_hooks_give_the_released_features(pipeline: Callable, siblings) -> None:
 
 
 def test_dpt_disparity(pipeline: Callable, siblings) -> None:
-    model, arrays = pipeline(TINY, task="disparity", decoder="dpt", loss="image")
+    model, arrays = pipeline(TINY, task="affine_depth", space="disparity", decoder="dpt", loss="image")
     expected = np.load(siblings / "genpercept_dpt_head_tiny.npz")
     state = {k.removeprefix("sd/identity/"): torch.from_numpy(expected[k]) for k in expected if "sd/identity/" in k}
     model.head.load_state_dict(state)

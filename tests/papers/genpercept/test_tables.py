@@ -2,7 +2,7 @@ import pytest
 
 from ddp_repro.papers.genpercept import ranks
 from ddp_repro.papers.genpercept.settings import TABLE1_BETAS
-from ddp_repro.papers.genpercept.tables import TABLES, load_table
+from ddp_repro.papers.genpercept.tables.printed import TABLES, load_table
 from ddp_repro.settings.errors import ConfigError
 
 ROWS = dict(zip(TABLES, (24, 6, 6, 7, 2, 18, 8, 7, 6, 8, 12, 5, 2, 20), strict=True))

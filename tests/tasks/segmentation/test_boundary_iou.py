@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU, boundary, erosions, mean_over_classes
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU, boundary, erosions
+from ddp_repro.tasks.segmentation.metrics import ClassCounts, mean_over_classes
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "siblings" / "ddps_boundary_iou.npz")
 TRUTH, PREDICTION = (torch.from_numpy(GOLDEN[name]).long() for name in ("gt", "pred"))
@@ -25,7 +25,7 @@ def assert_scores(ours: Tensor, name: str) -> None:
 
 @pytest.mark.parametrize("ignore_index", [0, 255])
 def test_boundary_scores_are_the_released_ones(ignore_index: int) -> None:
-    assert_scores(BoundaryIoU(6, ignore_index=ignore_index).update(PREDICTION, TRUTH).biou(), f"ig{ignore_index}_bIoU")
+    assert_scores(BoundaryIoU(6, ignore_index=ignore_index).update(PREDICTION, TRUTH).iou(), f"ig{ignore_index}_bIoU")
 
 
 def test_the_boundary_is_the_released_one() -> None:
@@ -35,7 +35,7 @@ def test_the_boundary_is_the_released_one() -> None:
 
 
 def test_scores_with_a_class_zero_are_the_released_ones() -> None:
-    matrix = ConfusionMatrix(6).update(PREDICTION, TRUTH.masked_fill(TRUTH == 0, 255))
+    matrix = ClassCounts(6).update(PREDICTION, TRUTH.masked_fill(TRUTH == 0, 255))
     assert_scores(matrix.iou(), "ig0_IoU")
     assert_scores(matrix.accuracy(), "ig0_Acc")
     assert matrix.aacc == pytest.approx(float(GOLDEN["ig0_aAcc"]), abs=1e-12)
@@ -47,15 +47,15 @@ def test_scores_with_the_unlabelled_class_last_are_the_same() -> None:
     """The order of labels: what the released code calls 1..5, 0 is 0..4, 5 here, and 255 in the truth."""
     prediction, truth = (PREDICTION - 1) % 6, (TRUTH - 1) % 6
     truth = truth.masked_fill(truth == 5, 255)
-    scores = BoundaryIoU(6, unscored=5).update(prediction, truth).biou()
+    scores = BoundaryIoU(6, unscored=5).update(prediction, truth).iou()
     assert_scores(scores.roll(1), "ig0_bIoU")
-    iou = ConfusionMatrix(6).update(prediction, truth).iou()
+    iou = ClassCounts(6).update(prediction, truth).iou()
     assert_scores(iou.roll(1), "ig0_IoU")
     assert mean_over_classes(iou, left_out=5) == pytest.approx(0.8307, abs=5e-5)
 
 
 def test_scores_without_an_ignored_class_are_the_released_ones() -> None:
-    matrix = ConfusionMatrix(6).update(PREDICTION, TRUTH)
+    matrix = ClassCounts(6).update(PREDICTION, TRUTH)
     assert_scores(matrix.accuracy(), "ig255_Acc")
     assert matrix.aacc == pytest.approx(float(GOLDEN["ig255_aAcc"]), abs=1e-12)
 
@@ -78,15 +78,14 @@ def test_counts_add_up() -> None:
     parts = [BoundaryIoU(6).update(p, t) for p, t in zip(PREDICTION, TRUTH, strict=True)]
     merged = parts[2].merge(parts[0]).merge(parts[1])
     assert torch.equal(whole.counts, merged.counts) and whole.mbiou == merged.mbiou == whole.value("mbiou")
-    whole.reduce(lambda counts: 2 * counts)
-    assert torch.equal(whole.counts, 2 * merged.counts) and whole.to_dict()["mbiou"] == merged.mbiou
+    assert whole.to_dict()["mbiou"] == merged.mbiou
 
 
 def test_predictions_on_ignored_pixels() -> None:
     label = torch.zeros(50, 50, dtype=torch.long)
     label[:, 25:] = 255
     prediction = label.masked_fill(label == 255, 1)
-    released, masked = (BoundaryIoU(2, mask_ignored=mask).update(prediction, label).biou() for mask in (False, True))
+    released, masked = (BoundaryIoU(2, mask_ignored=mask).update(prediction, label).iou() for mask in (False, True))
     assert released[1] == 0 and masked[1].isnan()
     assert released[0] == masked[0] == 1
 

@@ -1,14 +1,13 @@
 """What every stage of a BEV model costs: parameters, multiply-accumulates and time of one sample at its full size.
 
-The sample is made up: six pictures of noise, a rig like nuScenes' and a cloud that fills about as many voxels as ten
-real sweeps do.  Nothing here depends on values, except how many voxels there are; that number is part of the result.
-MACs are counted on the forward pass that is timed, so that those of the sparse convolutions are the pairs of sites in
-their rulebooks times channels.  Bilinear reads, pooling and activations have none.
+The sample is made up (:mod:`ddp_repro.tasks.bev.made_up`).  Nothing here depends on values, except how many voxels
+there are; that number is part of the result.  MACs are counted on the forward pass that is timed, so that those of the
+sparse convolutions are the pairs of sites in their rulebooks times channels.  Bilinear reads, pooling and activations
+have none.
 """
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -28,12 +27,9 @@ from ddp_repro.papers.ddp.bev.view_transform import Calibration
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
 from ddp_repro.papers.ddp.model import shape_of, tokens_of
+from ddp_repro.tasks.bev.made_up import made_up_sample
 
 STEPS = 3
-PLACES, RETURNS = 72_000, 3  # that the LiDAR hits, and how often: the points of ten sweeps
-SENSOR_HEIGHT = 1.84  # metres, of the LiDAR
-AZIMUTHS = (0.0, -56.0, 55.0, 180.0, 109.0, -111.0)  # degrees to the left, of the cameras
-FOCAL = (0.79, 0.79, 0.79, 0.506, 0.79, 0.79)  # widths of the camera's picture
 
 Stage = tuple[str, int, int, Callable[[], Any]]  # name, parameters, passes, what runs
 
@@ -90,7 +86,7 @@ class BEVCosts:
 
 def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int = 3) -> BEVCosts:
     """Count and time the stages of a model with initial weights, at batch size 1, in :data:`STEPS` sampling steps."""
-    model, batch = _initial_model(config, device), made_up_batch(config, device)
+    model, batch = _initial_model(config, device), made_up_sample(config, device)
     cpu = torch.device(device).type == "cpu"
     clock = time.process_time if cpu and torch.get_num_threads() == 1 else _wall_clock(device)
     with torch.no_grad():
@@ -101,50 +97,6 @@ def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int =
         voxels=voxels, stages=stages,
         peak_bytes={name: _peak_in_own_process(name, config, device) for name in _MEASURED},
     )  # fmt: skip
-
-
-def made_up_batch(config: BEVConfig, device: str = "cpu") -> dict[str, Any]:
-    """One sample of the size that ``config`` takes, without the true map; always the same."""
-    generator, cameras = torch.Generator().manual_seed(0), len(AZIMUTHS)
-    height, width = config.image_size
-    intrinsics = torch.eye(3).repeat(cameras, 1, 1)
-    focal = 1.09 * width * torch.tensor(FOCAL)  # the network's picture is cut out of the camera's
-    intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2] = focal, focal, width / 2
-    intrinsics[:, 1, 2] = 0.2 * height  # the horizon is in its upper part
-    batch = {
-        "image": torch.randn(cameras, 3, height, width, generator=generator),
-        "camera_to_lidar": torch.stack([_camera_pose(math.radians(azimuth)) for azimuth in AZIMUTHS]),
-        "intrinsics": intrinsics,
-        "image_augmentation": torch.eye(4).repeat(cameras, 1, 1),
-        "lidar_augmentation": torch.eye(4),
-    }
-    made = {name: value[None].to(device) for name, value in batch.items()}
-    return made | {"points": [_made_up_cloud(config.lift_range, generator).to(device)]}
-
-
-def _camera_pose(azimuth: float) -> Tensor:
-    """(4, 4), camera to LiDAR, of a level camera that looks ``azimuth`` to the left."""
-    sine, cosine = math.sin(azimuth), math.cos(azimuth)
-    pose = torch.eye(4)
-    pose[:3, 0] = torch.tensor([cosine, sine, 0.0])  # right
-    pose[:3, 1] = torch.tensor([0.0, 0.0, -1.0])  # down
-    pose[:3, 2] = torch.tensor([-sine, cosine, 0.0])  # ahead
-    pose[:3, 3] = 0.7 * pose[:3, 2] + torch.tensor([0.0, 0.0, -0.3])
-    return pose
-
-
-def _made_up_cloud(reach: float, generator: torch.Generator) -> Tensor:
-    """(P, 5): rough ground, denser near the car, and a tenth of the places on whatever stands on it."""
-    azimuth = 2 * math.pi * torch.rand(PLACES, generator=generator)
-    distance = 2.0 * (reach / 2.0) ** torch.rand(PLACES, generator=generator)
-    above = 0.05 * torch.randn(PLACES, generator=generator).abs()
-    standing = torch.rand(PLACES, generator=generator) < 0.1
-    above[standing] = 4 * torch.rand(int(standing.sum()), generator=generator)
-    places = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), above - SENSOR_HEIGHT], dim=1)
-    points = places.repeat(RETURNS, 1)
-    points += 0.01 * torch.randn(points.shape, generator=generator)
-    lag = 0.05 * torch.randint(10, (len(points), 1), generator=generator)
-    return torch.cat([points, torch.randint(256, lag.shape, generator=generator), lag], dim=1)
 
 
 def _initial_model(config: BEVConfig, device: str) -> BEVDDP:
@@ -246,12 +198,12 @@ def _peak(name: str, config: BEVConfig, device: str) -> int:
 
 
 def _whole_sample(config: BEVConfig, device: str) -> Callable[[], Any]:
-    model, batch = _initial_model(config, device), made_up_batch(config, device)
+    model, batch = _initial_model(config, device), made_up_sample(config, device)
     return lambda: model.sample(batch, steps=STEPS)
 
 
 def _pooling(config: BEVConfig, device: str) -> Callable[[], Any]:
-    transform, batch = _initial_model(config, device).camera.view_transform, made_up_batch(config, device)
+    transform, batch = _initial_model(config, device).camera.view_transform, made_up_sample(config, device)
     cells = transform.cells(Calibration.of(batch))
     context = torch.randn(*cells.shape[:2], config.view_channels, *cells.shape[3:], device=device)
     depth = torch.rand(cells.shape, device=device)

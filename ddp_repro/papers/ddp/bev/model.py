@@ -20,6 +20,8 @@ from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.decoder import LabelDecoder
 from ddp_repro.networks.time_embedding import TimeEmbedding
+from ddp_repro.papers.ddp import released
+from ddp_repro.papers.ddp.bev import released as released_bev
 from ddp_repro.papers.ddp.bev.camera import CameraEncoder
 from ddp_repro.papers.ddp.bev.encoder import CameraBEVEncoder, ConvFuser, FusionBEVEncoder
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
@@ -70,6 +72,7 @@ class BEVDDP(DDP):
 
     config: BEVConfig  # type: ignore[assignment]
     config_type = BEVConfig
+    dialects = (released_bev, released)
 
     def __init__(self, config: BEVConfig) -> None:
         super().__init__(config, LabelDecoder.of(config), map_channels=config.channels)

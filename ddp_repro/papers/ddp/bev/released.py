@@ -53,7 +53,7 @@ _DOWNSAMPLE = {"0": "conv", "1": "norm"}
 
 def is_official(keys: Iterable[str]) -> bool:
     """Whether the keys are those of the released BEV code."""
-    return any(key.startswith(("heads.map.", "encoders.camera.")) for key in keys)
+    return any(key.startswith(official.BEV_KEYS) for key in keys)
 
 
 def config_of(keys: Iterable[str]) -> BEVConfig:
@@ -74,10 +74,8 @@ def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[
         that are rightly not loaded.
 
     Raises:
-        CheckpointError: the model is not a BEV model, or the view transform was built for another geometry.
+        CheckpointError: the view transform was built for another geometry.
     """
-    if not isinstance(getattr(model, "config", None), BEVConfig):
-        raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
     model.set_time_conditioned(_has_time_layers(state_dict))
     constants = [key for key in state_dict if _CONSTANT.match(key)]
     _check_constants({key: state_dict[key] for key in constants}, model)

@@ -7,9 +7,11 @@ are indexed ``[x, y]`` in the LiDAR frame (x to the right, y forward), cell 0 at
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ddp_repro.papers.ddp.settings import smallest_backbone
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.setting import setting
@@ -27,7 +29,7 @@ class BEVConfig(ModelSettings):
 
     kind: ClassVar[str] = "papers.ddp.bev"
     paper: ClassVar[str] = "ddp"
-    builder: ClassVar[str] = "ddp_repro.papers.ddp.build:build_model"
+    builder: ClassVar[str] = "ddp_repro.papers.ddp.bev.model:BEVDDP"
 
     task: Literal["bev"] = setting("bev", decides="weights")
     # fusion: cameras and LiDAR
@@ -82,6 +84,17 @@ class BEVConfig(ModelSettings):
     # start noises whose predictions are averaged; released: 5 camera, 4 fusion
     noise_samples: int = setting(5, decides="scores", at_least=1, at_most=1000)
     average_steps: bool = setting(True, decides="scores")  # mean probability over steps, as released
+
+    def small(self) -> BEVConfig:
+        """Return a narrow, shallow model of a few metres around the car."""
+        reach = 2 * GRID_STRIDE * GRID_STRIDE * 4 / 2 * self.lift_cell
+        return dataclasses.replace(
+            self, backbone=smallest_backbone(self.backbone), image_size=(32, 64), lift_range=reach,
+            map_range=int(0.95 * reach / self.map_cell) * self.map_cell,
+            depth_range=(self.depth_range[0], self.depth_range[0] + 24 * self.depth_step), view_channels=8,
+            channels=32, layers=1, heads=math.gcd(self.heads, 32), feedforward_channels=32,
+            noise_samples=min(self.noise_samples, 2), bev_widths=(8,) * len(self.bev_widths), lidar_widths=(4, 4, 4, 4),
+        )  # fmt: skip
 
     def check(self) -> None:
         """Refuse impossible combinations.

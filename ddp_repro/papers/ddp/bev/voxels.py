@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddp_repro.data.io import DataError
+
 POINT_FEATURES = 5  # x, y, z (metres), intensity (0..255), time lag (seconds)
 
 
@@ -60,12 +62,13 @@ def voxelize(
         name: of the cloud, for errors.
 
     Raises:
-        ValueError: the cloud is empty or not finite, or none of its points is in range.
+        ValueError: the cloud is empty or not finite.
+        DataError: none of its points is in range.
     """
     check_cloud(points, name)
     numbers, inside = _voxel_numbers(points[:, :3], point_range, voxel_size)
     if not inside.any():
-        raise ValueError(f"{name}: none of {len(points)} points is in range; expected points within {point_range}")
+        raise DataError(f"{name}: none of {len(points)} points is in range; expected points within {point_range}")
     points, numbers = points[inside], numbers[inside]
     shape = _shape(point_range, voxel_size)
     key = (numbers[:, 0] * shape[1] + numbers[:, 1]) * shape[2] + numbers[:, 2]

@@ -12,9 +12,10 @@ from pathlib import Path
 from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, measure
 from ddp_repro.papers.ddp.costs.memory import peak_memory
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import read_dataclass
 
 SCHEMA = 1
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddp_repro.evaluation.measure import spread
 from ddp_repro.papers.ddp.samples.segmentation import SavedTrajectory
 from ddp_repro.workbook.figures.panels import IGNORE, class_legend, colour_bar, colours, enlarged, row_label, show
 from ddp_repro.workbook.figures.style import BLACK, BLUE, GREY, ORANGE, SEQUENTIAL, TEXT_WIDTH, Figure, paper_style
-from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.printed import load_table
 from ddp_repro.workbook.tables.table import measured_title
 

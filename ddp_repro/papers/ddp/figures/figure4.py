@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddp_repro.evaluation.measure import or_nan
 from ddp_repro.workbook.figures.style import (
     BLACK,
     BLUE,
@@ -92,7 +93,7 @@ def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "mi
     found: dict[int, list[float]] = {}
     for score in sweep.result["scores"]:
         if score["time_difference"] == wanted:
-            found.setdefault(score["steps"], []).append(score[metric])
+            found.setdefault(score["steps"], []).append(or_nan(score[metric]))
     return found
 
 
@@ -110,7 +111,7 @@ def _draw_steps(axes: Axes, variants: Sequence[Variant], baseline: Record | None
     for variant in variants:
         _band(axes, curve(variant.sweep), label=variant.name, **LOOKS[variant.name])
     if baseline:
-        level = baseline.scores[0].miou
+        level = baseline.values(baseline.steps[0])[0]
         axes.axhline(level, color=ORANGE, linewidth=1.1, linestyle=(0, (7, 2, 1.5, 2)), label="non-diffusion baseline")
     _finish(axes, "(a) dynamic inference", "sampling steps", "mIoU (%)", list(curve(variants[0].sweep)))
 

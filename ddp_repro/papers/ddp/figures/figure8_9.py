@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ddp_repro.data.transforms import resize_image
+from ddp_repro.evaluation.measure import number_text, or_nan, spread
 from ddp_repro.papers.ddp.samples.depth import NOISE_SAMPLES, SPREAD_STEPS, DepthSample
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
 from ddp_repro.workbook.figures.panels import show
@@ -26,7 +27,7 @@ from ddp_repro.workbook.figures.style import (
 )
 from ddp_repro.workbook.runs.analyses import Analysis
 from ddp_repro.workbook.runs.mean_depth import MeanDepth
-from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import measured_title
 
@@ -205,10 +206,10 @@ def _draw_sparsification(axes: Axes, uncertainty: Analysis | None) -> None:
     found, fractions = uncertainty.result, uncertainty.result["fractions"]
     curves, areas = found["sparsification"], found["ause"]
     for (name, label), colour in zip(SPREADS.items(), (GREEN, VERMILION), strict=True):
-        axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {areas[name]:.2f})")
+        axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {number_text(areas[name], 2)})")
     axes.plot(fractions, curves["oracle"], color=BLACK, linestyle="--", label="oracle")
-    level = curves["oracle"][0]
-    axes.axhline(level, color=PURPLE, linestyle=":", label=f"at random (AUSE {areas['random']:.2f})")
+    level = or_nan(curves["oracle"][0])
+    axes.axhline(level, color=PURPLE, linestyle=":", label=f"at random (AUSE {number_text(areas['random'], 2)})")
     axes.set(xlabel="fraction of pixels left out", ylabel="REL of the rest", ylim=(0, None))
 
 

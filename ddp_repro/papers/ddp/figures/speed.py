@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import spread
 from ddp_repro.papers.ddp.costs.bench import STAGES
 from ddp_repro.papers.ddp.costs.records import BenchRecord, bench_folder, find_benches, growth
 from ddp_repro.workbook.figures.style import (
@@ -18,7 +19,7 @@ from ddp_repro.workbook.figures.style import (
     paper_style,
     save_figure,
 )
-from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.measures import measures
 
 GROWING = {"encoder": (BLUE, "o"), "neck": (SKY, "s"), "step": (ORANGE, "^")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -40,7 +41,8 @@ def _paper() -> dict[str, Recipe]:
     cells = variants.ablations(segmentation.ablation_base("paper"))
     kitti, nyu = map(depth.kitti, depth.KITTI_SWIN), [*map(depth.nyu, depth.NYU_SWIN)]
     cameras = map(bev.nuscenes, bev.MODALITIES)
-    return _by_name([*plain, baseline, *second, *cells, *kitti, *nyu, *map(depth.sunrgbd, nyu), *cameras])
+    symmetric = [segmentation.symmetric(tiny), segmentation.symmetric(plain[0])]
+    return _by_name([*plain, baseline, *second, *symmetric, *cells, *kitti, *nyu, *map(depth.sunrgbd, nyu), *cameras])
 
 
 def _mini() -> dict[str, Recipe]:
@@ -49,14 +51,23 @@ def _mini() -> dict[str, Recipe]:
     kitti, nyu = map(depth.mini, ("kitti", "nyu"))
     depths = [kitti, nyu, depth.sunrgbd(nyu), segmentation.baseline(kitti), segmentation.baseline(nyu)]
     cameras = map(bev.mini, bev.MODALITIES)
-    return _by_name([*plain, *map(segmentation.baseline, plain), *second, base, *cells, *depths, *cameras])
+    symmetric = map(segmentation.symmetric, (plain[1], base))
+    return _by_name([*plain, *map(segmentation.baseline, plain), *second, *symmetric, base, *cells, *depths, *cameras])
 
 
 def _camvid() -> dict[str, Recipe]:
     recipes = []
     for base in (segmentation.camvid(), segmentation.camvid_small()):
-        recipes += [base, segmentation.baseline(base), *segmentation.small_aligned(base)]
+        recipes += [base, segmentation.baseline(base), *segmentation.small_aligned(base), segmentation.symmetric(base)]
+    reads, drifts = segmentation.camvid_map(), segmentation.camvid_drift()
+    for plain in (reads, drifts):
+        recipes += [plain, *(_scored_as(plain, stage) for stage in segmentation.small_aligned(plain))]
+    recipes += [segmentation.baseline(reads), segmentation.symmetric(reads)]
     return _by_name([*recipes, *variants.ablations(segmentation.camvid_small())])
+
+
+def _scored_as(plain: Recipe, recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, evaluation=plain.evaluation)
 
 
 def _small_real(dataset: str) -> dict[str, Recipe]:

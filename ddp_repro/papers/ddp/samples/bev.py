@@ -18,8 +18,9 @@ from ddp_repro.data.transforms import resize_image
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.views import inference_mode, model_device
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.bev.evaluate import sensor_batch
-from ddp_repro.workbook.runs.records import RecordError, write_atomically
+from ddp_repro.workbook.runs.records import RecordError
 
 if TYPE_CHECKING:
     from ddp_repro.tasks.bev.dataset import NuScenesBEV

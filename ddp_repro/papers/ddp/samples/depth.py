@@ -18,9 +18,10 @@ from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, view_image
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.depth.dataset import DepthDataset
 from ddp_repro.tasks.depth.predict import step_depths
-from ddp_repro.workbook.runs.records import RecordError, write_atomically
+from ddp_repro.workbook.runs.records import RecordError
 
 FILE = "depth_samples.npz"
 IMAGES = 3

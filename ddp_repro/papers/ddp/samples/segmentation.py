@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from ddp_repro.data.transforms import resize_image, resize_label
 from ddp_repro.diffusion import image_generator
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.workbook.runs.records import RecordError, write_atomically
+from ddp_repro.workbook.runs.records import RecordError
 
 FILE = "trajectory.npz"
 STEPS = 10  # the uncertainty map counts the label changes between these

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ddp_repro.evaluation.measure import mean_text, number_text, or_nan
 from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
 from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, cells
 from ddp_repro.papers.ddp.settings import ModelConfig
@@ -140,8 +141,7 @@ def mean_and_spread(values: Sequence[float], decimals: int) -> str:
     """``mean ± sample standard deviation``; ``not run`` without values."""
     if not values:
         return NOT_RUN
-    spread = f" ± {statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{decimals}f}{spread}"
+    return mean_text(values, decimals)
 
 
 def _differences(rows: list, records: dict[str, list[Record]], plain: Recipe, title: str) -> Columns:
@@ -154,7 +154,8 @@ def _differences(rows: list, records: dict[str, list[Record]], plain: Recipe, ti
         paper.append(f"{row.values['miou'] - reference:+.1f}" if row else NOTHING)
         cell = means(records.get(recipe.name, [])) if recipe else []
         missing = NOT_RUN if recipe else NOTHING
-        ours.append(f"{statistics.fmean(cell) - statistics.fmean(own):+.2f}" if cell and own else missing)
+        measured = cell and own
+        ours.append(number_text(statistics.fmean(cell) - statistics.fmean(own), 2, "+") if measured else missing)
     return {("Δ mIoU", PAPER): paper, ("Δ mIoU", title): ours}
 
 
@@ -195,7 +196,7 @@ def _notes(plain: Recipe, used: Sequence[Record]) -> tuple[str, ...]:
 def _swept(sweep: Analysis | None, steps: int) -> str:
     scores = sweep.result["scores"] if sweep else []
     own = scores[0]["time_difference"] if scores else None
-    found = [s["miou"] for s in scores if s["steps"] == steps and s["time_difference"] == own]
+    found = [or_nan(s["miou"]) for s in scores if s["steps"] == steps and s["time_difference"] == own]
     return mean_and_spread(found, 2)
 
 

@@ -14,8 +14,9 @@ from ddp_repro.papers.ddp.bev.costs import STEPS, BEVCosts, measure_bev_costs
 from ddp_repro.papers.ddp.costs.records import bench_folder
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.atomic import write_atomically
 from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.records import read_dataclass, write_atomically
+from ddp_repro.workbook.runs.records import read_dataclass
 from ddp_repro.workbook.tables.rendering import NOTHING, Table
 from ddp_repro.workbook.tables.table import table_frame
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead
-from ddp_repro.papers.genpercept.hub_files import BASE_MODEL, diffusers_class, embed_prompt, hub_file, reach
 from ddp_repro.papers.genpercept.model import GenPercept, decoder_parts
-from ddp_repro.papers.genpercept.settings import GenPerceptConfig, Task
+from ddp_repro.papers.genpercept.settings import GenPerceptConfig, Space, Task
+from ddp_repro.papers.genpercept.weights.hub_files import BASE_MODEL, diffusers_class, embed_prompt, hub_file, reach
 from ddp_repro.settings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,31 +40,38 @@ class Released:
         task: of the model.
         subfolder: of the U-Net.
         repository: one that holds it; :data:`COLLECTION` holds all.
+        space: of an affine-invariant map.
         dpt: read by the DPT head.
     """
 
     task: Task
     subfolder: str
     repository: str = COLLECTION
+    space: Space = "depth"
     dpt: bool = False
 
     @property
     def config(self) -> GenPerceptConfig:
         """Return the settings of the model."""
-        return GenPerceptConfig(self.task, decoder="dpt", loss="image") if self.dpt else GenPerceptConfig(self.task)
+        reader = {"decoder": "dpt", "loss": "image"} if self.dpt else {}
+        return GenPerceptConfig(self.task, space=self.space, **reader)
 
 
 RELEASED = {
-    "depth": Released("depth", "unet_depth_v2", "guangkaixu/genpercept-depth"),
-    "disparity": Released("disparity", "unet_disparity_v2", "guangkaixu/genpercept-disparity"),
+    "depth": Released("affine_depth", "unet_depth_v2", "guangkaixu/genpercept-depth"),
+    "disparity": Released("affine_depth", "unet_disparity_v2", "guangkaixu/genpercept-disparity", space="disparity"),
     "disparity-dpt": Released(
-        "disparity", "unet_disparity_dpt_head_v2", "guangkaixu/genpercept-disparity-dpt-head", dpt=True
+        "affine_depth",
+        "unet_disparity_dpt_head_v2",
+        "guangkaixu/genpercept-disparity-dpt-head",
+        space="disparity",
+        dpt=True,
     ),
     "normals": Released("normals", "unet_normal_v2", "guangkaixu/genpercept-normal"),
-    "foreground": Released("foreground", "unet_dis_v2", "guangkaixu/genpercept-dis"),
-    "foreground-v1": Released("foreground", "unet_dis_v1"),
-    "matte": Released("matte", "unet_matting_v2", "guangkaixu/genpercept-matting"),
-    "matte-v1": Released("matte", "unet_matting_v1"),
+    "foreground": Released("dichotomous", "unet_dis_v2", "guangkaixu/genpercept-dis"),
+    "foreground-v1": Released("dichotomous", "unet_dis_v1"),
+    "matte": Released("matting", "unet_matting_v2", "guangkaixu/genpercept-matting"),
+    "matte-v1": Released("matting", "unet_matting_v1"),
     "segmentation": Released("segmentation", "unet_seg_v2", "guangkaixu/genpercept-seg"),
 }
 
@@ -196,7 +203,7 @@ def save_pretrained(model: GenPercept, folder: str | Path) -> None:
         save_file({name: value.contiguous() for name, value in model.head.state_dict().items()}, path / WEIGHTS)
         channels = _head_channels(model.head)
     save_file({"embedding": model.text_embedding.contiguous()}, folder / TEXT_FILE)
-    config = dataclasses.asdict(model.config)
+    config = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(GenPerceptConfig)}
     # What has been trained from other weights is trained: loading must not reset it, nor ask for a LoRA.
     if config["unet"] in ("lora", "scratch"):
         config["unet"] = "full"
@@ -309,6 +316,7 @@ def _fill(module: nn.Module, path: Path) -> None:
     missing, unexpected = module.load_state_dict(load_file(path), strict=False)
     if missing or unexpected:
         raise ConfigError(f"{path} lacks {missing[:5]} and has {unexpected[:5]} beyond the head's weights")
+    _check_complete(module, str(path))
 
 
 def _finish(model: GenPercept, dtype: torch.dtype, tiling: bool, slicing: bool) -> GenPercept:
@@ -320,6 +328,9 @@ def _finish(model: GenPercept, dtype: torch.dtype, tiling: bool, slicing: bool) 
 
 
 def _check_complete(module: nn.Module, where: str) -> None:
+    damaged = [n for n, v in module.state_dict().items() if not v.is_meta and not v.isfinite().all()]
+    if damaged:
+        raise ConfigError(f"{where}: {len(damaged)} tensors are not finite, such as {damaged[0]}")
     missing = [name for name, value in module.state_dict().items() if value.is_meta]
     if missing:
         hint = ": it belongs to a head model" if all(name.startswith(OUTPUT_LAYERS) for name in missing) else ""

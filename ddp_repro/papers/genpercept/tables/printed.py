@@ -81,7 +81,7 @@ def load_table(name: str) -> PrintedTable:
     """
     if name not in TABLES:
         raise ConfigError(f"GenPercept has no table {name!r}; it has table1 to table14")
-    text = (Path(__file__).parent / "printed" / f"{name}.json").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "printed" / f"{name}.json").read_text(encoding="utf-8")
     content = json.loads(text)
     content["columns"] = tuple(PrintedColumn(**column) for column in content["columns"])
     content["rows"] = tuple(

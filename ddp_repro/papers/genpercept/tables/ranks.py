@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ddp_repro.papers.genpercept.tables import PrintedColumn, PrintedRow, load_table
+from ddp_repro.papers.genpercept.tables.printed import PrintedColumn, PrintedRow, load_table
 
 DIS_MEASURES = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
 DIS_PARTS = ("te1", "te2", "te3", "te4")

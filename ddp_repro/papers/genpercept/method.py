@@ -1,0 +1,186 @@
+"""GenPercept as trainer, evaluator and ``predict`` take a model: batches of a task in, maps of the task out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddp_repro.diffusion.trajectory import Trajectory
+from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead
+from ddp_repro.papers.genpercept.ensemble import ensemble_maps
+from ddp_repro.papers.genpercept.labels import Label, class_colours, label_of
+from ddp_repro.papers.genpercept.model import Generators, GenPercept, pad_to
+from ddp_repro.papers.genpercept.settings import SINGLE_CHANNEL, ModelConfig
+from ddp_repro.papers.genpercept.weights.hub_files import diffusers_class
+from ddp_repro.settings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+PROMPT_TOKENS = 2  # the empty prompt without padding: its first and its last token
+KL_WEIGHT = 1e-4  # of the VAE's posterior, in the stage that trains the VAE
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an image is encoded to: its latent, and its size before padding."""
+
+    latent: Tensor
+    size: tuple[int, int]
+
+
+class GenPerceptMethod(GenPercept):
+    """A pipeline with the parts that every method of the workbook has.
+
+    Images are normalised to [-1, 1]; any size from 8 pixels on is padded by its border and cropped again.  Maps are of
+    the image's size: affine-invariant depth or disparity, masks and mattes (B, 1, H, W) in [0, 1], unit normals
+    (B, 3, H, W), class scores (B, K, H, W).
+    """
+
+    mean = std = (127.5, 127.5, 127.5)
+    config: ModelConfig
+
+    def encode_image(self, images: Tensor) -> Encoded:
+        """Return the encoding of normalised images (B, 3, H, W).
+
+        Raises:
+            ValueError: an image below 8 pixels.
+            ConfigError: the settings are of the stage that trains the VAE alone.
+        """
+        if self.config.loss == "reconstruction":
+            raise ConfigError("model.loss=reconstruction trains the VAE alone: there is nothing to predict yet")
+        height, width = images.shape[-2:]
+        return Encoded(self.latent(pad_to(images, self.stride)), (height, width))
+
+    def encode(self, batch: Mapping[str, Tensor]) -> Encoded:
+        """Return :meth:`encode_image` of a batch's images."""
+        return self.encode_image(batch["image"])
+
+    def sample(  # type: ignore[override]
+        self,
+        *,
+        features: Encoded | Tensor,
+        steps: int | None = None,
+        generator: Generators = None,
+        return_trajectory: bool = False,
+    ) -> Any:
+        """Return the maps of encoded images, or with ``return_trajectory`` those of every step as well.
+
+        Args:
+            features: of :meth:`encode_image`; of a latent alone, :meth:`GenPercept.sample` is what is done.
+            steps: denoising steps; None: as configured.
+            generator: of the Gaussian noise.
+        """
+        if isinstance(features, Tensor):
+            return super().sample(
+                features=features, steps=steps, generator=generator, return_trajectory=return_trajectory
+            )
+        height, width = features.size
+        options = {"features": features.latent, "steps": steps, "generator": generator}
+        with torch.no_grad():
+            if self.config.ensemble > 1:
+                members = torch.stack([self._map(super(GenPerceptMethod, self).sample(**options))
+                                       for _ in range(self.config.ensemble)], dim=1)  # fmt: skip
+                maps = [ensemble_maps(members[..., :height, :width], self.config.task)]
+            else:
+                _, raw = super().sample(**options, return_trajectory=True)
+                maps = [self._map(each)[..., :height, :width] for each in (raw if return_trajectory else raw[-1:])]
+        if not return_trajectory:
+            return maps[-1]
+        return Trajectory(output=maps[-1], decoded=torch.stack(maps), maps=maps[-1].new_empty(0))
+
+    def _map(self, output: Tensor) -> Tensor:
+        """Return an output of the pipeline as the task's map, float32."""
+        output = output.float()
+        if self.config.task in SINGLE_CHANNEL:
+            return (output + 1) / 2
+        if self.config.task == "normals":
+            return F.normalize(output, dim=1)
+        if self.config.decoder == "upernet":
+            return output
+        # The nearer a colour is to a class's, the higher the class's score.
+        return -(output[:, None] - self.colours[None, :, :, None, None]).square().sum(2)
+
+    @property
+    def colours(self) -> Tensor:
+        """Return the colours of the classes in a colour map, (K, 3) in [-1, 1]."""
+        return class_colours(self.config.num_classes).to(self.text_embedding)
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    def training_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the configured loss of a batch: "image" (B, 3, H, W), normalised, and the task's truth.
+
+        Raises:
+            ValueError: a truth that is not finite where it is valid.
+        """
+        label = label_of(batch, self.config)
+        image = pad_to(batch["image"], self.stride)
+        bottom, right = (have - want for have, want in zip(image.shape[-2:], label.valid.shape[-2:], strict=True))
+        values = F.pad(label.values.float(), (0, right, 0, bottom))
+        valid = F.pad(label.valid, (0, right, 0, bottom))
+        if self.config.loss == "reconstruction":
+            return self._reconstruction(image, Label(values, valid))
+        if self.config.decoder == "upernet":
+            values = values[:, 0].long()
+        loss = self.loss(image, values, valid)
+        return {"loss": loss, self.config.loss: loss.detach()}
+
+    def _reconstruction(self, image: Tensor, label: Label) -> dict[str, Tensor]:
+        """Return the VAE's loss on images and labels: absolute error, and the divergence from a unit Gaussian."""
+        pictures = torch.cat([image, label.values.expand(-1, 3, -1, -1)])
+        posterior = self.vae.encode(pictures).latent_dist
+        error = (self.vae.decode(posterior.sample()).sample - pictures).abs().mean()
+        divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        return {"loss": error + KL_WEIGHT * divergence, "error": error.detach(), "divergence": divergence.detach()}
+
+
+def build_model(config: ModelConfig) -> GenPerceptMethod:
+    """Build the model that the settings describe, with initial weights; its text embedding is 0 until weights come.
+
+    Raises:
+        ConfigError: diffusers is missing.
+    """
+    unet, head = _unet(config), _head(config)
+    return GenPerceptMethod(unet, _vae(config), torch.zeros(1, PROMPT_TOKENS, config.text_width), config, head)
+
+
+def _unet(config: ModelConfig) -> UNet2DConditionModel:
+    return diffusers_class("UNet2DConditionModel")(
+        sample_size=96,
+        in_channels=config.in_channels,
+        out_channels=4,
+        block_out_channels=config.unet_channels,
+        layers_per_block=config.unet_layers,
+        cross_attention_dim=config.text_width,
+        attention_head_dim=config.unet_heads,
+        use_linear_projection=True,
+        norm_num_groups=config.norm_groups,
+    )
+
+
+def _vae(config: ModelConfig) -> AutoencoderKL:
+    levels = len(config.vae_channels)
+    return diffusers_class("AutoencoderKL")(
+        block_out_channels=config.vae_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=config.vae_layers,
+        latent_channels=4,
+        norm_num_groups=config.norm_groups,
+        sample_size=768,
+        scaling_factor=config.scaling_factor,
+    )
+
+
+def _head(config: ModelConfig) -> DPTHead | UperNetHead | None:
+    if config.decoder == "dpt":
+        return DPTHead(config.unet_channels, config.head_channels, config.head_activation)
+    if config.decoder == "upernet":
+        return UperNetHead(config.num_classes, config.unet_channels, config.head_channels)
+    return None

@@ -1,0 +1,105 @@
+"""GenPercept as a paper of the workbook: what :class:`ddp_repro.protocols.paper.Paper` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ddp_repro.papers.genpercept import recipes
+from ddp_repro.protocols.paper import Paper, Samples
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
+
+# Our recipe's name of each released model.
+RELEASED = {
+    "genpercept_depth": "depth",
+    "genpercept_depth_kitti": "depth",
+    "genpercept_disparity": "disparity",
+    "genpercept_disparity_dpt": "disparity-dpt",
+    "genpercept_normals": "normals",
+    "genpercept_foreground": "foreground",
+    "genpercept_matte": "matte",
+}
+PIPELINE_NAMES = {"gaussian": "stochastic multi-step", "image": "deterministic multi-step"}
+
+
+class GenPerceptPaper:
+    """GenPercept: its recipes, tables and rules.  Heavy parts are imported when they are used."""
+
+    name = "genpercept"
+    title = "What Matters When Repurposing Diffusion Models for General Dense Perception Tasks?"
+    citation = "Xu et al., ICLR 2025, arXiv:2403.06090"
+    printed = Path(__file__).with_name("printed")
+    released = tuple(RELEASED)
+
+    @property
+    def tables(self) -> Mapping[str, Callable[..., Any]]:
+        from ddp_repro.papers.genpercept.tables.beside import TABLES
+
+        return TABLES
+
+    @property
+    def analyses(self) -> Mapping[str, Callable[..., Any]]:
+        return {}
+
+    def recipes(self, preset: str) -> dict[str, Recipe]:
+        return recipes.recipes(preset)
+
+    def main_model(self, preset: str) -> str | None:
+        return recipes.main_model(preset)
+
+    def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
+        raise ConfigError(f"GenPercept's printed rows are recipes of their own; {recipe.name} has no variant {field}")
+
+    def row_label(self, recipe: Recipe, steps: int | None) -> str:
+        model = recipe.model
+        if not model.diffusion:
+            return "GenPercept"
+        return f"{PIPELINE_NAMES[model.noise]}" + ("" if steps is None else f" (step {steps})")
+
+    def identifying(self, recipe: Recipe) -> dict[str, str]:
+        return {}
+
+    def samples(self, recipe: Recipe) -> Samples | None:
+        return None
+
+    def count(self, recipe: Recipe, size: tuple[int, int], steps: int, printed: float | None = None) -> Any | None:
+        return None  # GenPercept's FLOPs are of whole pipelines: see papers/genpercept/cost.py
+
+    def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
+        return []  # the printed numbers of a set stand in columns of its own: see papers.genpercept.tables.beside.py
+
+    def is_papers_setting(self, recipe: Recipe) -> bool:
+        official = self.recipes("paper").get(recipe.name)
+        return official is not None and (recipe.model, recipe.data.dataset, recipe.data.image_scale) == (
+            official.model, official.data.dataset, official.data.image_scale,
+        )  # fmt: skip
+
+    def tolerance(self, column: str) -> float:
+        return 0.002 if column.endswith("rel") else 0.005
+
+    def official_checkpoint(self, name: str) -> Path:
+        from ddp_repro.papers.genpercept.weights.official import official_checkpoint
+
+        return official_checkpoint(name, RELEASED)
+
+    def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
+        raise ConfigError(f"{recipe.name}: GenPercept's time is measured by its notebook genpercept_cost")
+
+    def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
+        self.check_bench(recipe, options)
+        yield ""
+
+    def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
+        from ddp_repro.papers.genpercept.tables.notes import notes
+
+        return notes(recipes)
+
+    def render(self, preset: str, output: str | Path) -> list[Path]:
+        from ddp_repro.papers.genpercept.tables.beside import render
+
+        return render(preset, output)
+
+
+PAPER: Paper = GenPerceptPaper()

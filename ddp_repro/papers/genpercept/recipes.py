@@ -1,0 +1,196 @@
+"""GenPercept's recipes by preset: the released models, and the same pipelines made small for synthetic rooms."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ddp_repro.papers.genpercept.settings import ModelConfig
+from ddp_repro.settings.presets import check_preset
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
+
+VAE = "genpercept_vae_mini"
+LORA_RANKS = (4, 16, 64)  # of Table 4, as far as the small U-Net is wide
+PIPELINES = {
+    "one_step": {},
+    "deterministic": {"beta_start": 0.00085, "beta_end": 0.012, "steps": 10},
+    "stochastic": {
+        "noise": "gaussian", "input": "concatenated", "beta_start": 0.00085, "beta_end": 0.012, "steps": 10,
+    },
+}  # fmt: skip
+
+
+def recipes(preset: str) -> dict[str, Recipe]:
+    """Return the recipes of one preset by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    check_preset(preset)
+    made = {"paper": _paper, "mini": _mini}.get(preset, list)()
+    return {recipe.name: recipe for recipe in made}
+
+
+def main_model(preset: str) -> str | None:
+    """Return the recipe that figures of one model show; None where there is none."""
+    return {"paper": "genpercept_depth", "mini": "genpercept_depth_mini"}.get(preset)
+
+
+# --- the paper's sizes ------------------------------------------------------------------------------------------------
+
+
+def _paper() -> list[Recipe]:
+    """Return what the authors released, on the first test set of each table.
+
+    Depth: Adam at 3e-5 without weight decay, 30,000 iterations of 32 images, decaying to a hundredth at 25,000.
+    """
+    depth = _recipe("genpercept_depth", 6, ModelConfig(loss="customised"), _nyu())
+    kitti = dataclasses.replace(
+        depth, name="genpercept_depth_kitti", weights_of=depth.name,
+        data=dataclasses.replace(depth.data, dataset="kitti", root="data/kitti", image_scale=(1216, 352)),
+        evaluation=dataclasses.replace(depth.evaluation, protocol="kitti"),
+    )  # fmt: skip
+    disparity = ModelConfig(space="disparity", loss="customised")
+    dpt = dataclasses.replace(disparity, decoder="dpt")
+    return [
+        depth,
+        kitti,
+        _recipe("genpercept_disparity", 6, disparity, _nyu()),
+        _recipe("genpercept_disparity_dpt", 6, dpt, _nyu()),
+        _recipe("genpercept_normals", 7, ModelConfig(task="normals", loss="angular"), _normals()),
+        _recipe("genpercept_foreground", 8, ModelConfig(task="dichotomous", loss="image"), _masks()),
+        _recipe("genpercept_matte", 10, ModelConfig(task="matting", loss="image"), _mattes()),
+    ]
+
+
+def _recipe(name: str, table: int, model: ModelConfig, data: DataConfig) -> Recipe:
+    protocol = "nyu" if model.task == "affine_depth" else None
+    return Recipe(
+        name=name, table=f"genpercept_table{table}", row="GenPercept", model=model, data=data, train=_OFFICIAL,
+        evaluation=EvalConfig(steps=(1,), seeds=(0,), protocol=protocol),
+    )  # fmt: skip
+
+
+_OFFICIAL = TrainConfig(
+    iterations=30_000, batch_size=32, device_batch_size=1, optimizer="adam", learning_rate=3e-5, weight_decay=0.0,
+    warmup_iterations=100, warmup_ratio=0.0, curve="exponential", min_rate_ratio=0.01, decay_iterations=25_000,
+    backbone_weights=None, seed=2024, gradient_checkpointing=True, checkpoint_every=1000,
+    validate_every=0,
+)  # fmt: skip
+
+
+def _nyu() -> DataConfig:
+    return DataConfig(
+        dataset="nyu", root="data/nyu", train_split="train", eval_split="test", image_scale=(640, 480),
+        crop_size=(480, 640),
+    )  # fmt: skip
+
+
+def _normals() -> DataConfig:
+    return DataConfig(
+        dataset="nyu_normals", root="data/nyu_normals", train_split="train", eval_split="test", image_scale=(768, 768),
+        crop_size=(768, 768),
+    )  # fmt: skip
+
+
+def _masks() -> DataConfig:
+    return DataConfig(
+        dataset="dis5k", root="data/dis5k", train_split="DIS-TR", eval_split="DIS-VD", image_scale=(1024, 1024),
+        crop_size=(768, 768),
+    )  # fmt: skip
+
+
+def _mattes() -> DataConfig:
+    return DataConfig(
+        dataset="p3m10k", root="data/p3m10k", train_split="train", eval_split="P3M-500-NP", image_scale=(1024, 1024),
+        crop_size=(768, 768),
+    )  # fmt: skip
+
+
+# --- small ------------------------------------------------------------------------------------------------------------
+
+
+def _mini() -> list[Recipe]:
+    """Return small pipelines on synthetic rooms; no diffusion model was trained before, so they start from scratch.
+
+    The VAE is trained first, on pictures and labels, and frozen in all the others.
+    """
+    depth = _small("genpercept_depth_mini", 6, small_model(loss="customised"))
+    latent = _small("genpercept_depth_latent_mini", 2, small_model())
+    return [
+        _vae(),
+        depth,
+        latent,
+        _small("genpercept_decoder_mini", 2, small_model(loss="customised", decoder_from_scratch=True)),
+        *(_small(f"genpercept_{name}_mini", 1, small_model(**PIPELINES[name])) for name in list(PIPELINES)[1:]),
+        _small("genpercept_timestep_mini", 3, small_model(timestep=1)),
+        _small("genpercept_frozen_mini", 4, small_model(decoder="dpt", loss="image", unet="frozen")),
+        *(_lora(depth, rank) for rank in LORA_RANKS),
+        _small("genpercept_dpt_mini", 2, small_model(decoder="dpt", loss="image", space="disparity")),
+        _small("genpercept_normals_mini", 7, small_model(task="normals", loss="angular"), _resized(_normals())),
+        _small("genpercept_foreground_mini", 8, small_model(task="dichotomous", loss="image"), _resized(_masks())),
+        _small("genpercept_matte_mini", 10, small_model(task="matting", loss="image"), _resized(_mattes())),
+        _small("genpercept_colours_mini", 9, _colours(), _streets()),
+        _small("genpercept_upernet_mini", 9, _upernet(), _streets()),
+    ]  # fmt: skip
+
+
+def small_model(**fields: object) -> ModelConfig:
+    """Return the settings of a small one-step pipeline for affine-invariant depth, but for ``fields``."""
+    sizes: dict[str, object] = {
+        "unet_channels": (16, 32, 32, 32), "unet_heads": (2, 2, 2, 2), "unet_layers": 1, "vae_channels": (8, 16, 32),
+        "vae_layers": 1, "text_width": 16, "norm_groups": 8, "head_channels": 16, "scaling_factor": 1.0,
+    }  # fmt: skip
+    return ModelConfig(**(sizes | fields))  # type: ignore[arg-type]
+
+
+def _colours() -> ModelConfig:
+    return small_model(task="segmentation", loss="image", num_classes=19)
+
+
+def _upernet() -> ModelConfig:
+    return small_model(task="segmentation", decoder="upernet", loss="cross_entropy", num_classes=19)
+
+
+def _small(name: str, table: int, model: ModelConfig, data: DataConfig | None = None) -> Recipe:
+    depth = model.task == "affine_depth"
+    train = TrainConfig(
+        iterations=120, batch_size=4, device_batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup_iterations=20,
+        warmup_ratio=0.0, curve="cosine", clip_norm=1.0, backbone_weights=None, workers=0, log_every=10,
+        checkpoint_every=100, validate_every=0, weights=(f"vae=recipe:{VAE}",),
+    )  # fmt: skip
+    seeds = (0, 1) if model.noise == "gaussian" else (0,)
+    steps = (1, model.steps) if model.steps > 1 else (1,)
+    return Recipe(
+        name=name, preset="mini", table=f"genpercept_table{table}", row=name, model=model, data=data or _rooms(),
+        train=train,
+        evaluation=EvalConfig(steps=steps, seeds=seeds, batch_size=4, protocol="nyu" if depth else None),
+    )  # fmt: skip
+
+
+def _vae() -> Recipe:
+    """Return the recipe of the small VAE, which no score is taken of."""
+    plain = _small(VAE, 2, small_model(loss="reconstruction"))
+    train = dataclasses.replace(plain.train, iterations=300, learning_rate=2e-3, weights=None)
+    return dataclasses.replace(plain, table="genpercept_vae", train=train)
+
+
+def _lora(depth: Recipe, rank: int) -> Recipe:
+    """Return a cell of Table 4: updates of low rank; at full size of Stable Diffusion's U-Net, here of a random one."""
+    model = dataclasses.replace(depth.model, unet="lora", lora_rank=rank)
+    return _small(f"genpercept_lora{rank}_mini", 4, model)
+
+
+def _rooms() -> DataConfig:
+    """Return the synthetic rooms of NYU's layout, at 72 x 96 pixels."""
+    return dataclasses.replace(_nyu(), root="data/mini/nyu", image_scale=(96, 72), crop_size=(64, 80))
+
+
+def _resized(data: DataConfig) -> DataConfig:
+    return dataclasses.replace(data, root=f"data/mini/{data.dataset}", image_scale=(96, 72), crop_size=(72, 96))
+
+
+def _streets() -> DataConfig:
+    return DataConfig(
+        dataset="cityscapes", root="data/mini/cityscapes", train_split="train", eval_split="val", image_scale=(128, 64),
+        crop_size=(64, 96),
+    )  # fmt: skip

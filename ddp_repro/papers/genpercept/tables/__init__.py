@@ -1,0 +1,1 @@
+"""Printed numbers, what they come to, and ours beside them."""

@@ -1,0 +1,170 @@
+"""GenPercept's tables: every printed row, then the rows that this workbook measured, each under its preset.
+
+A printed number and a measured one never share a cell: a measured one stands under its own source, which names preset,
+dataset and number of images.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddp_repro.papers.genpercept import recipes
+from ddp_repro.papers.genpercept.tables.notes import notes as recipe_notes
+from ddp_repro.papers.genpercept.tables.printed import PrintedColumn, PrintedRow, PrintedTable, load_table
+from ddp_repro.papers.genpercept.tables.ranks import Recomputed, table1_ranks, table11_savings, table14_means
+from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.runs.records import Record, find_records, spread
+from ddp_repro.workbook.tables.measures import measures
+from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table, save_table
+from ddp_repro.workbook.tables.table import provenance_frame, table_frame
+
+PREFIX = "genpercept_table"
+NUMBERED = (1, 2, 3, 4, 6, 7, 8, 9, 10)  # tables that a run of ours can stand in
+
+Cells = dict[tuple[str, str], list[str]]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A row of ours: a recipe at a number of steps, and its record where there is one."""
+
+    name: str
+    steps: int
+    record: Record | None
+
+
+def beside_table(number: int, preset: str, output: str | Path = "results") -> Table:
+    """Return a table as printed, with the rows that records of a preset measured below.
+
+    Raises:
+        ConfigError: no such table or preset.
+        RecordError: a record is damaged.
+    """
+    printed = load_table(f"table{number}")
+    rows = _measured_rows(number, preset, output)
+    columns = _identifying(printed, rows)
+    for column in printed.columns:
+        columns[_heading(column), PAPER] = [_printed_cell(row, column) for row in printed.rows] + [NOTHING] * len(rows)
+    columns |= _measured_columns(len(printed.rows), rows, preset)
+    used = [row.record for row in rows if row.record is not None]
+    unique = list({record.run: record for record in used}.values())
+    notes = (*printed.notes, *_notes(unique, preset))
+    title = f"GenPercept, Table {number}. {printed.caption}"
+    return Table(f"{PREFIX}{number}", title, table_frame(columns), provenance_frame(unique), notes)
+
+
+def recomputed_table(results: list[Recomputed], name: str, title: str) -> Table:
+    """Return printed numbers beside what the other printed numbers give."""
+    columns: Cells = {
+        ("", "Where"): [result.where for result in results],
+        ("printed", PAPER): [f"{result.printed:g}" for result in results],
+        ("recomputed", "from the printed numbers"): [f"{result.value:.4g}" for result in results],
+        ("verdict", "within rounding"): ["equal" if result.reproduces else "differs" for result in results],
+    }
+    differing = sum(not result.reproduces for result in results)
+    notes = (f"{len(results) - differing} of {len(results)} reproduce from the printed numbers within rounding.",)
+    return Table(f"genpercept_{name}", title, table_frame(columns), provenance_frame([]), notes)
+
+
+def ranks_table() -> Table:
+    """Return the ranks of Table 1, printed and recomputed."""
+    title = "GenPercept, Table 1: mean ranks within each block, printed and recomputed"
+    return recomputed_table(table1_ranks(), "ranks", title)
+
+
+def savings_table() -> Table:
+    """Return the savings of Table 11, printed and recomputed."""
+    title = "GenPercept, Table 11: savings of time, stated and recomputed"
+    return recomputed_table(table11_savings(), "savings", title)
+
+
+def means_table() -> Table:
+    """Return the overall values of Table 14, printed and recomputed: those that differ, or one line if none does."""
+    title = "GenPercept, Table 14: overall values as means of DIS-TE1 to TE4"
+    return recomputed_table(table14_means(), "means", title)
+
+
+def render(preset: str, output: str | Path = "results") -> list[Path]:
+    """Write all tables that records of a preset have rows in; returns their paths."""
+    folder, paths = resolve(output) / preset / "tables", []
+    run = {record.recipe["table"] for record in find_records(preset, output)}
+    for number in NUMBERED:
+        if f"{PREFIX}{number}" in run:
+            paths += save_table(beside_table(number, preset, output), folder)
+    return paths
+
+
+TABLES: Mapping[str, Callable[..., Table]] = {
+    f"{PREFIX}{number}": functools.partial(beside_table, number) for number in NUMBERED
+}
+
+
+def _measured_rows(number: int, preset: str, output: str | Path) -> list[_Measured]:
+    found = {record.run: record for record in find_records(preset, output)}
+    rows = []
+    for recipe in recipes.recipes(preset).values():
+        if recipe.table == f"{PREFIX}{number}":
+            record = found.get(recipe.name)
+            rows += [_Measured(recipe.name, steps, record) for steps in (record or recipe.evaluation).steps]
+    return rows
+
+
+def _identifying(printed: PrintedTable, rows: list[_Measured]) -> Cells:
+    columns: Cells = {}
+    for key, heading in printed.headers.items():
+        own = [f"{row.name}, {row.steps} step{'s' * (row.steps > 1)}" if key == "method" else NOTHING for row in rows]
+        columns["", heading] = [_setting(row, key) for row in printed.rows] + own
+    return columns
+
+
+def _setting(row: PrintedRow, key: str) -> str:
+    value = row.method if key == "method" else row.settings.get(key)
+    if value is None:
+        return NOTHING
+    return "(" + ", ".join(f"{each:g}" for each in value) + ")" if isinstance(value, list) else str(value)
+
+
+def _measured_columns(above: int, rows: list[_Measured], preset: str) -> Cells:
+    """Return the measures of our rows, each set of images under a source of its own."""
+    columns: Cells = {}
+    for index, row in enumerate(rows):
+        if row.record is None:
+            columns.setdefault(("measured", preset), [NOTHING] * (above + len(rows)))[above + index] = NOT_RUN
+            continue
+        data = row.record.dataset
+        source = f"measured ({preset}: {data.name} {data.split}, {data.images} images)"
+        for metric in row.record.metrics:
+            cells = columns.setdefault((measures()[metric].heading, source), [NOTHING] * (above + len(rows)))
+            cells[above + index] = _measured_cell(row.record, row.steps, metric)
+    return columns
+
+
+def _measured_cell(record: Record, steps: int, metric: str) -> str:
+    values = record.values(steps, metric)
+    if not values:
+        return NOT_RUN
+    mean, deviation = spread(values)
+    if mean is None:
+        return "undefined"
+    decimals = measures()[metric].decimals
+    return f"{mean:.{decimals}f}" + ("" if deviation is None else f" ± {deviation:.{decimals}f}")
+
+
+def _printed_cell(row: PrintedRow, column: PrintedColumn) -> str:
+    value = row.values.get(column.key)
+    return NOTHING if value is None else f"{value:.{column.decimals}f}"
+
+
+def _heading(column: PrintedColumn) -> str:
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{column.label}{unit}" + {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
+
+
+def _notes(used: list[Record], preset: str) -> tuple[str, ...]:
+    notes = list(recipe_notes([record.settings() for record in used]))
+    if used and preset != "paper":
+        notes.append(f"The {preset} preset shows that the code path works, and trends; it claims no printed number.")
+    return tuple(notes)

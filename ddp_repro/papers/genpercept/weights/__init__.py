@@ -1,0 +1,1 @@
+"""Weights: from the hub, from folders, and as one file."""

@@ -1,0 +1,79 @@
+"""Affine-invariant depth as a task of the house."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ddp_repro.data.survey import Survey
+from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.task import Classes, Task, TaskDataset
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.tasks.affine_depth import predict, score
+from ddp_repro.tasks.affine_depth.protocols import BenchmarkErrors, protocol_named
+from ddp_repro.tasks.depth.dataset import DepthDataset
+from ddp_repro.tasks.depth.survey import survey_depth
+from ddp_repro.tasks.depth.task import TASK as METRIC_DEPTH
+
+
+class AffineDepth:
+    """Depth or disparity up to a scale and a shift.  Its datasets are those of metric depth."""
+
+    name = "affine_depth"
+    asked_as = "depth"
+    truth = "depth"
+    datasets = ()
+    score_type = score.AffineDepthScore
+    measures = score.MEASURES
+    saves_predictions = False
+    flips_by_default = False
+    not_from_a_picture = ""
+    evaluate = None
+    predict = staticmethod(predict.estimate)
+    score = staticmethod(score.score)
+
+    def open(
+        self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
+        limit: int | None,
+    ) -> TaskDataset:  # fmt: skip
+        return METRIC_DEPTH.open(data, split, train=train, mean=mean, std=std, limit=limit)
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def survey(self, dataset: DepthDataset, recipe: Recipe) -> Survey:
+        protocol = recipe.evaluation.protocol
+        cap = None if protocol is None else protocol_named(protocol).max_depth
+        known = cap if cap is not None and math.isfinite(cap) else None
+        return survey_depth(dataset.spec, dataset.samples, dataset.data.train_split, known)
+
+    def check(self, model: Any, dataset: Any) -> None:
+        if dataset.truth != self.truth:
+            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
+
+    def check_evaluation(self, evaluation: EvalConfig) -> None:
+        protocol_named(evaluation.protocol)
+
+    def tally(self, model: Any, evaluation: EvalConfig) -> BenchmarkErrors:
+        return BenchmarkErrors(protocol_named(evaluation.protocol), model.space)
+
+    def predictor(
+        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+    ) -> predict.AffineDepthEstimator:
+        return predict.AffineDepthEstimator(model, images, views, view_average)
+
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
+
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+        from ddp_repro.tasks.affine_depth.pictures import save_maps
+
+        return save_maps
+
+
+TASK: Task = AffineDepth()

@@ -1,0 +1,35 @@
+"""Scores of foreground masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.score import Score
+from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors
+
+MEASURES = {
+    "max_f": Measure("maxFβ", "higher", 3),
+    "weighted_f": Measure("wFβ", "higher", 3),
+    "mae": Measure("MAE", "lower", 3),
+    "s": Measure("Sα", "higher", 3),
+    "mean_e": Measure("mEφ", "higher", 3),
+    "hce": Measure("HCE", "lower", 0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskScore(Score):
+    """The measures of DIS5K, of one sampling seed."""
+
+    max_f: float
+    weighted_f: float
+    mae: float
+    s: float
+    mean_e: float
+    hce: float
+
+
+def score(steps: int, seed: int | None, errors: DichotomousErrors) -> MaskScore:
+    """Return the scores of a run."""
+    return MaskScore(steps=steps, seed=seed, **errors.to_dict())

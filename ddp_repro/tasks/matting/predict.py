@@ -1,0 +1,24 @@
+"""Predicting alpha mattes: at evaluation, and of a picture of one's own."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from ddp_repro.evaluation.views import ViewedImage
+from ddp_repro.tasks.opacity import OpacityEstimator, OpacityPrediction, estimate_opacity
+
+
+class MattePrediction(OpacityPrediction):
+    """What :func:`predict` returns of a model of mattes; ``opacity`` is the alpha of the foreground in [0, 1]."""
+
+    kind: ClassVar[str] = "matte"
+
+
+MatteEstimator = OpacityEstimator
+
+
+def estimate(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MattePrediction:
+    """Return the matte of a prepared picture."""
+    return MattePrediction(opacity=estimate_opacity(model, image, steps, noise_samples, seed))

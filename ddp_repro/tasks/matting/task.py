@@ -1,0 +1,91 @@
+"""Image matting as a task of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ddp_repro.data.roots import checked_root
+from ddp_repro.data.spec import checked
+from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.task import Classes, Task
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.tasks.matting import dataset as datasets
+from ddp_repro.tasks.matting import predict, score
+from ddp_repro.tasks.matting.datasets import p3m
+from ddp_repro.tasks.matting.metrics import ImageErrors, MattingErrors
+
+
+class Tally(MattingErrors):
+    """The measures of maps in [0, 1] that are tensors."""
+
+    def update(self, prediction: Tensor, truth: Tensor, name: str = "") -> ImageErrors:  # type: ignore[override]
+        """Measure one image: two maps (H, W) in [0, 1].
+
+        Raises:
+            ValueError: shapes differ, or values that are not finite.
+        """
+        if not prediction.isfinite().all():
+            raise ValueError("the predicted map is not finite")
+        return super().update(prediction.cpu().numpy(), truth.cpu().numpy(), name=name)
+
+
+class Matting:
+    """The alpha of the foreground, in [0, 1], for every pixel."""
+
+    name = "matting"
+    asked_as = "matte"
+    truth = "alpha"
+    datasets = datasets.NAMES
+    score_type = score.MatteScore
+    measures = score.MEASURES
+    saves_predictions = False
+    flips_by_default = False
+    not_from_a_picture = ""
+    evaluate = None
+    predict = staticmethod(predict.estimate)
+    score = staticmethod(score.score)
+
+    def open(
+        self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
+        limit: int | None,
+    ) -> datasets.MatteDataset:  # fmt: skip
+        root = checked_root(data, limit, public=True)
+        samples = checked(p3m.list_samples(data.dataset, root, split), root, split, p3m.layout(data.dataset))
+        return datasets.MatteDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Survey nothing: there are no classes, and no unit that could be wrong."""
+
+    def check(self, model: Any, dataset: Any) -> None:
+        if dataset.truth != self.truth:
+            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
+
+    def check_evaluation(self, evaluation: EvalConfig) -> None:
+        """Accept all settings."""
+
+    def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
+        return Tally()
+
+    def predictor(
+        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+    ) -> predict.MatteEstimator:
+        return predict.MatteEstimator(model, images, views, view_average)
+
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
+
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+        from ddp_repro.tasks.matting.pictures import save_matte
+
+        return save_matte
+
+
+TASK: Task = Matting()

@@ -1,0 +1,41 @@
+"""Scores of surface normals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.score import Score
+from ddp_repro.tasks.normals.metrics import NormalErrors
+
+MEASURES = {
+    "mean_angle": Measure("mean", "lower", 1, "°"),
+    "median_angle": Measure("median", "lower", 1, "°"),
+    "rmse_angle": Measure("RMSE", "lower", 1, "°"),
+    "within_5": Measure("5°", "higher", 1, "%"),
+    "within_7_5": Measure("7.5°", "higher", 1, "%"),
+    "within_11_25": Measure("11.25°", "higher", 1, "%"),
+    "within_22_5": Measure("22.5°", "higher", 1, "%"),
+    "within_30": Measure("30°", "higher", 1, "%"),
+}
+SHORT = {"mean": "mean_angle", "median": "median_angle", "rmse": "rmse_angle"}  # names among all tasks' measures
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalsScore(Score):
+    """Angular errors, degrees, over all valid pixels of the set, of one sampling seed; and percent below thresholds."""
+
+    mean_angle: float
+    median_angle: float
+    rmse_angle: float
+    within_5: float
+    within_7_5: float
+    within_11_25: float
+    within_22_5: float
+    within_30: float
+
+
+def score(steps: int, seed: int | None, errors: NormalErrors) -> NormalsScore:
+    """Return the scores of a run."""
+    values = {SHORT.get(name, name): value for name, value in errors.to_dict().items()}
+    return NormalsScore(steps=steps, seed=seed, **values)

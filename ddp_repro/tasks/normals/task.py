@@ -1,0 +1,77 @@
+"""Surface normals as a task of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ddp_repro.data.roots import checked_root
+from ddp_repro.data.spec import checked
+from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.task import Classes, Task
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.tasks.normals import dataset as datasets
+from ddp_repro.tasks.normals import predict, score
+from ddp_repro.tasks.normals.metrics import NormalErrors
+
+
+class Normals:
+    """A unit vector out of the surface for every pixel, on axes right, down, ahead."""
+
+    name = "normals"
+    asked_as = "normals"
+    truth = "normals"
+    datasets = datasets.NAMES
+    score_type = score.NormalsScore
+    measures = score.MEASURES
+    saves_predictions = False
+    flips_by_default = False
+    not_from_a_picture = ""
+    evaluate = None
+    predict = staticmethod(predict.estimate)
+    score = staticmethod(score.score)
+
+    def open(
+        self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
+        limit: int | None,
+    ) -> datasets.NormalsDataset:  # fmt: skip
+        root = checked_root(data, limit, public=True)
+        spec = datasets.dataset_spec(data, root)
+        samples = checked(spec.list_samples(root, split), root, split, spec.layout)
+        return datasets.NormalsDataset(spec.name, samples[:limit], data, train=train, mean=mean, std=std)
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        return recipe
+
+    def survey(self, dataset: Any, recipe: Recipe) -> None:
+        """Survey nothing: there are no classes, and no unit that could be wrong."""
+
+    def check(self, model: Any, dataset: Any) -> None:
+        if dataset.truth != self.truth:
+            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
+
+    def check_evaluation(self, evaluation: EvalConfig) -> None:
+        """Accept all settings."""
+
+    def tally(self, model: Any, evaluation: EvalConfig) -> NormalErrors:
+        return NormalErrors()
+
+    def predictor(
+        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+    ) -> predict.NormalsEstimator:
+        return predict.NormalsEstimator(model, images, views, view_average)
+
+    def classes(self, data: DataConfig) -> Classes:
+        return Classes()
+
+    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+        from ddp_repro.tasks.normals.pictures import save_normals
+
+        return save_normals
+
+
+TASK: Task = Normals()
