@@ -23,7 +23,7 @@ from ddp_repro.papers.ddps.settings import DDPSConfig
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 MEASURES = ("miou", "mbiou")
 MAPS = ("true", "random")
@@ -96,7 +96,7 @@ class _Tally:
     def __init__(self, config: DDPSConfig) -> None:
         # a predicted "unlabelled" has no boundary score
         boundary = BoundaryIoU(config.output_classes, unscored=config.num_classes)
-        self.parts = {"miou": ConfusionMatrix(config.output_classes), "mbiou": boundary}
+        self.parts = {"miou": ClassCounts(config.output_classes), "mbiou": boundary}
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         for part in self.parts.values():
