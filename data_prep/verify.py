@@ -173,7 +173,7 @@ def _verify_split(layout: _Layout, root: Path, split: str, expected: int | None)
 
 
 def _outcome(layout: _Layout, sample: Sample, split: str) -> float | str | None:
-    """The share of measured pixels (None for label maps), or what is wrong."""
+    """Return the share of measured pixels (None for label maps), or what is wrong."""
     try:
         return layout.check(sample, split)
     except DataError as error:

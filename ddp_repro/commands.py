@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, override, parse_overrides
-from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.predictors import answers, predictor_for
 
@@ -134,25 +134,30 @@ def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None
         print(line)
 
 
-def list_all(preset: str | None) -> None:
-    """Recipes by preset, then the notebooks with their parameters."""
-    from ddp_repro.workbook.notebooks.notebook import read_notebook
+def list_all(as_json: bool, **filters: str | None) -> None:
+    """Print the recipes of a paper, table, preset, task and data set, and the notebooks for them."""
+    from ddp_repro.workbook import listing
 
-    for each in [preset] if preset else PRESETS:
-        print(f"recipes of the preset {each}:")
-        for recipe in (named_recipe(name, each) for name in recipe_names(each)):
-            print(f"  {recipe.name:<34}{recipe.table:<19}{recipe.row}")
+    recipes = listing.list_recipes(filters)
+    notebooks, missing = None, ""
     try:
-        folder = repository_root() / "notebooks"
+        notebooks = listing.list_notebooks(repository_root() / "notebooks", recipes)
     except ConfigError as error:  # an installed package has recipes, and no notebooks
-        print(f"notebooks: {error}")
+        missing = f" {error}"
+    if as_json:
+        print(json.dumps(listing.as_json(recipes, notebooks), indent=2))
         return
-    print("notebooks:")
-    for path in sorted(folder.glob("*.ipynb")):
-        notebook = read_notebook(path)
-        if not preset or not notebook.presets or preset in notebook.presets:
-            values = (f"{p.name}={p.default!r}" for p in notebook.parameters.values())
-            print(f"  {notebook.name:<34}{', '.join(values)}")
+    print("recipes:" if recipes else "recipes: none")
+    _print_columns(recipes)
+    print(f"notebooks:{missing or ('' if notebooks else ' none')}")
+    rows = ((n.name, ", ".join(f"{p.name}={p.default!r}" for p in n.parameters.values())) for n in notebooks or ())
+    _print_columns([*rows])
+
+
+def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
@@ -261,6 +266,7 @@ def predict(
 
     _say(str(loaded))
     model = model.to(place).eval()
+    scale = getattr(chosen.data, "image_scale", None)
     decisive = {
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
         "steps": steps, "noise_samples": noise_samples,
@@ -290,7 +296,7 @@ def doctor(as_json: bool) -> int:
 
 
 def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
-    """The files of a single picture; of more, how many there are and where."""
+    """Print the files of a single picture; of more, how many there are and where."""
     from ddp_repro.evaluation.folders import MANIFEST
 
     if pictures == 1:
@@ -303,7 +309,7 @@ def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
 
 
 def _checked_device(name: str) -> str:
-    """The device of this name, ``auto`` being a GPU where there is one.
+    """Return the device of this name, ``auto`` being a GPU where there is one.
 
     Raises:
         ConfigError: PyTorch knows no such device, or this machine has none.
@@ -320,7 +326,7 @@ def _checked_device(name: str) -> str:
 
 
 def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
-    """The recipe that answers what is asked, and ``official`` where its weights are the authors'."""
+    """Return the recipe that answers what is asked, and ``official`` where its weights are the authors'."""
     recipe, checkpoint = predictor_for(task, method)
     how = "with the authors' weights" if checkpoint else f"trained on {recipe.data.dataset} ({recipe.preset})"
     _say(f"with {recipe.name}, {how}")
@@ -328,13 +334,13 @@ def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
 
 
 def _overridden(name: str, preset: str | None, changes: dict[str, str]) -> Recipe:
-    """A recipe with changed settings, and with what its data set alone knows."""
+    """Return a recipe with changed settings, and with what its data set alone knows."""
     chosen = override(named_recipe(name, preset), changes)
     return task_named(chosen.model.task).complete(chosen)
 
 
 def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
-    """The recipe by name, or the one inside the checkpoint; and its weights, or those that ``train`` has left."""
+    """Return the recipe by name, or the one inside the checkpoint; and its weights, or those ``train`` has left."""
     if name is None:
         if checkpoint in (None, "official"):
             raise ConfigError("give --recipe, or a --checkpoint that was trained here")

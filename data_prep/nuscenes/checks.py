@@ -28,7 +28,7 @@ def check_sample(root: Path, record: SampleRecord, *, thorough: bool) -> None:
 
 
 def map_problems(root: Path, locations: Iterable[str]) -> dict[str, str]:
-    """What is wrong with the map of each of the locations; those in order are left out."""
+    """Return what is wrong with the map of each of the locations; those in order are left out."""
     problems = {}
     for location in sorted(locations):
         try:
@@ -46,7 +46,7 @@ class IndexedSamples:
         self._root = Path()
 
     def list_samples(self, root: Path, split: str) -> list[Sample]:
-        """A sample's picture is that of its first camera.
+        """Return the samples of a split; a sample's picture is that of its first camera.
 
         Raises:
             DataError: an index that is missing or damaged, or a map that cannot be used.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -17,15 +17,16 @@ from ddp_repro.evaluation.result import EvaluationResult, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
-from ddp_repro.protocols.method import check_method
+from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 
 
 def evaluate_model(
-    model: nn.Module,
-    dataset: PairDataset,
+    model: Method,
+    dataset: TaskDataset,
     evaluation: EvalConfig,
     *,
     progress: bool = True,
@@ -57,11 +58,11 @@ def evaluate_model(
     with accelerated(model, compile=evaluation.compile, channels_last=evaluation.channels_last):
         if task.evaluate is not None:
             return task.evaluate(model, dataset, evaluation, progress=progress, journal=journal)
-        return _evaluate(model, dataset, evaluation, progress, save_to, None if save_to else journal)
+        return _evaluate(model, cast(PairDataset, dataset), evaluation, progress, save_to, None if save_to else journal)
 
 
 def _evaluate(
-    model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, progress: bool, save_to: Path | None,
+    model: Method, dataset: PairDataset, evaluation: EvalConfig, progress: bool, save_to: Path | None,
     journal: Journal | None,
 ) -> EvaluationResult:  # fmt: skip
     started = time.perf_counter()
@@ -95,7 +96,7 @@ class _Run:
     """One process's share of an evaluation."""
 
     def __init__(
-        self, model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, collection: Collection
+        self, model: Method, dataset: PairDataset, evaluation: EvalConfig, collection: Collection
     ) -> None:  # fmt: skip
         self.model, self.dataset, self.evaluation, self.collection = model, dataset, evaluation, collection
         self.task = task_named(model.config.task)
@@ -144,7 +145,7 @@ class _Run:
         return True
 
 
-def check_evaluation(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
+def check_evaluation(model: Method, dataset: TaskDataset, evaluation: EvalConfig, save_to: Path | None) -> None:
     """Refuse an evaluation that cannot work, before the first image is read.
 
     Raises:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.measure import json_ready, or_nan, spread
 from ddp_repro.evaluation.per_image.statistics import ImageStatistics, RunKey
-from ddp_repro.protocols.task import Tally
+from ddp_repro.protocols.task import Tally, TaskDataset
 from ddp_repro.settings.recipe import EvalConfig
 
 
@@ -51,7 +50,7 @@ class EvaluationResult:
         return tuple(sorted({steps for steps, _ in self.tallies}))
 
     def seeds(self, steps: int) -> tuple[int | None, ...]:
-        """The noise seeds evaluated at ``steps``."""
+        """Return the noise seeds evaluated at ``steps``."""
         return tuple(seed for count, seed in self.tallies if count == steps)
 
     @property
@@ -106,8 +105,8 @@ def run_keys(evaluation: EvalConfig, *, has_noise: bool, has_steps: bool) -> lis
     return [(steps, seed) for steps in counts for seed in seeds]
 
 
-def class_names(dataset: PairDataset) -> tuple[str, ...]:
-    """A depth dataset has none."""
+def class_names(dataset: TaskDataset) -> tuple[str, ...]:
+    """Return the names of a dataset's classes; a depth dataset has none."""
     return tuple(getattr(dataset, "class_names", ()))
 
 

@@ -21,7 +21,6 @@ class Score:
     seed: int | None
     measured: int | None = None
 
-    @classmethod
-    def measures(cls) -> tuple[str, ...]:
+    def measures(self) -> tuple[str, ...]:
         """Return the names of the measures."""
-        return tuple(field.name for field in dataclasses.fields(cls) if field.type in ("float", "float | None", float))
+        return tuple(field.name for field in dataclasses.fields(self) if field.type in ("float", "float | None", float))

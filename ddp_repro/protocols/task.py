@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
@@ -33,6 +34,10 @@ class Tally(Protocol):
 
     def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
         """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all measures, as numbers or lists of numbers; NaN where they are undefined."""
         ...
 
     def value(self, metric: str) -> float:
@@ -145,7 +150,7 @@ class Task(Protocol):
         """Return the scores of a run."""
         ...
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 

@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import AutocastKwargs, GradientAccumulationPlugin, gather_object
-from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -21,7 +20,7 @@ from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strang
 from ddp_repro.interop.checkpoints import save_weights
 from ddp_repro.interop.partial import describe_sources, trained_names
 from ddp_repro.networks.acceleration import accelerate
-from ddp_repro.protocols.method import check_method
+from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
@@ -48,7 +47,7 @@ from ddp_repro.training.state import (
 from ddp_repro.training.step import Batch, Step, on_device
 from ddp_repro.training.stream import BatchLayout, build_loader
 
-Watch = Callable[[nn.Module, Batch], Mapping[str, float]]
+Watch = Callable[[Method, Batch], Mapping[str, float]]
 
 
 def train(
@@ -102,7 +101,7 @@ def train(
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
-    """The processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
+    """Return the processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
 
     Raises:
         ConfigError: fp16 without a GPU, or some of the processes that a launcher started are not in this run.
@@ -133,7 +132,7 @@ class _Run:
         origin: dict[str, str],
         accelerator: Accelerator,
         layout: BatchLayout,
-        model: nn.Module,
+        model: Method,
         dataset: PairDataset,
         watch: Watch | None,
     ) -> None:
@@ -161,7 +160,7 @@ class _Run:
         self.names = trained_names(self.model, self.sources) if partial else set(self.model.state_dict())
         if self.state.optimizer:
             self.step.optimizer.load_state_dict(self.state.optimizer)
-        if self.state.scaler:
+        if self.state.scaler and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(self.state.scaler)
         if self.accelerator.is_main_process:
             for path in [] if resume else states:
@@ -247,7 +246,12 @@ class _Run:
 
         data, evaluation = self.recipe.data, self.recipe.evaluation
         one = dataclasses.replace(
-            evaluation, steps=evaluation.steps[-1:], seeds=evaluation.seeds[:1], scales=(1.0,), flip=False
+            evaluation,
+            steps=evaluation.steps[-1:],
+            seeds=evaluation.seeds[:1],
+            scales=(1.0,),
+            flip=False,
+            boundary=False,
         )
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
         accelerate(self.model)  # the evaluation has its own settings, and other sizes than the compiled ones
@@ -291,7 +295,7 @@ class _Run:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
 
 
-def check_trainable(model: nn.Module, config: TrainConfig) -> None:
+def check_trainable(model: Method, config: TrainConfig) -> None:
     """Refuse a model that lacks what its training needs, or has nothing left to train.
 
     Raises:

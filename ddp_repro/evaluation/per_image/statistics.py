@@ -106,5 +106,5 @@ def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _widened(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums and differences of narrow numbers would overflow."""
+    """Widen integers, whose sums and differences would overflow."""
     return values.astype(np.int64) if values.dtype.kind in "iu" else values

@@ -26,16 +26,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
+from ddp_repro.data.transforms import size_of
 from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
 from ddp_repro.evaluation.measure import json_ready, or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.resampling import ImageScores, MeanIoU, MeanScores, hierarchical_bootstrap, image_bootstrap
 from ddp_repro.evaluation.statistics import LEVEL, Estimate
 from ddp_repro.evaluation.views import View, best_class, inference_mode, model_device, to_image_size, view_image
-from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
+from ddp_repro.networks.shapes import shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -139,7 +141,7 @@ class MapUse:
 
 
 def evaluate_map_use(
-    model: nn.Module,
+    model: DDP,
     dataset: Any,
     *,
     steps: int = 3,
@@ -189,7 +191,7 @@ def evaluate_map_use(
     )  # fmt: skip
 
 
-def map_losses(model: nn.Module, batch: dict[str, Any], *, steps: int = 3, seed: int = 0) -> dict[str, float]:
+def map_losses(model: DDP, batch: dict[str, Any], *, steps: int = 3, seed: int = 0) -> dict[str, float]:
     """Return the loss of a batch with each map at the last step of sampling: a cheap watch during training.
 
     One encoder and four decoder passes.  Nothing of the model, of its mode or of torch's random state is changed.
@@ -237,9 +239,10 @@ class _Image:
 class _PictureScorer:
     """Reading and scoring of one picture: classes, or metres."""
 
-    def __init__(self, model: nn.Module, dataset: Any, protocol: Protocol | None) -> None:
+    def __init__(self, model: DDP, dataset: Any, protocol: Protocol | None) -> None:
         self.model, self.dataset, self.protocol = model, dataset, protocol
-        self.device, self.measure = model_device(model), "miou" if protocol is None else "rel"
+        self.device = model_device(model)
+        self.measure: Literal["miou", "rel"] = "miou" if protocol is None else "rel"
         self.shape = (model.config.num_classes, 2) if protocol is None else ()  # of what an image's score is made of
 
     def load(self, index: int) -> _Image:
@@ -257,7 +260,7 @@ class _PictureScorer:
 
     def score(self, output: Tensor, image: _Image) -> Tensor:
         """Intersection and union (K, 2), or REL (), of the network's output (C, h, w)."""
-        input_size, size = tuple(image.inputs.shape[-2:]), tuple(image.truth.shape)
+        input_size, size = shape_of(image.inputs), size_of(image.truth)
         if self.protocol is None:
             labels = best_class(output, input_size, size)[1]
             return ClassCounts(self.model.config.num_classes).count(labels.cpu(), image.truth)[:2].T
@@ -270,9 +273,9 @@ class _PictureScorer:
 class _BEVScorer:
     """Reading and scoring of all sensors of a moment: the map around the car."""
 
-    measure = "miou"
+    measure: Literal["miou", "rel"] = "miou"
 
-    def __init__(self, model: nn.Module, dataset: Any) -> None:
+    def __init__(self, model: DDP, dataset: Any) -> None:
         self.model, self.dataset, self.device = model, dataset, model_device(model)
         self.shape = (model.config.num_classes, 2)
 
@@ -296,7 +299,7 @@ class _BEVScorer:
 
 
 def _score_maps(
-    model: nn.Module, scorer: _PictureScorer | _BEVScorer, image: _Image, other: Tensor, steps: int, seed: int
+    model: DDP, scorer: _PictureScorer | _BEVScorer, image: _Image, other: Tensor, steps: int, seed: int
 ) -> Tensor:
     """Score each map at each step; float64 (S, 5, K, 2), or (S, 5) of REL."""
     features = scorer.encode(image)
@@ -324,17 +327,17 @@ def _intersection_and_union(hits: Tensor, predicted: Tensor, truth: Tensor) -> T
     return torch.stack([hits, predicted + truth - hits], -1)
 
 
-def _corrupt(model: nn.Module, clean: Tensor, noise: Tensor, level: float) -> Tensor:
+def _corrupt(model: DDP, clean: Tensor, noise: Tensor, level: float) -> Tensor:
     return corrupt(clean, noise, torch.full((len(clean),), level, device=clean.device), model.schedule)
 
 
-def _schedule(model: nn.Module, steps: int) -> list[tuple[float, float]]:
+def _schedule(model: DDP, steps: int) -> list[tuple[float, float]]:
     """Return the time that each step tells the decoder, and the noise level of the map that it is given."""
     pairs = time_pairs(steps, model.config.time_difference)
     return list(zip([now for now, _ in pairs], [1.0, *(following for _, following in pairs[:-1])], strict=True))
 
 
-def _check(model: nn.Module, steps: int, count: int, protocol: Protocol | None) -> None:
+def _check(model: DDP, steps: int, count: int, protocol: Protocol | None) -> None:
     _check_model(model, steps)
     if count < 2:
         raise ConfigError(f"the map of another image needs at least 2 images; got {count}")
@@ -342,7 +345,7 @@ def _check(model: nn.Module, steps: int, count: int, protocol: Protocol | None) 
         raise ConfigError(f"a protocol is for depth, and needed there; the model's task is {model.config.task}")
 
 
-def _check_model(model: nn.Module, steps: int) -> None:
+def _check_model(model: DDP, steps: int) -> None:
     if not isinstance(model, DDP):
         raise ConfigError("a model without diffusion has no map to read")
     if steps < 2:

@@ -6,11 +6,11 @@ The sensors of a sample are encoded once; what follows is the sampling of :class
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
@@ -19,6 +19,7 @@ from ddp_repro.evaluation.per_image.journal import Journal
 from ddp_repro.evaluation.processes import prefetched, rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult, run_keys
 from ddp_repro.evaluation.views import inference_mode, model_device
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
@@ -32,7 +33,7 @@ Item = dict[str, Any]
 Failure = Callable[[Item], Item]
 
 
-def black_camera(number: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Failure:
+def black_camera(number: int, mean: Sequence[float], std: Sequence[float]) -> Failure:
     """Camera ``number`` sees nothing: its picture is black (before normalisation)."""
     black = -torch.tensor(mean) / torch.tensor(std)
 
@@ -54,8 +55,8 @@ def thinned_lidar(item: Item) -> Item:
     return item | {"points": item["points"][::THINNING]}
 
 
-def failures(model: nn.Module) -> dict[str, Failure | None]:
-    """What the robustness of a model is measured with, by name; None: nothing fails."""
+def failures(model: Method) -> dict[str, Failure | None]:
+    """Return what the robustness of a model is measured with, by name; None: nothing fails."""
     found: dict[str, Failure | None] = {"all": None}
     for number, camera in enumerate(CAMERAS):
         words = camera.removeprefix("CAM_").replace("_", " ").lower()
@@ -66,7 +67,7 @@ def failures(model: nn.Module) -> dict[str, Failure | None]:
 
 
 def evaluate_bev(
-    model: nn.Module,
+    model: Method,
     dataset: NuScenesBEV,
     evaluation: EvalConfig,
     *,
@@ -112,7 +113,7 @@ def evaluate_bev(
 
 
 def sensor_batch(items: list[Item], dataset: NuScenesBEV, device: torch.device) -> dict[str, Any]:
-    """A batch of items on ``device``; ``points`` is None where no item has any."""
+    """Return a batch of items on ``device``; ``points`` is None where no item has any."""
     absent = "points" in items[0] and items[0]["points"] is None
     batch = dataset.collate([{k: v for k, v in item.items() if v is not None} for item in items])
     moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
@@ -121,7 +122,7 @@ def sensor_batch(items: list[Item], dataset: NuScenesBEV, device: torch.device) 
     return moved | ({"points": None} if absent else {})
 
 
-def _count(items: list[Item], model: nn.Module, dataset: NuScenesBEV, collection: Collection) -> None:
+def _count(items: list[Item], model: Method, dataset: NuScenesBEV, collection: Collection) -> None:
     batch = sensor_batch(items, dataset, model_device(model))
     features = model.encode(batch)
     for steps, seed in collection.keys:

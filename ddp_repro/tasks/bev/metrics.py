@@ -41,6 +41,7 @@ class ThresholdCounts:
 
     @property
     def num_classes(self) -> int:
+        """Number K of classes."""
         return self.counts.shape[1]
 
     def update(self, probability: Tensor, masks: Tensor) -> ThresholdCounts:

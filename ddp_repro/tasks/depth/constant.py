@@ -17,7 +17,7 @@ def mean_depth_map(dataset: PairDataset) -> np.ndarray:
 
     A pixel that no picture measured has the mean of its row, or else of everything.
     """
-    size = dataset.load(0)[1].shape
+    size = transforms.size_of(dataset.load(0)[1])
     total, count = np.zeros(size), np.zeros(size)
     for index in range(len(dataset)):
         depth = transforms.resize_label(dataset.load(index)[1], size)

@@ -18,7 +18,7 @@ HIGHER_IS_BETTER = ("delta1", "delta2", "delta3")
 
 
 def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
-    """The measures of :data:`METRICS`, in this order; float64 (9,).
+    """Return the measures of :data:`METRICS`, in this order; float64 (9,).
 
     ======== =====================================================
     rel      mean of |d - d*| / d*
@@ -58,7 +58,7 @@ class DepthErrors:
         values: per image the measures of :data:`METRICS`, (9,) float64, NaN where no pixel counts.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, protocol: Protocol) -> None:

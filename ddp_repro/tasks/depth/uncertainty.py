@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -17,6 +17,7 @@ from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.evaluation.processes import in_turn, rank_and_world
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -58,7 +59,7 @@ class DepthUncertainty:
 
 
 def evaluate_depth_uncertainty(
-    model: nn.Module,
+    model: Method,
     dataset: PairDataset,
     protocol: Protocol,
     *,

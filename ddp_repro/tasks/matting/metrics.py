@@ -183,8 +183,9 @@ def _gradient_magnitude(alpha: Alpha) -> NDArray[np.float64]:
         from scipy.ndimage import gaussian_filter
     except ImportError as error:
         raise ConfigError("GRAD needs scipy: uv sync --extra genpercept") from error
+    along: list[Any] = [(1, 0), (0, 1)]  # one order an axis, which scipy takes but does not declare
     vertical, horizontal = (
-        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=order) for order in ((1, 0), (0, 1))
+        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=axes) for axes in along
     )
     return np.hypot(vertical, horizontal)
 
@@ -198,7 +199,7 @@ def _connection_level(prediction: Alpha, alpha: Alpha, step: float) -> NDArray[n
     undecided = np.ones(np.shape(alpha), bool)
     thresholds = np.arange(0, 1 + step, step)
     for below, threshold in pairwise(thresholds):
-        components = label((prediction >= threshold) & (alpha >= threshold), connectivity=1)
+        components = np.asarray(label((prediction >= threshold) & (alpha >= threshold), connectivity=1))
         sizes = np.bincount(components.ravel())[1:]
         connected = components == 1 + sizes.argmax() if len(sizes) else np.zeros_like(undecided)
         leaves = undecided & ~connected

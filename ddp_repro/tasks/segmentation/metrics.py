@@ -6,6 +6,7 @@ quantity.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ class PixelCounts:
 
     @property
     def num_classes(self) -> int:
+        """Return how many classes are counted."""
         return self.counts.shape[1]
 
     def count(self, prediction: Tensor, label: Tensor) -> Tensor:
@@ -178,7 +180,7 @@ class ClassCounts(PixelCounts):
     @property
     def mbiou(self) -> float:
         """Mean boundary IoU over the classes that have a boundary; NaN where none has, or none was counted."""
-        return mean_over_classes(self.boundary.iou(), self.unscored) if self.boundary else float("nan")
+        return float(self.boundary.iou().nanmean()) if self.boundary else math.nan
 
     def value(self, metric: str) -> float:
         """One of :attr:`metrics`, as a fraction."""

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
@@ -43,7 +44,7 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
     from ddp_repro.tasks.bev.constant import evaluate_constant_map
     from ddp_repro.tasks.build import build_dataset
 
-    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    neutral: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(recipe.data, recipe.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
@@ -63,7 +64,7 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
 
 
 def load_constant_map(name: str, preset: str, output: str | Path = "results") -> ConstantMap | None:
-    """What :func:`score_constant_map` left for a recipe; None where it was not asked for.
+    """Return what :func:`score_constant_map` left for a recipe; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.

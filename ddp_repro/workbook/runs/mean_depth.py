@@ -7,6 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
@@ -48,7 +49,7 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
     from ddp_repro.workbook.runs.training import source_of
 
     learnt = source_of(recipe) if recipe.weights_of else recipe
-    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    neutral: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(learnt.data, learnt.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
@@ -69,7 +70,7 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
 
 
 def load_mean_depth(name: str, preset: str, output: str | Path = "results") -> MeanDepth | None:
-    """What :func:`score_mean_depth` left for a recipe; None where it was not asked for.
+    """Return what :func:`score_mean_depth` left for a recipe; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.

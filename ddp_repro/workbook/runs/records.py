@@ -134,6 +134,7 @@ class Record:
 
     @property
     def preset(self) -> str:
+        """The preset of the recipe."""
         return self.recipe["preset"]
 
     @property
@@ -157,11 +158,13 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps`` (empty: not run), NaN where undefined."""
-        return [or_nan(getattr(score, metric or self.metrics[0])) for score in self.scores if score.steps == steps]
+        """Return a measure (by default the first) of each seed at ``steps``, NaN where undefined."""
+        name = metric or self.metrics[0]
+        scores = [score for score in self.scores if score.steps == steps and name in score.measures()]
+        return [or_nan(getattr(score, name)) for score in scores]
 
     def settings(self) -> Recipe:
-        """The recipe as an object."""
+        """Return the recipe as an object."""
         return from_dict(Recipe, self.recipe)
 
 
@@ -233,7 +236,7 @@ def read_dataclass(
 
 
 def _score_type(values: dict[str, Any]) -> dict[type, type]:
-    """What the scores of a stored record are: those of its recipe's task."""
+    """Return what the scores of a stored record are: those of its recipe's task."""
     try:
         return {Score: task_named(task_of(values["recipe"])).score_type}
     except (KeyError, TypeError, AttributeError, ConfigError):
@@ -261,7 +264,7 @@ def _build(hint: Any, value: Any, where: str, classes: dict[type, type]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _build_union([a for a in arguments if a is not type(None)], value, where, classes)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build_fields(classes.get(hint, hint), value, where, classes)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)

@@ -12,9 +12,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.survey import Survey
@@ -22,6 +22,7 @@ from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
@@ -137,8 +138,8 @@ def run_table(
     return [made[name] for name in rows or names if name in made]
 
 
-def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
-    """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
+def evaluation_dataset(recipe: Recipe, model: Method) -> PairDataset:
+    """Return the images that a recipe is evaluated on, from whatever folder a notebook runs in.
 
     Raises:
         DataError: missing images or labels.
@@ -147,8 +148,8 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 
-def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
-    """The model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> Method:
+    """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
 
     Args:
         checkpoint: what the run was given; None: it was trained here.
@@ -202,7 +203,7 @@ def _run(
             trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
             train(source_of(recipe), output=output, progress=progress)
-        weights = weights or _chosen(trained, recipe)
+        weights = weights or _chosen(cast(TrainResult, trained), recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
 
@@ -210,7 +211,7 @@ def _run(
 def _checked(
     recipe: Recipe, weights: Path | None, lent: bool, output: str | Path, overwrite: bool,
     predictions: str | Path | None, may_train: bool,
-) -> tuple[nn.Module, PairDataset, list[Survey] | None]:  # fmt: skip
+) -> tuple[Method, PairDataset, list[Survey] | None]:  # fmt: skip
     """Return the model, the images to evaluate and the labels to train on, after all has been checked that can be.
 
     Nothing is written but a ``mini`` recipe's data.
@@ -232,7 +233,7 @@ def _checked(
     if _finished(path, recipe, folder, weights, dataset, overwrite, lent) and predictions is None:
         return model, dataset, None
     labels = None
-    if not trains:
+    if weights is not None and not trains:
         load_checkpoint(model, weights)
     elif may_train:
         source = source_of(recipe) if lent else recipe
@@ -250,7 +251,7 @@ def _record_path(recipe: Recipe, output: str | Path) -> Path:
 
 
 def _evaluate(
-    recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
+    recipe: Recipe, model: Method, dataset: PairDataset, weights: Path, trained: records.Training | None,
     path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
     identity = provenance.weights_sha256(weights)
@@ -273,7 +274,7 @@ def _evaluate(
 
 
 def _complete(
-    record: Record, recipe: Recipe, model: nn.Module, dataset: PairDataset, output: str | Path, weights: Path | None
+    record: Record, recipe: Recipe, model: Method, dataset: PairDataset, output: str | Path, weights: Path | None
 ) -> None:
     """Make the file of samples anew that figures need, where it is gone, from the weights that the record is of."""
     path = missing_samples(recipe, _record_path(recipe, output).parent)
@@ -297,7 +298,7 @@ def _finished(
     path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool,
     tell: Callable[[str], None] = lambda reason: None,
 ) -> Record | None:  # fmt: skip
-    """The record of this very work, or None if it is to be done; ``tell`` is told why.
+    """Return the record of this very work, or None if it is to be done; ``tell`` is told why.
 
     ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
     the record alone will do without them.
@@ -309,7 +310,13 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if lent and weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256) and not changed:
+    if (
+        lent
+        and weights
+        and weights.is_file()
+        and not provenance.are_weights(weights, record.checkpoint.sha256)
+        and not changed
+    ):
         return None
     if weights is not None and not lent and not provenance.are_weights(weights, record.checkpoint.sha256):
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
@@ -334,7 +341,7 @@ def _finished(
 
 
 def _still(record: Record, works: list[tuple[Work | None, Work]], tell: Callable[[str], None]) -> Record | None:
-    """The record if what it depends on (each beside how it is now) is the same; noted if only the probe says so."""
+    """Return the record if what it depends on, beside how it is now, is the same; notes if only the probe says so."""
     if any(before is None for before, _ in works):
         tell(f"{record.run}: its record is of an earlier form, which does not tell whether the code behaves the same")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.tables.peer_costs import peer_count
@@ -39,7 +40,7 @@ def count_peer(table: str, row: PaperRow) -> Count | None:
     if peer.macs:
         macs = Macs(**peer.macs)
         values |= {"flops": macs.total / 1e9, "modules": macs.modules / 1e9}
-        agreement = agree_macs(row.values["flops"], macs)
+        agreement = agree_macs(cast(float, row.values["flops"]), macs)
     return Count(values, agreement, peer.remark)
 
 

@@ -124,13 +124,14 @@ def table_frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
 def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
     labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
     ours = recipe(row.recipe, "paper") if row.recipe in known else None
-    for field, value in row.overrides.items() if ours else ():
-        ours = paper_of(ours).variant(ours, field, value)
+    if ours:
+        for field, value in row.overrides.items():
+            ours = paper_of(ours).variant(ours, field, value)
     return _Row(labels, row, ours, row.steps or (1 if ours else None))
 
 
 def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_Row]:
-    """The rows of a recipe that the paper does not print; the default steps say ``not run`` until it has a record."""
+    """Return the rows of a recipe that the paper does not print; its steps say ``not run`` until it has a record."""
     rows = []
     for steps in record.steps if record else own.evaluation.steps:
         method = paper_of(own).row_label(own, steps)
@@ -159,7 +160,7 @@ def _identifying(rows: list[_Row], headers: dict[str, str]) -> dict[tuple[str, s
 def _quantity(
     column: PaperColumn, rows: list[_Row], records: dict[str, Record], title: str, size: tuple[int, int] | None
 ) -> dict[tuple[str, str], list[str]]:
-    """The paper's column and, where there is one, its counterpart of ours."""
+    """Return the paper's column and, where there is one, its counterpart of ours."""
     heading = column.label + (f" ({column.unit})" if column.unit else "")
     heading += {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
     columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
@@ -192,6 +193,8 @@ def _count(row: _Row, printed: PaperTable) -> Count | None:
     if row.recipe is None:
         return count_peer(printed.name, row.paper) if row.paper else None
     size = printed.image_size if row.paper else evaluation_size(row.recipe)
+    if size is None:
+        return None
     flops = row.paper.values.get("flops") if row.paper else None
     return paper_of(row.recipe).count(row.recipe, size, row.steps or 1, flops)
 
@@ -207,7 +210,7 @@ def _remarks(rows: list[_Row]) -> tuple[str, ...]:
 
 
 def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
-    """The paper's recipes always have the column; others once a multi-scale test was run."""
+    """Tell whether there is the column: the paper's recipes always have it, others once a multi-scale test was run."""
     recipes = [row.recipe for row in rows if row.recipe]
     return all(r.preset == "paper" for r in recipes) or any(f"{r.name}-ms" in records for r in recipes)
 
@@ -254,6 +257,7 @@ def _run_names(rows: list[_Row]) -> list[str]:
 
 
 def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
+    """Return a measured column's heading: preset, data and number of images."""
     label = INFO[preset].label or DATA_LABELS.get(dataset, dataset)
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""
@@ -295,7 +299,7 @@ def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
 
 
 def _confirmed(record: Record) -> str:
-    """A note on a record whose code is not the present one, but was found to behave as that."""
+    """Return a note on a record whose code is not the present one, but was found to behave as that."""
     return f" (behaves the same at {record.confirmed.commit[:9]})" if record.confirmed else ""
 
 

@@ -90,7 +90,7 @@ def figure_growth(records: Sequence[BenchRecord]) -> Figure:
 
 
 def figure_accuracy_over_time(record: Record, bench: BenchRecord) -> Figure:
-    """The score over the time of an image, one point per number of steps; the paper's trade-off on this machine.
+    """Draw the score over the time of an image, one point per number of steps; the paper's trade-off on this machine.
 
     Raises:
         ValueError: no number of steps was both scored and timed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ddp_repro.evaluation.measure import number_text, or_nan
 from ddp_repro.workbook.figures.style import (
@@ -43,7 +43,7 @@ def figure_uncertainty(analysis: Analysis) -> Figure:
         drawing, axes = plt.subplots(
             1, 3, figsize=(TEXT_WIDTH, 2.55), width_ratios=(1.15, 1, 1.1), layout="constrained"
         )
-        drawing.get_layout_engine().set(wspace=0.06)
+        drawing.set_layout_engine("constrained", wspace=0.06)
         _draw_risk(axes[0], analysis)
         _draw_reliability(axes[1], analysis)
         _draw_detection(axes[2], analysis)
@@ -128,4 +128,4 @@ def _shared_legend(drawing: MatplotlibFigure, axes: Sequence[Axes]) -> None:
     handles, labels = zip(*entries, strict=True)
     legend = drawing.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.2)
     for handle in legend.legend_handles[-len(_AVERAGES) :]:
-        handle.set_sizes([16])
+        cast(Any, handle).set_sizes([16])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +65,7 @@ def _draw_steps(axes: Axes, measured: Measured, measure: str) -> None:
         trainings = measured.trainings(arm)
         for sampler in _samplers(trainings):
             steps, values = trainings[0].steps(sampler), _curves(trainings, measure, sampler)
-            style = {"marker": "o"} if len(steps) == 1 else {"linestyle": LINES[sampler]}
+            style: dict[str, Any] = {"marker": "o"} if len(steps) == 1 else {"linestyle": LINES[sampler]}
             axes.plot(steps, values.mean(0), color=COLOURS[arm], **style)
             if len(values) > 1 and sampler == "free":
                 low, high = values.mean(0) - values.std(0, ddof=1), values.mean(0) + values.std(0, ddof=1)
