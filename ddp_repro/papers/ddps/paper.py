@@ -92,7 +92,7 @@ class DDPSPaper(Paper):
     def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
         evaluation = recipe.evaluation
         if evaluation.scales == (1.0,) and not evaluation.flip:
-            return [("miou", "miou")]
+            return [("miou", "miou"), *([("mbiou", "mbiou")] if evaluation.boundary else [])]
         return [("miou_ms", "miou")] if evaluation.scales == OFFICIAL_SCALES and evaluation.flip else []
 
     def is_papers_setting(self, recipe: Recipe) -> bool:

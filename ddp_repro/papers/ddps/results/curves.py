@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -103,7 +101,8 @@ class _Tallies:
             return task_named(model.config.task).tally(model.config, EvalConfig(boundary=True))
 
         self.base = empty()
-        self.runs: dict[tuple[SamplerName, int], list[_Tally]] = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
+        runs = [(name, seed) for name in samplers for seed in seeds]
+        self.runs: dict[tuple[SamplerName, int], list[ClassCounts]] = {run: [empty() for _ in visited] for run in runs}
         self.maps = {name: empty() for name in MAPS}
 
     def add(self, image: ViewedImage) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from ddp_repro.papers.ddps.recipes import ARMS, LABELS, Arm
 from ddp_repro.papers.ddps.results.measured import Measured, Training
 from ddp_repro.papers.ddps.results.tables import SAMPLER_LABELS
-from ddp_repro.workbook.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT_WIDTH, VERMILION, Figure, paper_style
+from ddp_repro.workbook.figures.style import BLACK, BLUE, GREEN, GREY, TEXT_WIDTH, VERMILION, Figure, paper_style
 from ddp_repro.workbook.tables.table import measured_title
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLOURS: dict[Arm, str] = {"single": GREY, "longer": BLACK, "truth": VERMILION, "multi": BLUE}
 LINES = {"free": "-", "strict": (0, (5, 2)), "strict_released": (0, (1, 1.5))}
 MEASURES = {"miou": "mIoU (%)", "mbiou": "mBIoU (%)"}
-BASE, TIMED = ORANGE, GREEN
+BASE = GREEN
 
 
 def figure_findings(preset: str, output: str | Path = "results") -> Figure:
