@@ -237,15 +237,16 @@ def predict(
     if method is not None and (task is None or recipe or checkpoint):
         raise ConfigError("--method goes with --task, in place of a recipe and a checkpoint")
     if recipe is None and checkpoint is None and task is not None:
-        recipe, checkpoint = _named_by(task, method)
+        found, checkpoint = predictor_for(task, method)
+        recipe, data = found.name, f"trained on {found.data.dataset} ({found.preset})"
+        _say(f"with {recipe}, " + ("the authors' weights" if checkpoint else data))
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
     if task is not None and not answers(chosen, task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
     task_object = task_named(chosen.model.task)
     if task_object.predict is None:
         raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
-    check_positive(steps=steps, noise_samples=noise_samples)
-    check_positive(resolution=resolution)
+    check_positive(steps=steps, noise_samples=noise_samples, resolution=resolution)
     scale = chosen.data.image_scale if resolution is None else (resolution, resolution)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
@@ -317,14 +318,6 @@ def _checked_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
     return name
-
-
-def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
-    """The recipe that answers what is asked, and ``official`` where its weights are the authors'."""
-    recipe, checkpoint = predictor_for(task, method)
-    how = "with the authors' weights" if checkpoint else f"trained on {recipe.data.dataset} ({recipe.preset})"
-    _say(f"with {recipe.name}, {how}")
-    return recipe.name, checkpoint
 
 
 def _overridden(name: str, preset: str | None, changes: dict[str, str]) -> Recipe:
