@@ -34,6 +34,7 @@ class AffineDepth:
     flips_by_default = False
     not_from_a_picture = ""
     evaluate = None
+    made_up_batch = None
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)
 

@@ -16,6 +16,7 @@ from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, RecordError, write_atomically
+from ddp_repro.workbook.runs.works import EVALUATION, code_of
 
 FILE = "images.npz"
 JOURNAL = "evaluation"  # folder
@@ -90,7 +91,7 @@ def journal_of(
     decided_by = {
         "weights": weights, "data": data, "images": hashlib.sha256("\n".join(images).encode()).hexdigest(),
         "recipe": {name: settings[name] for name in ("model", "data", "evaluation")},
-        "code": provenance.code_fingerprint(provenance.EVALUATION_CODE), "packages": machine.packages,
+        "code": code_of(recipe, EVALUATION), "packages": machine.packages,
         "device": machine.gpu or machine.cpu, "backend": machine.backend,
     }  # fmt: skip
     return Journal(folder / JOURNAL, decided_by)
