@@ -1,6 +1,7 @@
 """Affine-invariant depth, normals, masks and mattes as tasks: what they read, measure, return and write."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -55,11 +56,50 @@ def test_a_truth_measured_against_itself_is_perfect(opened):
     for index in range(len(dataset)):
         truth = view_image(dataset, index, [View()]).truth
         tally.update(truth, truth)
-    tally.reduce(lambda sums: sums)
     score = task.score(1, None, tally)
     assert set(score.measures()) == set(task.measures)
     best = {"normals": 0, "dichotomous": 1, "matting": 0}[task.name]
     assert getattr(score, score.measures()[0]) == pytest.approx(best, abs=0.02)
+
+
+def test_what_images_add_makes_the_scores(opened):
+    task, data = opened
+    dataset = build_dataset(data, data.eval_split, train=False, mean=MEAN, std=STD)
+    truths = [view_image(dataset, index, [View()]).truth for index in range(len(dataset))]
+    pairs = [(truth.flip(-1), truth) for truth in truths]
+    if task.name == "normals":  # an image with nothing to measure
+        pairs.append((truths[0], torch.zeros_like(truths[0])))
+    plain, summed = task.tally(None, EvalConfig()), task.tally(None, EvalConfig())
+    for pair in pairs[: len(truths)]:
+        plain.update(*pair)
+    rows = [summed.image_statistics(*pair) for pair in pairs]
+    assert not summed.images
+    summed.add({name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    found, expected = task.score(1, 0, summed), task.score(1, 0, plain)
+    for metric in found.measures():
+        tolerance = 0.01 if metric == "median_angle" else 1e-9  # interpolated within a bin
+        assert getattr(found, metric) == pytest.approx(getattr(expected, metric), abs=tolerance), metric
+    assert found.measured == (len(truths) if len(pairs) > len(truths) else None)
+
+
+@pytest.mark.parametrize("name", ["affine_depth", "normals", "dichotomous", "matting"])
+def test_without_an_image_every_measure_is_undefined(name):
+    tally = task_named(name).tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu"))
+    score = task_named(name).score(1, None, tally)
+    assert {getattr(score, metric) for metric in score.measures()} == {None}
+
+
+def test_affine_depth_without_a_depth_that_counts():
+    task = task_named("affine_depth")
+    tally = task.tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu"))
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(2, 480, 640, generator=generator) + 1
+    rows = [tally.image_statistics(maps[0], truth) for truth in (maps[1], torch.zeros_like(maps[1]))]
+    tally.add({name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    alone = task.tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu"))
+    alone.update(maps[0], maps[1])
+    score = task.score(1, 0, tally)
+    assert score.measured == 1 and score.rel == alone.value("rel") and len(tally.images) == 1
 
 
 def test_training_shows_whole_pictures_and_mirrors_them_with_their_truth(opened):

@@ -5,16 +5,19 @@ Each image is aligned by itself, clipped to the benchmark's range and measured; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
 from ddp_repro.tasks.depth.metrics import METRICS as METRIC_DEPTH_METRICS
 from ddp_repro.tasks.depth.metrics import depth_errors
-from ddp_repro.tasks.gathering import gathered
+from ddp_repro.tasks.per_image import ImageMeasures, NothingToMeasure, mean
 
 METRICS = (*METRIC_DEPTH_METRICS, "i_rmse")
 
@@ -70,7 +73,7 @@ def affine_depth_errors(aligned: Tensor, truth: Tensor) -> Tensor:
     return torch.cat([depth_errors(aligned, truth), inverse[None]])
 
 
-class AffineDepthErrors:
+class AffineDepthErrors(ImageMeasures):
     """The measures of a set's images under one protocol.
 
     Attributes:
@@ -101,11 +104,17 @@ class AffineDepthErrors:
             valid: bool, (H, W): mask and crop of the data set, in addition to the protocol's range.
 
         Raises:
-            ValueError: shapes differ, values not finite, or fewer than two pixels that count.
+            NothingToMeasure: fewer than two pixels count.
+            ValueError: shapes differ, or values not finite.
         """
         counted = self.protocol.valid(truth)
         if valid is not None:
             counted = counted & valid.bool()
+        pixels = int(counted.sum())
+        if prediction.shape == truth.shape and pixels < 2:
+            raise NothingToMeasure(
+                f"a scale and a shift need two valid pixels, there {'is' if pixels == 1 else 'are'} {pixels}"
+            )
         alignment = fit_alignment(
             prediction,
             truth,
@@ -132,26 +141,31 @@ class AffineDepthErrors:
         self.images += tally.images
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images by those of all processes; names stay where they were measured."""
-        rows = [(*image.values, image.alignment.scale, image.alignment.shift, image.alignment.pixels)
-                for image in self.images]  # fmt: skip
-        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(METRICS) + 3)
-        self.images = [
-            ImageErrors(tuple(values), Alignment(scale, shift, self.space, int(pixels)))
-            for *values, scale, shift, pixels in gathered(table, combine).tolist()
-        ]
+    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
+        """Return an image's "measures" (10,) and "alignment" (3,): scale, shift and number of pixels."""
+        alignment = image.alignment
+        return {
+            "measures": np.array(image.values),
+            "alignment": np.array([alignment.scale, alignment.shift, alignment.pixels], np.float64),
+        }
+
+    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
+        """Return the image's statistics that :meth:`row` made arrays of, without the name."""
+        scale, shift, pixels = row["alignment"].tolist()
+        return ImageErrors(tuple(row["measures"].tolist()), Alignment(scale, shift, self.space, int(pixels)))
+
+    def blank(self) -> dict[str, NDArray[Any]]:
+        """Return the row of an image that has nothing to measure: NaN."""
+        return {"measures": np.full(len(METRICS), np.nan), "alignment": np.full(3, np.nan)}
 
     def value(self, metric: str) -> float:
-        """Return a measure's mean over the images.
+        """Return a measure's mean over the images; NaN without an image.
 
         Raises:
-            ValueError: no image yet, or no such measure.
+            ValueError: no such measure.
         """
-        if not self.images:
-            raise ValueError("no image was measured")
         index = METRICS.index(metric)
-        return sum(image.values[index] for image in self.images) / len(self.images)
+        return mean([image.values[index] for image in self.images])
 
     def to_dict(self) -> dict[str, float]:
         """Return the means of all measures."""

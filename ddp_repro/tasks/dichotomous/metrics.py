@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ddp_repro.evaluation.measure import or_nan, or_none
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.gathering import gathered
+from ddp_repro.tasks.per_image import ImageMeasures, mean
 
 METRICS = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
 BINARY_THRESHOLD = 127.5  # PySODMetrics: half of 255
@@ -62,7 +61,7 @@ def correction_effort(
     return float(measure.hces[-1])
 
 
-class DichotomousErrors:
+class DichotomousErrors(ImageMeasures):
     """The measures of a set's images.
 
     maxF and mean E are taken, as published, of the curve that is the mean of all images' curves; the others are means
@@ -136,36 +135,29 @@ class DichotomousErrors:
         self.images += tally.images
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images by those of all processes; names stay where they were measured."""
-        rows = [
-            np.concatenate([image.f_curve, image.e_curve, [image.weighted_f, image.mae, image.s, _number(image.hce)]])
-            for image in self.images
-        ]
-        table = torch.from_numpy(np.array(rows, np.float64).reshape(len(rows), 2 * CURVE + 4))
-        self.images = [
-            ImageErrors(row[:CURVE], row[CURVE:-4], *map(float, row[-4:-1]), None if math.isnan(row[-1]) else row[-1])
-            for row in gathered(table, combine).numpy()
-        ]
+    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
+        """Return an image's "f_curve" and "e_curve", (256,), and "measures", (4,): weighted F, MAE, S, HCE or NaN."""
+        measures = (image.weighted_f, image.mae, image.s, or_nan(image.hce))
+        return {"f_curve": image.f_curve, "e_curve": image.e_curve, "measures": np.array(measures)}
+
+    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
+        """Return the image's statistics that :meth:`row` made arrays of, without the name."""
+        weighted_f, mae, s, hce = row["measures"].tolist()
+        return ImageErrors(row["f_curve"], row["e_curve"], weighted_f, mae, s, or_none(hce))
 
     def to_dict(self) -> dict[str, float]:
-        """Return the set's measures; HCE only where it was asked for.
-
-        Raises:
-            ValueError: no image yet.
-        """
-        if not self.images:
-            raise ValueError("no image was measured")
+        """Return the set's measures, NaN without an image; HCE only where it was asked for."""
+        f_curves = np.array([image.f_curve for image in self.images]).reshape(-1, CURVE)
         values = {
-            "max_f": np.mean([image.f_curve for image in self.images], axis=0).max(),
-            "weighted_f": np.mean([image.weighted_f for image in self.images]),
-            "mae": np.mean([image.mae for image in self.images]),
-            "s": np.mean([image.s for image in self.images]),
-            "mean_e": np.mean([image.e_curve for image in self.images]),
+            "max_f": float(f_curves.mean(0).max()) if self.images else math.nan,
+            "weighted_f": mean([image.weighted_f for image in self.images]),
+            "mae": mean([image.mae for image in self.images]),
+            "s": mean([image.s for image in self.images]),
+            "mean_e": mean([float(image.e_curve.mean()) for image in self.images]),
         }
         if self.effort:
-            values["hce"] = np.mean([image.hce for image in self.images if image.hce is not None])
-        return {metric: float(value) for metric, value in values.items()}
+            values["hce"] = mean([image.hce for image in self.images if image.hce is not None])
+        return values
 
     def value(self, metric: str) -> float:
         """Return one of the set's measures."""
@@ -178,10 +170,6 @@ class DichotomousErrors:
             prediction / 255,
             truth > BINARY_THRESHOLD,
         )  # without its normalisation the library takes floats and bools
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _library() -> ModuleType:

@@ -47,6 +47,7 @@ class Dichotomous:
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
+    made_up_batch = None
     evaluate = None
     predict = staticmethod(predict.segment)
     score = staticmethod(score.score)

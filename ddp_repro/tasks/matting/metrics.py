@@ -5,18 +5,16 @@ scipy and scikit-image come with the ``genpercept`` extra and are imported where
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.gathering import gathered
+from ddp_repro.tasks.per_image import ImageMeasures, mean
 
 METRICS = ("sad", "mad", "mse", "grad", "conn")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255  # values of a trimap
@@ -91,7 +89,7 @@ class ImageErrors:
     name: str = ""
 
 
-class MattingErrors:
+class MattingErrors(ImageMeasures):
     """The measures of a set's images; a set's score is the mean over images.
 
     Attributes:
@@ -144,21 +142,22 @@ class MattingErrors:
         self.images += tally.images
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images by those of all processes; names stay where they were measured."""
-        rows = torch.tensor([image.values for image in self.images], dtype=torch.float64).reshape(-1, len(METRICS))
-        self.images = [ImageErrors(tuple(values)) for values in gathered(rows, combine).tolist()]
+    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
+        """Return an image's "measures", (5,)."""
+        return {"measures": np.array(image.values, np.float64)}
+
+    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
+        """Return the image's statistics that :meth:`row` made an array of, without the name."""
+        return ImageErrors(tuple(row["measures"].tolist()))
 
     def value(self, metric: str) -> float:
-        """Return a measure's mean over the images.
+        """Return a measure's mean over the images; NaN without an image.
 
         Raises:
-            ValueError: no image yet, or no such measure.
+            ValueError: no such measure.
         """
-        if not self.images:
-            raise ValueError("no image was measured")
         index = METRICS.index(metric)
-        return float(np.mean([image.values[index] for image in self.images]))
+        return mean([float(image.values[index]) for image in self.images])
 
     def to_dict(self) -> dict[str, float]:
         """Return the means of all measures."""

@@ -46,6 +46,7 @@ class Matting:
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
+    made_up_batch = None
     evaluate = None
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)

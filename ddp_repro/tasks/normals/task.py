@@ -31,6 +31,7 @@ class Normals:
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
+    made_up_batch = None
     evaluate = None
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)
