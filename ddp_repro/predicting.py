@@ -44,9 +44,8 @@ def predict(
     task_object = task_named(chosen.model.task)
     if task_object.predict is None:
         raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
-    check_positive(steps=steps, noise_samples=noise_samples)
-    check_positive(resolution=resolution)
-    scale = chosen.data.image_scale if resolution is None else (resolution, resolution)
+    check_positive(steps=steps, noise_samples=noise_samples, resolution=resolution)
+    scale = getattr(chosen.data, "image_scale", None) if resolution is None else (resolution, resolution)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
     model = chosen.model.build()
@@ -61,7 +60,6 @@ def predict(
 
     say(str(loaded))
     model = model.to(place).eval()
-    scale = getattr(chosen.data, "image_scale", None)
     decisive = {
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
         "steps": steps, "noise_samples": noise_samples,

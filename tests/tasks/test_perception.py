@@ -1,7 +1,6 @@
 """Affine-invariant depth, normals, masks and mattes as tasks: what they read, measure, return and write."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -55,51 +54,12 @@ def test_a_truth_measured_against_itself_is_perfect(opened):
     tally = task.tally(None, EvalConfig())
     for index in range(len(dataset)):
         truth = view_image(dataset, index, [View()]).truth
-        tally.update(truth, truth)
+        statistics = tally.image_statistics(truth, truth)
+        tally.add({name: values[None] for name, values in statistics.items()})
     score = task.score(1, None, tally)
     assert set(score.measures()) == set(task.measures)
     best = {"normals": 0, "dichotomous": 1, "matting": 0}[task.name]
     assert getattr(score, score.measures()[0]) == pytest.approx(best, abs=0.02)
-
-
-def test_what_images_add_makes_the_scores(opened):
-    task, data = opened
-    dataset = build_dataset(data, data.eval_split, train=False, mean=MEAN, std=STD)
-    truths = [view_image(dataset, index, [View()]).truth for index in range(len(dataset))]
-    pairs = [(truth.flip(-1), truth) for truth in truths]
-    if task.name == "normals":  # an image with nothing to measure
-        pairs.append((truths[0], torch.zeros_like(truths[0])))
-    plain, summed = task.tally(None, EvalConfig()), task.tally(None, EvalConfig())
-    for pair in pairs[: len(truths)]:
-        plain.update(*pair)
-    rows = [summed.image_statistics(*pair) for pair in pairs]
-    assert not summed.images
-    summed.add({name: np.stack([row[name] for row in rows]) for name in rows[0]})
-    found, expected = task.score(1, 0, summed), task.score(1, 0, plain)
-    for metric in found.measures():
-        tolerance = 0.01 if metric == "median_angle" else 1e-9  # interpolated within a bin
-        assert getattr(found, metric) == pytest.approx(getattr(expected, metric), abs=tolerance), metric
-    assert found.measured == (len(truths) if len(pairs) > len(truths) else None)
-
-
-@pytest.mark.parametrize("name", ["affine_depth", "normals", "dichotomous", "matting"])
-def test_without_an_image_every_measure_is_undefined(name):
-    tally = task_named(name).tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu"))
-    score = task_named(name).score(1, None, tally)
-    assert {getattr(score, metric) for metric in score.measures()} == {None}
-
-
-def test_affine_depth_without_a_depth_that_counts():
-    task = task_named("affine_depth")
-    tally = task.tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu"))
-    generator = torch.Generator().manual_seed(0)
-    maps = torch.rand(2, 480, 640, generator=generator) + 1
-    rows = [tally.image_statistics(maps[0], truth) for truth in (maps[1], torch.zeros_like(maps[1]))]
-    tally.add({name: np.stack([row[name] for row in rows]) for name in rows[0]})
-    alone = task.tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu"))
-    alone.update(maps[0], maps[1])
-    score = task.score(1, 0, tally)
-    assert score.measured == 1 and score.rel == alone.value("rel") and len(tally.images) == 1
 
 
 def test_training_shows_whole_pictures_and_mirrors_them_with_their_truth(opened):
@@ -124,7 +84,7 @@ def test_values_that_are_not_finite_are_refused(opened):
     if task.name == "normals":
         truth[2] = -1
     with pytest.raises(ValueError, match="not finite"):
-        task.tally(None, EvalConfig()).update(truth * torch.nan, truth)
+        task.tally(None, EvalConfig()).image_statistics(truth * torch.nan, truth)
 
 
 def test_another_tasks_data_is_refused(opened):
@@ -235,3 +195,17 @@ def test_axes_turn_into_one_another_and_back():
     assert convert_axes(wall, "right_up_back").tolist() == [[[0, 0, 1]]]
     with pytest.raises(ConfigError, match="right_up_back"):
         NormalsPrediction(normals=wall).to_axes("up")
+
+
+def test_pooled_histogram_is_the_exact_measure_up_to_its_step():
+    from ddp_repro.tasks.normals.metrics import STEP, NormalErrors, PooledHistogram
+
+    generator = torch.Generator().manual_seed(0)
+    exact, pooled = NormalErrors(), PooledHistogram()
+    for size in (9, 16):
+        truth = torch.nn.functional.normalize(torch.randn(3, size, 12, generator=generator), dim=0)
+        prediction = truth + 0.3 * torch.randn(3, size, 12, generator=generator)
+        exact.update(prediction, truth)
+        pooled.add({name: values[None] for name, values in pooled.image_statistics(prediction, truth).items()})
+    for metric, value in exact.to_dict().items():
+        assert pooled.value(metric) == pytest.approx(value, abs=STEP if metric == "median" else 1e-4), metric

@@ -5,6 +5,7 @@ Each image is aligned by itself, clipped to the benchmark's range and measured; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from torch import Tensor
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
 from ddp_repro.tasks.depth.metrics import METRICS as METRIC_DEPTH_METRICS
 from ddp_repro.tasks.depth.metrics import depth_errors
-from ddp_repro.tasks.per_image import ImageMeasures, NothingToMeasure, mean
 
 METRICS = (*METRIC_DEPTH_METRICS, "i_rmse")
 
@@ -73,7 +73,7 @@ def affine_depth_errors(aligned: Tensor, truth: Tensor) -> Tensor:
     return torch.cat([depth_errors(aligned, truth), inverse[None]])
 
 
-class AffineDepthErrors(ImageMeasures):
+class AffineDepthErrors:
     """The measures of a set's images under one protocol.
 
     Attributes:
@@ -96,7 +96,25 @@ class AffineDepthErrors(ImageMeasures):
         self.images: list[ImageErrors] = []
 
     def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
-        """Align and measure one image, and return its statistics.
+        """Align, measure and count one image, and return its statistics; see :meth:`measure`."""
+        self.images.append(self.measure(prediction, truth, valid, name))
+        return self.images[-1]
+
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return an image's "measures", (10,), and its "alignment", (3,): scale, shift, pixels; without counting it."""
+        image = self.measure(prediction, truth)
+        fit = (image.alignment.scale, image.alignment.shift, image.alignment.pixels)
+        return {"measures": np.array(image.values), "alignment": np.array(fit, np.float64)}
+
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> AffineDepthErrors:
+        """Count images by their statistics: "measures" (N, 10) and "alignment" (N, 3)."""
+        for values, (scale, shift, pixels) in zip(statistics["measures"], statistics["alignment"], strict=True):
+            alignment = Alignment(float(scale), float(shift), self.space, int(pixels))
+            self.images.append(ImageErrors(tuple(map(float, values)), alignment))
+        return self
+
+    def measure(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
+        """Align and measure one image without counting it.
 
         Args:
             prediction: affine-invariant, (H, W).
@@ -104,17 +122,11 @@ class AffineDepthErrors(ImageMeasures):
             valid: bool, (H, W): mask and crop of the data set, in addition to the protocol's range.
 
         Raises:
-            NothingToMeasure: fewer than two pixels count.
-            ValueError: shapes differ, or values not finite.
+            ValueError: shapes differ, values not finite, or fewer than two pixels that count.
         """
         counted = self.protocol.valid(truth)
         if valid is not None:
             counted = counted & valid.bool()
-        pixels = int(counted.sum())
-        if prediction.shape == truth.shape and pixels < 2:
-            raise NothingToMeasure(
-                f"a scale and a shift need two valid pixels, there {'is' if pixels == 1 else 'are'} {pixels}"
-            )
         alignment = fit_alignment(
             prediction,
             truth,
@@ -127,8 +139,7 @@ class AffineDepthErrors(ImageMeasures):
         errors = affine_depth_errors(aligned.cpu(), truth[counted].cpu())
         if not errors.isfinite().all():
             raise ValueError("the aligned depth is not finite at the counted pixels")
-        self.images.append(ImageErrors(tuple(errors.tolist()), alignment, name))
-        return self.images[-1]
+        return ImageErrors(tuple(errors.tolist()), alignment, name)
 
     def merge(self, tally: AffineDepthErrors) -> AffineDepthErrors:
         """Append the images of ``tally``.
@@ -141,31 +152,16 @@ class AffineDepthErrors(ImageMeasures):
         self.images += tally.images
         return self
 
-    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
-        """Return an image's "measures" (10,) and "alignment" (3,): scale, shift and number of pixels."""
-        alignment = image.alignment
-        return {
-            "measures": np.array(image.values),
-            "alignment": np.array([alignment.scale, alignment.shift, alignment.pixels], np.float64),
-        }
-
-    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
-        """Return the image's statistics that :meth:`row` made arrays of, without the name."""
-        scale, shift, pixels = row["alignment"].tolist()
-        return ImageErrors(tuple(row["measures"].tolist()), Alignment(scale, shift, self.space, int(pixels)))
-
-    def blank(self) -> dict[str, NDArray[Any]]:
-        """Return the row of an image that has nothing to measure: NaN."""
-        return {"measures": np.full(len(METRICS), np.nan), "alignment": np.full(3, np.nan)}
-
     def value(self, metric: str) -> float:
-        """Return a measure's mean over the images; NaN without an image.
+        """Return a measure's mean over the images.
 
         Raises:
-            ValueError: no such measure.
+            ValueError: no image yet, or no such measure.
         """
+        if not self.images:
+            raise ValueError("no image was measured")
         index = METRICS.index(metric)
-        return mean([image.values[index] for image in self.images])
+        return math.fsum(image.values[index] for image in self.images) / len(self.images)
 
     def to_dict(self) -> dict[str, float]:
         """Return the means of all measures."""

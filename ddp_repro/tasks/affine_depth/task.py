@@ -33,8 +33,8 @@ class AffineDepth:
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
-    made_up_batch = None
     evaluate = None
+    made_up_batch = None
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddp_repro.evaluation.measure import or_nan, or_none
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.per_image import ImageMeasures, mean
 
 METRICS = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
 BINARY_THRESHOLD = 127.5  # PySODMetrics: half of 255
-CURVE = 256  # thresholds
 AUTHORS_THRESHOLD = 128.0  # the HCE code of DIS5K's authors; differs where a grey map is exactly 128
 
 
@@ -61,7 +58,7 @@ def correction_effort(
     return float(measure.hces[-1])
 
 
-class DichotomousErrors(ImageMeasures):
+class DichotomousErrors:
     """The measures of a set's images.
 
     maxF and mean E are taken, as published, of the curve that is the mean of all images' curves; the others are means
@@ -135,29 +132,32 @@ class DichotomousErrors(ImageMeasures):
         self.images += tally.images
         return self
 
-    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
-        """Return an image's "f_curve" and "e_curve", (256,), and "measures", (4,): weighted F, MAE, S, HCE or NaN."""
-        measures = (image.weighted_f, image.mae, image.s, or_nan(image.hce))
-        return {"f_curve": image.f_curve, "e_curve": image.e_curve, "measures": np.array(measures)}
-
-    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
-        """Return the image's statistics that :meth:`row` made arrays of, without the name."""
-        weighted_f, mae, s, hce = row["measures"].tolist()
-        return ImageErrors(row["f_curve"], row["e_curve"], weighted_f, mae, s, or_none(hce))
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> DichotomousErrors:
+        """Count images by their statistics: "f_curve" and "e_curve", (N, 256), and "measures", (N, 4)."""
+        columns = (statistics[name] for name in ("f_curve", "e_curve", "measures"))
+        for f_curve, e_curve, values in zip(*columns, strict=True):
+            weighted, mae, s, effort = map(float, values)
+            self.images.append(ImageErrors(f_curve, e_curve, weighted, mae, s, effort if self.effort else None))
+        return self
 
     def to_dict(self) -> dict[str, float]:
-        """Return the set's measures, NaN without an image; HCE only where it was asked for."""
-        f_curves = np.array([image.f_curve for image in self.images]).reshape(-1, CURVE)
+        """Return the set's measures; HCE only where it was asked for.
+
+        Raises:
+            ValueError: no image yet.
+        """
+        if not self.images:
+            raise ValueError("no image was measured")
         values = {
-            "max_f": float(f_curves.mean(0).max()) if self.images else math.nan,
-            "weighted_f": mean([image.weighted_f for image in self.images]),
-            "mae": mean([image.mae for image in self.images]),
-            "s": mean([image.s for image in self.images]),
-            "mean_e": mean([float(image.e_curve.mean()) for image in self.images]),
+            "max_f": max(map(_mean, zip(*(image.f_curve for image in self.images), strict=True))),
+            "weighted_f": _mean(image.weighted_f for image in self.images),
+            "mae": _mean(image.mae for image in self.images),
+            "s": _mean(image.s for image in self.images),
+            "mean_e": _mean(value for image in self.images for value in image.e_curve),
         }
         if self.effort:
-            values["hce"] = mean([image.hce for image in self.images if image.hce is not None])
-        return values
+            values["hce"] = _mean(image.hce for image in self.images if image.hce is not None)
+        return {metric: float(value) for metric, value in values.items()}
 
     def value(self, metric: str) -> float:
         """Return one of the set's measures."""
@@ -170,6 +170,12 @@ class DichotomousErrors(ImageMeasures):
             prediction / 255,
             truth > BINARY_THRESHOLD,
         )  # without its normalisation the library takes floats and bools
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean, rounded once, whatever the order."""
+    numbers = [float(value) for value in values]
+    return math.fsum(numbers) / len(numbers)
 
 
 def _library() -> ModuleType:

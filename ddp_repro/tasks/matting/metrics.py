@@ -5,6 +5,7 @@ scipy and scikit-image come with the ``genpercept`` extra and are imported where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.per_image import ImageMeasures, mean
 
 METRICS = ("sad", "mad", "mse", "grad", "conn")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255  # values of a trimap
@@ -89,7 +89,7 @@ class ImageErrors:
     name: str = ""
 
 
-class MattingErrors(ImageMeasures):
+class MattingErrors:
     """The measures of a set's images; a set's score is the mean over images.
 
     Attributes:
@@ -142,22 +142,21 @@ class MattingErrors(ImageMeasures):
         self.images += tally.images
         return self
 
-    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
-        """Return an image's "measures", (5,)."""
-        return {"measures": np.array(image.values, np.float64)}
-
-    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
-        """Return the image's statistics that :meth:`row` made an array of, without the name."""
-        return ImageErrors(tuple(row["measures"].tolist()))
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> MattingErrors:
+        """Count images by their statistics: "measures", (N, 5)."""
+        self.images += [ImageErrors(tuple(map(float, values))) for values in statistics["measures"]]
+        return self
 
     def value(self, metric: str) -> float:
-        """Return a measure's mean over the images; NaN without an image.
+        """Return a measure's mean over the images.
 
         Raises:
-            ValueError: no such measure.
+            ValueError: no image yet, or no such measure.
         """
+        if not self.images:
+            raise ValueError("no image was measured")
         index = METRICS.index(metric)
-        return mean([float(image.values[index]) for image in self.images])
+        return math.fsum(image.values[index] for image in self.images) / len(self.images)
 
     def to_dict(self) -> dict[str, float]:
         """Return the means of all measures."""

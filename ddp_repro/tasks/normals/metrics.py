@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ddp_repro.tasks.per_image import ImageMeasures, NothingToMeasure, mean
-
 THRESHOLDS = {"within_5": 5.0, "within_7_5": 7.5, "within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}
 METRICS = ("mean", "median", "rmse", *THRESHOLDS)
-BINS_A_DEGREE = 100  # of the histogram that stands for an image's pixels
-BINS = 180 * BINS_A_DEGREE
+STEP = 0.01  # degrees; all thresholds are multiples
+STEPS = 18_001
 LENGTH_TOLERANCE = 0.01  # a truth stored in 8 bits is off by up to 0.7 %
 
 
@@ -52,6 +50,25 @@ def normal_measures(errors: Tensor) -> Tensor:
     return torch.stack([ordered.mean(), median, ordered.square().mean().sqrt(), *below])
 
 
+def valid_errors(prediction: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return the angular errors at the valid pixels, degrees, float32 (N,); see :meth:`NormalErrors.update`.
+
+    Raises:
+        ValueError: shapes differ, values not finite, true normals that are not unit vectors, or no valid pixel.
+    """
+    if prediction.shape != truth.shape or truth.dim() != 3 or len(truth) != 3:
+        raise ValueError(f"predicted normals {tuple(prediction.shape)}, true {tuple(truth.shape)}: want (3, H, W)")
+    length = truth.norm(dim=0)
+    valid = length > 0 if valid is None else valid.bool().reshape(length.shape)
+    if not valid.any():
+        raise ValueError("no pixel has a valid normal")
+    if not prediction[:, valid].isfinite().all():
+        raise ValueError("predicted normals are not finite")
+    if not ((length[valid] - 1).abs() <= LENGTH_TOLERANCE).all():
+        raise ValueError("true normals are not unit vectors")
+    return angular_error(prediction[None], truth[None])[0, 0][valid].float().cpu()
+
+
 @dataclass(frozen=True)
 class ImageErrors:
     """One image's measures (in the order of :data:`METRICS`), its valid pixels, and a name."""
@@ -61,13 +78,11 @@ class ImageErrors:
     name: str = ""
 
 
-class NormalErrors(ImageMeasures):
+class NormalErrors:
     """Angular errors of a set's images.
 
     DSINE pools all valid pixels of the set, so its median needs them all: 4 bytes a pixel stay in memory (NYU's 654
-    images: 0.8 GB).  Images that are counted by their statistics have a histogram of a hundredth of a degree in the
-    pixels' place, between whose bins the median is interpolated; the other measures follow exactly.  ``pooled=False``
-    is the variant that averages the images' measures, and keeps no pixel.
+    images: 0.8 GB).  ``pooled=False`` is the variant that averages the images' measures, and keeps no pixel.
 
     Attributes:
         images: the statistics of every image, in order of arrival, under either variant.
@@ -81,7 +96,6 @@ class NormalErrors(ImageMeasures):
         self.pooled = pooled
         self.images: list[ImageErrors] = []
         self._errors: list[Tensor] = []
-        self._histogram = np.zeros(BINS, np.int64)
 
     def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
         """Measure one image, and return its statistics.
@@ -92,20 +106,9 @@ class NormalErrors(ImageMeasures):
             valid: bool, (H, W) or (1, H, W); None: where the truth is not the zero vector.
 
         Raises:
-            NothingToMeasure: no pixel is valid.
-            ValueError: shapes differ, values not finite, or true normals that are not unit vectors.
+            ValueError: shapes differ, values not finite, true normals that are not unit vectors, or no valid pixel.
         """
-        if prediction.shape != truth.shape or truth.dim() != 3 or len(truth) != 3:
-            raise ValueError(f"predicted normals {tuple(prediction.shape)}, true {tuple(truth.shape)}: want (3, H, W)")
-        length = truth.norm(dim=0)
-        valid = length > 0 if valid is None else valid.bool().reshape(length.shape)
-        if not valid.any():
-            raise NothingToMeasure("no pixel has a valid normal")
-        if not prediction[:, valid].isfinite().all():
-            raise ValueError("predicted normals are not finite")
-        if not ((length[valid] - 1).abs() <= LENGTH_TOLERANCE).all():
-            raise ValueError("true normals are not unit vectors")
-        errors = angular_error(prediction[None], truth[None])[0, 0][valid].float().cpu()
+        errors = valid_errors(prediction, truth, valid)
         measures = tuple(normal_measures(errors).tolist())
         self.images.append(ImageErrors(measures, len(errors), name))
         if self.pooled:
@@ -122,85 +125,72 @@ class NormalErrors(ImageMeasures):
             raise ValueError("cannot merge pooled errors and errors per image")
         self.images += tally.images
         self._errors += tally._errors
-        self._histogram = self._histogram + tally._histogram
         return self
 
-    def alone(self) -> Self:
-        """Return a tally of the same settings without images."""
-        tally = super().alone()
-        tally._errors, tally._histogram = [], np.zeros(BINS, np.int64)
-        return tally
-
-    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
-        """Return an image's "measures" (8,), "pixels" () and, where pooled, "histogram" (18000,), without counting it.
+    def to_dict(self) -> dict[str, float]:
+        """Return all measures.
 
         Raises:
-            ValueError: see :meth:`update`.
+            ValueError: no image yet.
         """
-        tally = self.alone()
-        try:
-            row = tally.row(tally.update(prediction, truth))
-        except NothingToMeasure:
-            row = self.blank()
+        if not self.images:
+            raise ValueError("no image was measured")
         if self.pooled:
-            row["histogram"] = _histogram(torch.cat([torch.empty(0), *tally._errors]))
-        return {"measured": np.array(len(tally.images)), **row}
-
-    def row(self, image: ImageErrors) -> dict[str, NDArray[Any]]:
-        """Return an image's "measures" (8,) and "pixels" ()."""
-        return {"measures": np.array(image.values), "pixels": np.array(image.pixels)}
-
-    def image(self, row: Mapping[str, NDArray[Any]]) -> ImageErrors:
-        """Return the image's statistics that :meth:`row` made arrays of, without the name."""
-        return ImageErrors(tuple(row["measures"].tolist()), int(row["pixels"]))
-
-    def blank(self) -> dict[str, NDArray[Any]]:
-        """Return the row of an image that has nothing to measure: NaN."""
-        return {"measures": np.full(len(METRICS), np.nan), "pixels": np.array(0)}
-
-    def add(self, statistics: Mapping[str, NDArray[Any]]) -> Self:
-        """Count images by their statistics, (N, ...) by name."""
-        if self.pooled:
-            self._histogram = self._histogram + statistics["histogram"].sum(0, dtype=np.int64)
-        return super().add(statistics)
-
-    def to_dict(self) -> dict[str, float]:
-        """Return all measures; NaN without an image."""
-        if not self.pooled:
-            columns = zip(*(image.values for image in self.images), strict=True) if self.images else [()] * len(METRICS)
-            return dict(zip(METRICS, map(mean, columns), strict=True))
-        if self._errors and not self._histogram.any():
-            return dict(zip(METRICS, normal_measures(torch.cat(self._errors)).tolist(), strict=True))
-        return self._of_histogram()
-
-    def _of_histogram(self) -> dict[str, float]:
-        pixels = sum(image.pixels for image in self.images)
-        powers = [2 if metric == "rmse" else 1 for metric in METRICS]
-        sums = [
-            math.fsum(image.pixels * image.values[column] ** power for image in self.images)
-            for column, power in enumerate(powers)
-        ]
-        roots = zip(sums, powers, strict=True)
-        means = [(total / pixels) ** (1 / power) if pixels else math.nan for total, power in roots]
-        histogram = self._histogram + _histogram(torch.cat([torch.empty(0), *self._errors]))
-        return dict(zip(METRICS, means, strict=True)) | {"median": _median(histogram)}
+            values = normal_measures(torch.cat(self._errors))
+        else:
+            values = torch.tensor([image.values for image in self.images], dtype=torch.float64).mean(dim=0)
+        return dict(zip(METRICS, values.tolist(), strict=True))
 
     def value(self, metric: str) -> float:
         """Return one measure: of all pixels, or the mean of the images' (see the class)."""
         return self.to_dict()[metric]
 
 
-def _histogram(errors: Tensor) -> NDArray[np.int64]:
-    bins = (errors.double() * BINS_A_DEGREE).long().clamp(max=BINS - 1)
-    return torch.bincount(bins, minlength=BINS).numpy()
+class PooledHistogram:
+    """Angular errors pooled over a set by counts of errors in steps of :data:`STEP`, which stay small for any set.
 
+    Mean, RMSE and shares below the thresholds are exact; the median is within half a step of the exact one.
 
-def _median(histogram: NDArray[np.int64]) -> float:
-    """Return the median in degrees, interpolated within its bin; NaN without a pixel."""
-    total = int(histogram.sum())
-    if not total:
-        return math.nan
-    below = np.cumsum(histogram)
-    middle = int(np.searchsorted(below, total / 2))
-    before = below[middle] - histogram[middle]
-    return float((middle + (total / 2 - before) / histogram[middle]) / BINS_A_DEGREE)
+    Attributes:
+        counts: of errors in each step, int64 (18001,).
+    """
+
+    metrics = METRICS
+    higher_is_better = False  # of the first
+
+    def __init__(self) -> None:
+        """Start with no image."""
+        self.counts = np.zeros(STEPS, np.int64)
+        self.sums: list[NDArray[np.float64]] = []
+
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return an image's "histogram", (18001,), and its "sums", (2,), of errors and squared errors.
+
+        Raises:
+            ValueError: as :func:`valid_errors`.
+        """
+        errors = valid_errors(prediction, truth).double().numpy()
+        histogram = np.bincount((errors / STEP).astype(np.int64), minlength=STEPS)
+        return {"histogram": histogram, "sums": np.array([math.fsum(errors), math.fsum(errors**2)])}
+
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> PooledHistogram:
+        """Count images by their statistics: "histogram" (N, 18001) and "sums" (N, 2)."""
+        self.counts += statistics["histogram"].sum(axis=0)
+        self.sums.extend(statistics["sums"])
+        return self
+
+    def to_dict(self) -> dict[str, float]:
+        """Return all measures; NaN where there is no pixel."""
+        pixels = int(self.counts.sum())
+        if not pixels:
+            return dict.fromkeys(METRICS, math.nan)
+        below = np.cumsum(self.counts)
+        middle = [int(np.searchsorted(below, rank, side="right")) for rank in ((pixels - 1) // 2, pixels // 2)]
+        total, squares = (math.fsum(column) for column in zip(*self.sums, strict=True))
+        shares = [100 * int(self.counts[: round(limit / STEP)].sum()) / pixels for limit in THRESHOLDS.values()]
+        values = [total / pixels, STEP * (sum(middle) / 2 + 0.5), math.sqrt(squares / pixels), *shares]
+        return dict(zip(METRICS, values, strict=True))
+
+    def value(self, metric: str) -> float:
+        """Return one measure over all pixels."""
+        return self.to_dict()[metric]

@@ -16,7 +16,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.normals import dataset as datasets
 from ddp_repro.tasks.normals import predict, score
-from ddp_repro.tasks.normals.metrics import NormalErrors
+from ddp_repro.tasks.normals.metrics import PooledHistogram
 
 
 class Normals:
@@ -31,8 +31,8 @@ class Normals:
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
-    made_up_batch = None
     evaluate = None
+    made_up_batch = None
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)
 
@@ -58,8 +58,8 @@ class Normals:
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> NormalErrors:
-        return NormalErrors()
+    def tally(self, model: Any, evaluation: EvalConfig) -> PooledHistogram:
+        return PooledHistogram()
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str

@@ -14,9 +14,9 @@ from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import run_folder
-from ddp_repro.store.work import Work
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, RecordError, write_atomically
+from ddp_repro.workbook.runs.works import EVALUATION, code_of
 
 FILE = "images.npz"
 JOURNAL = "evaluation"  # folder
@@ -76,18 +76,22 @@ def scores_of(recipe: Recipe, statistics: ImageStatistics) -> list[Score]:
     return scores
 
 
-def journal_of(work: Work, folder: Path, images: Sequence[str], device: Any) -> Journal:
+def journal_of(
+    recipe: Recipe, folder: Path, *, weights: str, data: str, images: Sequence[str], device: Any
+) -> Journal:  # fmt: skip
     """Return the journal of an evaluation, which goes on only where everything that decides its numbers is the same.
 
     Args:
-        work: what the scores depend on.
         folder: of the record.
+        weights, data: hashes of tensors and of the evaluation images.
         images: their names, in order.
     """
+    settings = provenance.public_recipe(recipe)
     machine = provenance.environment(device)
     decided_by = {
-        "settings": work.settings, "inputs": work.inputs, "code": work.code,
-        "images": hashlib.sha256("\n".join(images).encode()).hexdigest(),
+        "weights": weights, "data": data, "images": hashlib.sha256("\n".join(images).encode()).hexdigest(),
+        "recipe": {name: settings[name] for name in ("model", "data", "evaluation")},
+        "code": code_of(recipe, EVALUATION), "packages": machine.packages,
         "device": machine.gpu or machine.cpu, "backend": machine.backend,
     }  # fmt: skip
     return Journal(folder / JOURNAL, decided_by)

@@ -261,7 +261,9 @@ def _evaluate(
     model.to(_device())
     checkpoint = records.Checkpoint(sha256=identity, origin=origin, file=provenance.public_file(weights))
     images = dataset.ids[: recipe.evaluation.limit]
-    journal = companion.journal_of(work, path.parent, images, _device())
+    journal = companion.journal_of(
+        recipe, path.parent, weights=checkpoint.sha256, data=dataset.fingerprint(), images=images, device=_device()
+    )
     result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to, journal=journal)
     record = dataclasses.replace(_record(recipe, dataset, result, checkpoint, trained), work=work)
     if rank_and_world()[0] == 0:

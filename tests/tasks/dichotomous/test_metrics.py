@@ -68,6 +68,7 @@ def test_bad_maps_are_refused(golden: dict[str, np.ndarray]) -> None:
         DichotomousErrors().update(truth / 255, truth)
     with pytest.raises(ValueError, match="twice"):
         DichotomousErrors().update(truth[1:], truth)
-    assert all(map(np.isnan, DichotomousErrors().to_dict().values()))
+    with pytest.raises(ValueError, match="no image"):
+        DichotomousErrors().to_dict()
     with pytest.raises(ValueError, match="merge"):
         DichotomousErrors().merge(DichotomousErrors(effort=False))

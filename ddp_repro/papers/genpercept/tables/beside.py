@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddp_repro.evaluation.measure import mean_text
 from ddp_repro.papers.genpercept import recipes
 from ddp_repro.papers.genpercept.tables.notes import notes as recipe_notes
 from ddp_repro.papers.genpercept.tables.printed import PrintedColumn, PrintedRow, PrintedTable, load_table
 from ddp_repro.papers.genpercept.tables.ranks import Recomputed, table1_ranks, table11_savings, table14_means
 from ddp_repro.store.paths import resolve
-from ddp_repro.workbook.runs.records import Record, find_records
+from ddp_repro.workbook.runs.records import Record, find_records, spread
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table, save_table
 from ddp_repro.workbook.tables.table import provenance_frame, table_frame
@@ -145,7 +144,13 @@ def _measured_columns(above: int, rows: list[_Measured], preset: str) -> Cells:
 
 def _measured_cell(record: Record, steps: int, metric: str) -> str:
     values = record.values(steps, metric)
-    return mean_text(values, measures()[metric].decimals) if values else NOT_RUN
+    if not values:
+        return NOT_RUN
+    mean, deviation = spread(values)
+    if mean is None:
+        return "undefined"
+    decimals = measures()[metric].decimals
+    return f"{mean:.{decimals}f}" + ("" if deviation is None else f" ± {deviation:.{decimals}f}")
 
 
 def _printed_cell(row: PrintedRow, column: PrintedColumn) -> str:
