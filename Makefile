@@ -29,10 +29,12 @@ test-processors: .venv/synced  ## run what depends on rounding as on other proce
 	    DDP_REPRO_TEST_THREADS=$$4 $(BIN)/pytest -q -n 2 -m "numerics and not slow and not gpu" || exit 1; \
 	done
 
-lint: .venv/synced  ## check style, also of the notebooks, and that no notebook has stored outputs
+lint: .venv/synced  ## check style, docstrings, spelling and types, and that no notebook has stored outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/codespell
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: .venv/synced  ## fix what lint can fix
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
 from data_prep.mini import MINI_DATASETS, write_mini
+from data_prep.own.check import check_folder
+from data_prep.own.convert import ORIGINALS, convert_masks
 from data_prep.verify import verify
 from ddp_repro.data.io import DataError
 
@@ -97,10 +100,23 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     for name, (what, content) in OWN_FOLDERS.items():
-        command = commands.add_parser(name, help=f"verify a folder of your own {what}")
-        command.add_argument("--output", type=Path, required=True, help=f"the folder, with {content}")
-        command.add_argument("--verify", action="store_true", help="implied: there is nothing to convert")
-        command.set_defaults(run=_run_dataset, dataset=name, source=None)
+        command = commands.add_parser(
+            name,
+            help=f"look through a folder of your own {what}",
+            epilog=f"example: ddp-repro data {name} my_images --check",
+            description=f"Look through a folder of your own {what} before training. The exit code is 1 where training "
+            "would fail.",
+        )
+        command.add_argument("root", type=Path, metavar="FOLDER", help=f"with {content}")
+        command.add_argument("--check", action="store_true", help="implied: read every file and say what is in them")
+        command.add_argument("--json", action="store_true", help="machine-readable report")
+        if name == "folder":
+            command.add_argument(
+                "--convert",
+                action="store_true",
+                help="first replace RGB masks by masks of ids, by the palette of classes.json; originals: masks_rgb/",
+            )
+        command.set_defaults(run=_run_own, dataset=name, convert=False)
     command = commands.add_parser("mini", help="write small synthetic scenes in a dataset's layout")
     command.add_argument("--dataset", required=True, choices=MINI_DATASETS)
     command.add_argument("--output", type=Path, help="default: data/mini/<dataset>")
@@ -139,11 +155,20 @@ def _run_nuscenes(options: argparse.Namespace) -> int:
 
 
 def _run_dataset(options: argparse.Namespace) -> int:
-    if not options.verify and options.dataset not in OWN_FOLDERS:
+    if not options.verify:
         extra = {name: getattr(options, name) for name in EXTRA_PATHS.get(options.dataset, {})}
         prepare(options.dataset, options.source, options.output, **extra)
     report = verify(options.dataset, options.output)
     print(report)
+    return 0 if report.ok else 1
+
+
+def _run_own(options: argparse.Namespace) -> int:
+    if options.convert:
+        converted = convert_masks(options.root)
+        print(f"{len(converted)} masks of colours replaced; they are kept in {ORIGINALS}", file=sys.stderr)
+    report = check_folder(options.dataset, options.root)
+    print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) if options.json else report)
     return 0 if report.ok else 1
 
 

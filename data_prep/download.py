@@ -7,6 +7,7 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 from tqdm import tqdm
@@ -90,7 +91,7 @@ def _fetch(url: str, partial: Path, timeout: float) -> int | None:
     return total
 
 
-def _size(headers: http.client.HTTPMessage) -> int | None:
-    """The file's full size, from ``Content-Range: bytes a-b/size``."""
+def _size(headers: Message) -> int | None:
+    """Return the file's full size, from ``Content-Range: bytes a-b/size``."""
     size = (headers.get("Content-Range") or "").rpartition("/")[2]
     return int(size) if size.isdigit() else None

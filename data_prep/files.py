@@ -17,7 +17,7 @@ from ddp_repro.data.spec import missing_files
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling of ``target`` that takes its name when the block ends, and is removed if the block fails.
+    """Yield a temporary sibling of ``target`` that takes its name when the block ends, or is removed if it fails.
 
     Raises:
         DataError: ``target`` exists and is not empty, or its parent cannot be written.
@@ -76,7 +76,7 @@ def place_all(pairs: list[tuple[Path, Path]]) -> None:
 
 
 def folder_holding(path: Path, folders: list[Path], source: Path, expected: str) -> Path:
-    """The first of ``folders`` in which the relative ``path`` exists.
+    """Return the first of ``folders`` in which the relative ``path`` exists.
 
     Raises:
         DataError: it is in none; ``source`` and what was ``expected`` are named.

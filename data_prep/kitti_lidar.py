@@ -11,6 +11,7 @@ from PIL import Image
 from data_prep.files import folder_holding, place
 from data_prep.lidar import camera_matrix, project, read_calibration, read_scan
 from ddp_repro.data.io import read_image
+from ddp_repro.data.transforms import size_of
 from ddp_repro.tasks.depth.datasets.kitti_lidar import KITTI_LIDAR
 
 FRAMES = {"train": range(52), "val": range(54, 64)}
@@ -52,7 +53,7 @@ def convert(source: Path, target: Path) -> None:
     if all((source / split / "depth").is_dir() for split in FRAMES):
         for split in FRAMES:
             for sample in KITTI_LIDAR.list_samples(source, split):
-                for path in (sample.image, sample.label):
+                for path in (sample.image, sample.truth):
                     place(path, target / path.relative_to(source))
         if (source / "calib.json").is_file():
             place(source / "calib.json", target / "calib.json")
@@ -71,5 +72,5 @@ def convert(source: Path, target: Path) -> None:
 def _convert_frame(drive: Path, target: Path, name: str, matrix: np.ndarray) -> None:
     image = read_image(drive / "image_02/data" / f"{name}.png")
     Image.fromarray(image).save(target / "image_02" / f"{name}.jpg", quality=95, subsampling=0)
-    depth = project(read_scan(drive / "velodyne_points/data" / f"{name}.bin"), matrix, image.shape[:2])
+    depth = project(read_scan(drive / "velodyne_points/data" / f"{name}.bin"), matrix, size_of(image))
     Image.fromarray(np.round(depth * KITTI_LIDAR.depth_scale).astype(np.uint16)).save(target / "depth" / f"{name}.png")

@@ -35,7 +35,7 @@ def write_manifest(
 
 
 def read_manifest(root: Path) -> dict | None:
-    """The manifest of ``root``, or None if it has none.
+    """Return the manifest of ``root``, or None if it has none.
 
     Raises:
         DataError: it is damaged.

@@ -50,7 +50,7 @@ def _samples(target: Path, split: str) -> list[Sample]:
 
 
 def _pairs(folders: list[Path], source: Path, target: Path, split: str) -> list[tuple[Path, Path]]:
-    files = [path for sample in _samples(target, split) for path in (sample.image, sample.label)]
+    files = [path for sample in _samples(target, split) for path in (sample.image, sample.truth)]
     paths = [path.relative_to(target / split) for path in files]
     root = folder_holding(paths[0], folders, source, f"the {split} pictures (SCENE/rgb_NUMBER.jpg and sync_depth)")
     return [(root / path, target / split / path) for path in paths]

@@ -25,7 +25,7 @@ def convert(source: Path, target: Path, *, splits: Path | None = None) -> None:
         DataError: the list or a file that it names is not there.
     """
     split_lists.write_lists(LISTS.values(), target / "splits", splits)
-    files = [path for sample in SUNRGBD.list_samples(target, "test") for path in (sample.image, sample.label)]
+    files = [path for sample in SUNRGBD.list_samples(target, "test") for path in (sample.image, sample.truth)]
     paths = [path.relative_to(target) for path in files]
     root = folder_holding(paths[0], [source, source.absolute().parent], source, "the folder SUNRGBD of SUNRGBD.zip")
     place_all([(root / path, target / path) for path in paths])

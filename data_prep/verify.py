@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, placed, sevenscenes, sunrgbd
 from data_prep.manifest import compare, read_manifest
 from ddp_repro.data.io import DataError
-from ddp_repro.data.spec import Sample, id_table, list_folders
+from ddp_repro.data.spec import Sample, id_table
 from ddp_repro.tasks.depth import dataset as depth
 from ddp_repro.tasks.normals import dataset as normals
 from ddp_repro.tasks.opacity import read_pair as read_opacity_pair
@@ -100,8 +100,6 @@ def verify(dataset: str, root: Path) -> Report:
         raise DataError(f"{root}: no such folder; expected a prepared dataset")
     manifest, dataset_layout = read_manifest(root), _layout(dataset, root)
     counts = manifest["counts"] if manifest else OFFICIAL_COUNTS.get(dataset, {})
-    if dataset in ("folder", "depth_folder"):
-        counts = {folder.name: None for folder in list_folders(root / "images")} | counts
     splits = [_verify_split(dataset_layout, root, split, expected) for split, expected in counts.items()]
     problems = (compare(root, manifest) if manifest else []) + dataset_layout.left_out(root)
     return Report(dataset, root, splits, problems, manifest is not None)
@@ -173,7 +171,7 @@ def _verify_split(layout: _Layout, root: Path, split: str, expected: int | None)
 
 
 def _outcome(layout: _Layout, sample: Sample, split: str) -> float | str | None:
-    """The share of measured pixels (None for label maps), or what is wrong."""
+    """Return the share of measured pixels (None for label maps), or what is wrong."""
     try:
         return layout.check(sample, split)
     except DataError as error:

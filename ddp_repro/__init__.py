@@ -37,6 +37,7 @@ _HOMES = {
     "paper_named": "ddp_repro.workbook.catalogue",
     "seeded": "ddp_repro.settings.training_seeds",
     "Subject": "ddp_repro.workbook.runs.analyses",
+    "read_image_statistics": "ddp_repro.workbook.runs.companion",
     "score_mean_depth": "ddp_repro.workbook.runs.mean_depth",
     "score_constant_map": "ddp_repro.workbook.runs.constant_map",
     "paper_table": "ddp_repro.workbook.tables.table",

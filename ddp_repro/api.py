@@ -16,7 +16,7 @@ def list_models(preset: str | None = None) -> list[str]:
 
 
 def create_model(name: str, checkpoint: str | Path | None = None, **overrides: Any) -> Any:
-    """The model of a recipe, in evaluation mode.
+    """Return the model of a recipe, in evaluation mode.
 
     Args:
         name: e.g. "ade20k_swin_t"; see :func:`list_models`.

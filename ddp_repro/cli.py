@@ -39,6 +39,7 @@ class Parser(argparse.ArgumentParser):
     """Argparse's parser, with the program's name before every error."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the error with a hint at the help, and end with code 2."""
         self.exit(2, f"ddp-repro: error: {message}\nTry '{self.prog} --help'.\n")
 
 
@@ -194,8 +195,14 @@ def _workbook_commands(commands: Any) -> None:
     bench.add_argument("--checkpointing", action="store_true", help="of gradients, in the training step; ours alone")
     _output(bench)
 
-    listing = _add(commands, "list", "list recipes and notebooks with their parameters")
+    listing = _add(commands, "list", "list recipes, and notebooks with their parameters")
+    listing.epilog = "example: ddp-repro list --preset mini --task depth --json"
     _preset(listing, default=None)
+    listing.add_argument("--paper", metavar="NAME", help="of one paper, e.g. ddp")
+    listing.add_argument("--table", metavar="NAME", help="of one table or figure, e.g. ddp_table1")
+    listing.add_argument("--task", metavar="NAME", help="of one task, e.g. depth")
+    listing.add_argument("--data", metavar="NAME", help="that read one data set, e.g. nyu")
+    listing.add_argument("--json", action="store_true", dest="as_json", help="machine-readable list")
 
 
 def _model_commands(commands: Any) -> None:

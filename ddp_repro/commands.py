@@ -8,21 +8,21 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import from_dict, override, parse_overrides
-from ddp_repro.settings.presets import PRESETS
+from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
-from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of, recipe_names
+from ddp_repro.terminal import say, short, usual_device
+from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.predictors import answers, predictor_for
 
 if TYPE_CHECKING:
-    from ddp_repro.evaluation.folders import Report
     from ddp_repro.workbook.notebooks.runner import Outcome
     from ddp_repro.workbook.runs.records import Record
 
@@ -63,7 +63,7 @@ def _reproduce(
             save_table(claims(preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
-    print(f"\nindex page: {_short(page)}")
+    print(f"\nindex page: {short(page)}")
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
         print(f"FAILED {outcome.job.notebook.name}: {outcome.message}")
@@ -82,7 +82,7 @@ def table(name: str, preset: str, output: str) -> None:
     made = makers[name](preset, output) if name in makers else paper_table(name, preset, output)
     print(to_markdown(made))
     paths = save_table(made, resolve(output) / preset / "tables")
-    print("written: " + ", ".join(_short(path) for path in paths))
+    print("written: " + ", ".join(short(path) for path in paths))
 
 
 def render(preset: str, output: str) -> None:
@@ -91,8 +91,8 @@ def render(preset: str, output: str) -> None:
 
     for paper in map(paper_named, paper_names()):
         for path in paper.render(preset, output):
-            print(_short(path))
-    print(_short(write_index(preset, output)))
+            print(short(path))
+    print(short(write_index(preset, output)))
 
 
 def decide(claims: list[str], budget: str, paper: str, preset: str, output: str) -> None:
@@ -118,7 +118,7 @@ def papers(output: str, readme: bool) -> None:
 
     paths = write_map(repository_root() / "notebooks", output)
     print(paths[0].read_text(encoding="utf-8"))
-    print("written: " + ", ".join(_short(path) for path in paths))
+    print("written: " + ", ".join(short(path) for path in paths))
 
 
 def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None:
@@ -129,29 +129,34 @@ def bench(recipe: str, threads: int | None, output: str, **options: Any) -> None
 
     if threads is not None:
         torch.set_num_threads(threads)
-    for line in paper_of(chosen).bench(chosen, options, _device(), output):
+    for line in paper_of(chosen).bench(chosen, options, usual_device(), output):
         print(line)
 
 
-def list_all(preset: str | None) -> None:
-    """Recipes by preset, then the notebooks with their parameters."""
-    from ddp_repro.workbook.notebooks.notebook import read_notebook
+def list_all(as_json: bool, **filters: str | None) -> None:
+    """Print the recipes of a paper, table, preset, task and data set, and the notebooks for them."""
+    from ddp_repro.workbook import listing
 
-    for each in [preset] if preset else PRESETS:
-        print(f"recipes of the preset {each}:")
-        for recipe in (named_recipe(name, each) for name in recipe_names(each)):
-            print(f"  {recipe.name:<34}{recipe.table:<19}{recipe.row}")
+    recipes = listing.list_recipes(filters)
+    notebooks, missing = None, ""
     try:
-        folder = repository_root() / "notebooks"
+        notebooks = listing.list_notebooks(repository_root() / "notebooks", recipes)
     except ConfigError as error:  # an installed package has recipes, and no notebooks
-        print(f"notebooks: {error}")
+        missing = f" {error}"
+    if as_json:
+        print(json.dumps(listing.as_json(recipes, notebooks), indent=2))
         return
-    print("notebooks:")
-    for path in sorted(folder.glob("*.ipynb")):
-        notebook = read_notebook(path)
-        if not preset or not notebook.presets or preset in notebook.presets:
-            values = (f"{p.name}={p.default!r}" for p in notebook.parameters.values())
-            print(f"  {notebook.name:<34}{', '.join(values)}")
+    print("recipes:" if recipes else "recipes: none")
+    _print_columns(recipes)
+    print(f"notebooks:{missing or ('' if notebooks else ' none')}")
+    rows = ((n.name, ", ".join(f"{p.name}={p.default!r}" for p in n.parameters.values())) for n in notebooks or ())
+    _print_columns([*rows])
+
+
+def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
@@ -160,9 +165,7 @@ def train(recipe: str, overrides: list[str], preset: str | None, output: str, ov
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     result = runs.train(chosen, output=output, overwrite=overwrite)
-    _say(
-        f"{chosen.name}: {result.iterations} iterations in {result.seconds:.0f} s; weights: {_short(result.checkpoint)}"
-    )
+    say(f"{chosen.name}: {result.iterations} iterations in {result.seconds:.0f} s; weights: {short(result.checkpoint)}")
 
 
 def evaluate(
@@ -178,7 +181,7 @@ def evaluate(
     options = {"output": output, "overwrite": overwrite, "predictions": predictions}
     record = runs.evaluate(chosen, checkpoint=checkpoint, **options)
     _show_scores(record)
-    _say(f"record: {_short(run_folder(output, record.preset, record.run) / 'record.json')}")
+    say(f"record: {short(run_folder(output, record.preset, record.run) / 'record.json')}")
 
 
 def map_use(
@@ -199,8 +202,8 @@ def map_use(
     subject = Subject(recipe=chosen, record=record, output=output, checkpoint=checkpoint, overwrite=overwrite)
     analysis = analyses["map_use"](subject, steps=steps, limit=limit)
     table = map_use_table([analysis])
-    _say(to_markdown(table))
-    _say(f"written: {_short(run_folder(output, record.preset, record.run) / 'map_use.json')}")
+    say(to_markdown(table))
+    say(f"written: {short(run_folder(output, record.preset, record.run) / 'map_use.json')}")
 
 
 def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) -> None:
@@ -212,64 +215,11 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
     data = chosen.data.placed(lambda root: str(resolve(root)))
     dataset = build_dataset(data, data.eval_split, train=False, mean=(0, 0, 0), std=(1, 1, 1))
     result = rescore_folder(Path(folder), dataset)
-    _say(f"{folder}: label maps of {result.images} images of {result.dataset}")
-    for (steps, seed), matrix in sorted(result.tallies.items(), key=str):
-        _say(f"{steps:>3} steps, seed {seed}: mIoU {100 * matrix.miou:.2f}  mAcc {100 * matrix.macc:.2f}"
-             f"  aAcc {100 * matrix.aacc:.2f}")  # fmt: skip
-
-
-def predict(
-    images: list[str], task: str | None, method: str | None, recipe: str | None, checkpoint: str | None, steps: int,
-    noise_samples: int, resolution: int | None, output: str, device: str, arrays: bool,
-) -> int:  # fmt: skip
-    """Write a task's maps of every picture: labels, depth, normals, masks or mattes, previews, uncertainty."""
-    from ddp_repro.store.deferred import defer_image_models
-
-    defer_image_models()  # before anything imports timm: one picture should not wait for all of its models
-    from ddp_repro.evaluation.folders import find_pictures, predict_pictures, save_arrays
-    from ddp_repro.evaluation.predict import predict as predict_one
-    from ddp_repro.interop import load_checkpoint
-    from ddp_repro.networks.identity import weights_hash
-    from ddp_repro.settings.checks import check_positive
-
-    if method is not None and (task is None or recipe or checkpoint):
-        raise ConfigError("--method goes with --task, in place of a recipe and a checkpoint")
-    if recipe is None and checkpoint is None and task is not None:
-        recipe, checkpoint = _named_by(task, method)
-    chosen, weights = _recipe_and_weights(recipe, checkpoint)
-    if task is not None and not answers(chosen, task):
-        raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
-    task_object = task_named(chosen.model.task)
-    if task_object.predict is None:
-        raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
-    check_positive(steps=steps, noise_samples=noise_samples)
-    check_positive(resolution=resolution)
-    scale = chosen.data.image_scale if resolution is None else (resolution, resolution)
-    place, folder = _checked_device(device), Path(output)
-    pictures = find_pictures(images, folder)
-    model = chosen.model.build()
-    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
-    loaded = load_checkpoint(model, weights)
-    classes = loaded.classes or task_object.classes(chosen.data)
-    save = task_object.writer(chosen.model, classes)
-
-    def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
-        paths = save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
-        return list(dict.fromkeys(paths))
-
-    _say(str(loaded))
-    model = model.to(place).eval()
-    decisive = {
-        "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
-        "steps": steps, "noise_samples": noise_samples,
-        "image_scale": scale and list(scale), "arrays": arrays,
-    }  # fmt: skip
-    report = predict_pictures(
-        lambda path: predict_one(model, path, steps, noise_samples, image_scale=scale),
-        write, pictures, folder, model=decisive, class_names=classes.names,
-    )  # fmt: skip
-    _show_predictions(report, len(pictures), folder)
-    return int(bool(report.failed))
+    names = {"miou": "mIoU", "macc": "mAcc", "aacc": "aAcc"}
+    say(f"{folder}: label maps of {result.images} images of {result.dataset}")
+    for (steps, seed), counts in sorted(result.tallies.items(), key=str):
+        scores = [f"{name} {number_text(100 * counts.value(metric), 2)}" for metric, name in names.items()]
+        say(f"{steps:>3} steps, seed {seed}: {'  '.join(scores)}")
 
 
 def convert(source: str, destination: str, recipe: str) -> None:
@@ -287,93 +237,25 @@ def doctor(as_json: bool) -> int:
     return examination.main(as_json=as_json)
 
 
-def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
-    """The files of a single picture; of more, how many there are and where."""
-    from ddp_repro.evaluation.folders import MANIFEST
-
-    if pictures == 1:
-        for path in report.written:
-            _say(_short(path))
-    before = f"{report.done_before} of {pictures} pictures done before with this model; " if report.done_before else ""
-    failed = f"; {len(report.failed)} FAILED" if report.failed else ""
-    done = pictures - report.done_before - len(report.failed)
-    _say(f"{before}{done} predicted{failed}; manifest: {_short(folder / MANIFEST)}")
-
-
-def _checked_device(name: str) -> str:
-    """The device of this name, ``auto`` being a GPU where there is one.
-
-    Raises:
-        ConfigError: PyTorch knows no such device, or this machine has none.
-    """
-    import torch
-
-    if name == "auto":
-        return _device()
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
-    return name
-
-
-def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
-    """The recipe that answers what is asked, and ``official`` where its weights are the authors'."""
-    recipe, checkpoint = predictor_for(task, method)
-    how = "with the authors' weights" if checkpoint else f"trained on {recipe.data.dataset} ({recipe.preset})"
-    _say(f"with {recipe.name}, {how}")
-    return recipe.name, checkpoint
-
-
 def _overridden(name: str, preset: str | None, changes: dict[str, str]) -> Recipe:
-    """A recipe with changed settings, and with what its data set alone knows."""
+    """Return a recipe with changed settings, and with what its data set alone knows."""
     chosen = override(named_recipe(name, preset), changes)
     return task_named(chosen.model.task).complete(chosen)
 
 
-def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
-    """The recipe by name, or the one inside the checkpoint; and its weights, or those that ``train`` has left."""
-    if name is None:
-        if checkpoint in (None, "official"):
-            raise ConfigError("give --recipe, or a --checkpoint that was trained here")
-        return _recipe_inside(Path(checkpoint)), checkpoint
-    recipe = named_recipe(name)
-    if checkpoint is not None:
-        return recipe, checkpoint
-    trained = recipe.weights_of or name
-    weights = run_folder("results", recipe.preset, trained) / "model.safetensors"
-    if not weights.is_file():
-        raise ConfigError(
-            f"{name} has no finished weights in {_short(weights.parent)}: run `ddp-repro train {trained}`, "
-            "or give --checkpoint (a file, or official)"
-        )
-    return _recipe_inside(weights), weights
-
-
-def _recipe_inside(checkpoint: Path) -> Recipe:
-    from ddp_repro.interop.weight_files import read_state_dict
-
-    _, metadata = read_state_dict(checkpoint)
-    if "recipe" not in metadata:
-        raise ConfigError(f"{checkpoint} does not say which recipe it belongs to; give --recipe")
-    return from_dict(Recipe, json.loads(metadata["recipe"]))
-
-
 def _show_scores(record: Record) -> None:
-    from ddp_repro.workbook.runs.records import spread
     from ddp_repro.workbook.tables.measures import measures
 
     missing = f"; {record.dataset.unannotated} more have no ground truth" if record.dataset.unannotated else ""
-    _say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images{missing}")
+    say(f"{record.name} on {record.dataset.name} {record.dataset.split}, {record.dataset.images} images{missing}")
     headings = "  ".join(f"{measures()[metric].heading:>15}" for metric in record.metrics)
-    _say(f"steps  {headings}   (± over {len(record.seeds)} seeds)")
+    say(f"steps  {headings}   (± over {len(record.seeds)} seeds)")
     for steps in record.steps:
         cells = []
         for metric in record.metrics:
-            decimals, (mean, std) = measures()[metric].decimals, spread(record.values(steps, metric))
-            cells.append(f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}")
-        _say(f"{steps:>5}  " + "  ".join(f"{cell:>15}" for cell in cells))
-    _say(f"verdict: {record.verdict}")
+            cells.append(mean_text(record.values(steps, metric), measures()[metric].decimals))
+        say(f"{steps:>5}  " + "  ".join(f"{cell:>15}" for cell in cells))
+    say(f"verdict: {record.verdict}")
 
 
 def _show_results(outcomes: list[Outcome]) -> None:
@@ -389,21 +271,4 @@ def _show_results(outcomes: list[Outcome]) -> None:
             print(f"\n{path.read_text(encoding='utf-8').rstrip()}")
     print()
     for path in paths:
-        print(_short(path))
-
-
-def _say(text: str) -> None:
-    """Print, once if torchrun runs several processes."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text)
-
-
-def _short(path: Path) -> str:
-    """Relative to the working directory where it lies below."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        print(short(path))

@@ -137,7 +137,7 @@ def versions() -> dict[str, str]:
 
 
 def conflicts(installed: dict[str, str]) -> list[Finding]:
-    """Combinations of versions known not to work together."""
+    """Return the combinations of versions known not to work together."""
     found = []
     if installed.get("mmcv-lite", "").startswith("2.2"):
         remedy = "`pip install mmcv-lite==2.1.0`"
@@ -156,7 +156,7 @@ def conflicts(installed: dict[str, str]) -> list[Finding]:
 
 
 def remedy(part: str, error: str) -> str:
-    """What to do about a probe's error."""
+    """Return what to do about a probe's error."""
     for pattern, advice in REMEDIES:
         if re.search(pattern, error):
             return advice

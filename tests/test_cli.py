@@ -1,5 +1,6 @@
 """The command line: quick help, one-line errors, and every command on something small."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from PIL import Image
 
 from ddp_repro import cli, commands
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.presets import PRESETS
 
 
 @pytest.fixture
@@ -112,6 +114,35 @@ def test_list_shows_recipes_and_notebooks(capsys):
     out = capsys.readouterr().out
     assert "ade20k_mini" in out
     assert "ade20k_swin_t" not in out
+
+
+def test_list_is_filtered_by_what_recipes_are_for(capsys):
+    def listed(*words: str) -> dict:
+        assert cli.main(["list", *words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    everything = listed()
+    assert {line["preset"] for line in everything["recipes"]} == {*PRESETS}
+    asked = {"paper": "ddp", "preset": "mini", "task": "depth", "data": "kitti", "table": "ddp_table4"}
+    for field, name in asked.items():
+        expected = [line for line in everything["recipes"] if line[field] == name]
+        assert len(expected) > 0
+        assert listed(f"--{field}", name)["recipes"] == expected
+    kitti = listed(*(word for field, name in asked.items() for word in (f"--{field}", name)))
+    assert {line["name"] for line in kitti["recipes"]} == {"kitti_mini", "kitti_mini_baseline"}
+    (table,) = (notebook for notebook in kitti["notebooks"] if "table4" in notebook["name"])
+    assert table["parameters"]["preset"] == "mini" and "kitti" in table["data"]
+    assert not any("ade20k" in notebook["name"] for notebook in kitti["notebooks"])
+    assert listed("--table", "table4") == listed("--table", "ddp_table4")  # its name in version 0.1
+    assert listed("--task", "bev", "--data", "nyu") == {"recipes": [], "notebooks": []}
+
+
+@pytest.mark.parametrize(
+    ("field", "known"), [("paper", "ddp"), ("table", "ddp_table1"), ("task", "segmentation"), ("data", "ade20k")]
+)
+def test_list_names_what_there_is_instead(field, known, capsys):
+    message = error_of(capsys, "list", f"--{field}", "tabel")
+    assert "tabel'" in message and known in message
 
 
 def test_predict_needs_a_recipe_or_weights_that_name_it(capsys, tmp_path, monkeypatch):

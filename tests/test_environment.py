@@ -57,6 +57,16 @@ def test_ci_runs_the_tests_with_bash():
     assert "make test" in script.read_text()
 
 
+def test_a_commit_is_checked_as_make_lint_checks():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    recipe = re.search(r"\nlint:.*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text())
+    assert recipe is not None
+    linted = [re.findall(r"\$\(BIN\)/(\S+)(?: (check|format))?", line)[0] for line in recipe[1].splitlines()]
+    checked = [re.findall(r"\.venv/bin/(\S+)(?: (check|format))?", hook["entry"])[0] for hook in hooks]
+    assert linted == checked
+    assert {hook["language"] for hook in hooks} == {"system"}  # no network
+
+
 def test_make_explains_itself():
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert all(f"make {target}" in text for target in ("demo", "test", "lint", "lock", "clean", "notebooks"))

@@ -19,6 +19,7 @@ from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.training.log import read_log
+from ddp_repro.workbook.runs.companion import read_image_statistics, scores_of
 from ddp_repro.workbook.runs.records import load_record
 from tests.workbook.tiny import OVERRIDES, write_data
 
@@ -107,7 +108,9 @@ def compared_evaluations(run: Run, recipe: str, settings: list[str]) -> list[lis
         ddp_repro(run.folder.parents[2], "evaluate", recipe, *words, processes=processes)
         record = load_record(run.folder / "record.json")
         assert record.training.processes == int(run.processes()[0])
-        made.append([dataclasses.asdict(score) for score in record.scores])
+        scores = [dataclasses.asdict(score) for score in record.scores]
+        assert scores_of(record.settings(), read_image_statistics(record, run.folder.parents[2])) == record.scores
+        made.append(scores)
         (run.folder / "record.json").unlink()
     return made
 
@@ -118,6 +121,38 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path):
     assert_same_training(one, two)
     alone, together = compared_evaluations(two, "ade20k_mini", settings)
     assert alone == together
+
+
+KILLED = """
+import os, signal, sys
+from ddp_repro import cli
+from ddp_repro.evaluation.per_image.journal import Journal
+write = Journal.write
+def write_and_die(self, index, rows):
+    write(self, index, rows)
+    os.kill(os.getpid(), signal.SIGKILL)
+Journal.write = write_and_die
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_an_evaluation_killed_in_two_processes_goes_on_in_one(tmp_path):
+    settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}", "evaluation.batch_size=1"]
+    run = ddp_repro(tmp_path / "out", "train", "ade20k_mini", *settings, processes=1)
+    ddp_repro(tmp_path / "out", "evaluate", "ade20k_mini", *settings, processes=1)
+    record = load_record(run.folder / "record.json")
+    (run.folder / "record.json").unlink()
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
+    words = ["evaluate", "ade20k_mini", *settings, "--output", str(tmp_path / "out")]
+    assert torchrun([str(program), *words], 2).returncode != 0
+    journals = sorted((run.folder / "evaluation").glob("journal-*.jsonl"))
+    done = [json.loads(line)["image"] for path in journals for line in path.read_text().splitlines()[1:]]
+    assert 1 <= len(done) <= 2  # each died after its first, or was ended with the other
+    ddp_repro(tmp_path / "out", "evaluate", "ade20k_mini", *settings, processes=1)
+    again = load_record(run.folder / "record.json")
+    assert (again.scores, again.images_sha256) == (record.scores, record.images_sha256)
 
 
 @pytest.mark.slow

@@ -74,14 +74,14 @@ class Overlap:
     metrics, higher_is_better = ("overlap",), True
 
     def __init__(self):
-        self.counts = torch.zeros(2, dtype=torch.int64)
+        self.counts = np.zeros(2, np.int64)
 
-    def update(self, prediction, truth):
+    def image_statistics(self, prediction, truth):
         edge = truth == 1
-        self.counts += torch.tensor([(prediction & edge).sum(), (prediction | edge).sum()])
+        return {"pixels": np.array([(prediction & edge).sum(), (prediction | edge).sum()])}
 
-    def reduce(self, combine):
-        self.counts = combine(self.counts)
+    def add(self, statistics):
+        self.counts += statistics["pixels"].sum(0)
 
     def value(self, metric):
         return float(self.counts[0] / self.counts[1])

@@ -68,7 +68,7 @@ def write_mini(
     if dataset not in _LAYOUTS:
         raise DataError(f"no synthetic version of {dataset!r}; expected one of {', '.join(_LAYOUTS)}")
     layout = _LAYOUTS[dataset]
-    counts = tuple(d if n is None else n for n, d in zip((train, val), layout.counts, strict=True))
+    counts = layout.counts[0] if train is None else train, layout.counts[1] if val is None else val
     height, width = size or layout.size
     if layout.splits[0] is None and counts[0] != 0:
         raise DataError(f"mini {dataset}: {counts[0]} training images; expected 0, as it is for evaluation alone")
@@ -106,13 +106,15 @@ def _write_pictures(
     dataset: str, root: Path, listed: dict[str, int], counts: tuple[int, int], size: tuple[int, int], seed: int
 ) -> None:
     layout = _LAYOUTS[dataset]
+    write = layout.write
+    assert write is not None  # or the layout would have write_dataset
     for i, (split, count) in enumerate(zip(layout.splits, counts, strict=True)):
         if split is None:
             continue
         lines, numbers = [], range(1, listed[split] + 1)
         for number in tqdm(numbers, desc=f"mini {dataset} {split}", delay=2, leave=False, disable=None):
             rng = np.random.default_rng((seed, MINI_DATASETS.index(dataset), i, number))
-            lines.append(layout.write(Item(root, split, number, size, annotated=number <= count), rng))
+            lines.append(write(Item(root, split, number, size, annotated=number <= count), rng))
         if layout.lists:
             _write_list(root / "splits" / layout.lists[split], lines)
 

@@ -18,7 +18,7 @@ _FIRST_DRIVE = {"train": 9001, "test": 9501}  # above the real ones
 
 
 def _write_kitti(item: Item, rng: np.random.Generator) -> str:
-    """A street as KITTI's car sees it, with the returns of a laser scanner (uint16, 1/256 m)."""
+    """Write a street as KITTI's car sees it, with the returns of a laser scanner (uint16, 1/256 m)."""
     height, width = item.size
     camera = Camera(  # that of 2011-09-26 on the car's roof: 1242 x 375 pixels
         width=width,
@@ -39,7 +39,7 @@ def _write_kitti(item: Item, rng: np.random.Generator) -> str:
 
 
 def _write_nyu(item: Item, rng: np.random.Generator) -> str:
-    """A room (uint16, mm): measured with holes for training, dense as the official labelled pictures for testing.
+    """Write a room (uint16, mm): measured with holes for training, dense as the official labelled one for testing.
 
     The camera's height and tilt vary little: how far away the floor is must be learnt in minutes and without
     pretrained weights.
@@ -56,7 +56,7 @@ def _write_nyu(item: Item, rng: np.random.Generator) -> str:
 
 
 def _write_sunrgbd(item: Item, rng: np.random.Generator) -> str:
-    """A room seen by a wider camera from lower down (uint16, mm, its bits turned left by three)."""
+    """Write a room seen by a wider camera from lower down (uint16, mm, its bits turned left by three)."""
     focal = 529.5 / 730 * item.size[1]
     room = _render_room(item, rng, focal, elevation=(1.05, 1.35))
     millimetres = _stored(measure_with_kinect(room.depth, room.rgb, focal, rng), 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,5 +41,5 @@ def save(root: Path, name: str, pixels: np.ndarray) -> None:
     """Write uint8 or uint16 pixels as JPEG or PNG, as the name says; folders are made as needed."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"quality": 92, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
+    options: dict[str, Any] = {"quality": 92, "subsampling": 0} if path.suffix == ".jpg" else {"compress_level": 1}
     Image.fromarray(pixels).save(path, **options)

@@ -18,7 +18,7 @@ TRIES = 40
 
 
 def _write_normals(item: Item, rng: np.random.Generator) -> None:
-    """A room and its normals; those of the lamp's glow and the window panes are as exact as the walls'."""
+    """Write a room and its normals; those of the lamp's glow and the window panes are as exact as the walls'."""
     room = _room(item, rng)
     height, width = item.size
     name = f"{item.split}/{item.number - 1:06d}"
@@ -31,7 +31,7 @@ def _write_normals(item: Item, rng: np.random.Generator) -> None:
 
 
 def _write_mask(item: Item, rng: np.random.Generator) -> None:
-    """A room and the mask of the piece of furniture that covers most of it."""
+    """Write a room and the mask of the piece of furniture that covers most of it."""
     for _ in range(TRIES):
         plan = _plan(item, rng)
         room = render_room(plan)
@@ -59,7 +59,7 @@ def _write_object(item: Item, rng: np.random.Generator) -> None:
 
 
 def _write_matte(item: Item, rng: np.random.Generator, images: str, mattes: str) -> None:
-    """A head with hair before a room."""
+    """Write a head with hair before a room."""
     head, name = compose_head(_room(item, rng).rgb, rng), f"p_{item.number:06d}"
     save(item.root, f"{images}/{name}.jpg", head.rgb)
     save(item.root, f"{mattes}/{name}.png", (head.alpha * 255).round().astype(np.uint8))

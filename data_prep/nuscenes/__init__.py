@@ -61,7 +61,7 @@ def prepare(
 
 
 def _link(source: Path, link: Path) -> None:
-    """A symbolic link, made anew only where there is nothing."""
+    """Make a symbolic link, but only where there is nothing."""
     if not source.is_dir():
         raise DataError(f"{source}: no such folder; expected nuScenes' {', '.join(LINKED)}\n{INSTRUCTIONS}")
     if link.is_symlink() and link.resolve() == source.resolve():

@@ -63,7 +63,7 @@ def build_index(
 
 
 def pick_splits(version: str) -> dict[str, list[str]]:
-    """The official splits of a version, and the names of their scenes."""
+    """Return the official splits of a version, and the names of their scenes."""
     import_devkit()
     from nuscenes.utils.splits import create_splits_scenes
 
@@ -73,7 +73,7 @@ def pick_splits(version: str) -> dict[str, list[str]]:
 
 
 def counts(root: Path) -> dict[str, tuple[int, int]]:
-    """Samples of each split, and those left out."""
+    """Return the samples of each split, and those left out."""
     splits = {split: read_split(root, split) for split in read_summary(root)["splits"]}
     return {split: (len(index.records), len(index.skipped)) for split, index in splits.items()}
 

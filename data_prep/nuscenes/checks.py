@@ -9,7 +9,9 @@ from ddp_repro.data.io import DataError, read_image
 from ddp_repro.data.spec import Sample
 from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, read_split, read_summary
 from ddp_repro.tasks.bev.nuscenes_map import GroundMap, map_path
-from ddp_repro.tasks.bev.nuscenes_points import COLUMNS, in_range, load_points
+from ddp_repro.tasks.bev.nuscenes_points import COLUMNS, load_points
+
+PUBLISHED_GRID = ((-51.2, -51.2, -5.0), (51.2, 51.2, 3.0))  # metres: x, y, z low and high
 
 
 def check_sample(root: Path, record: SampleRecord, *, thorough: bool) -> None:
@@ -28,7 +30,7 @@ def check_sample(root: Path, record: SampleRecord, *, thorough: bool) -> None:
 
 
 def map_problems(root: Path, locations: Iterable[str]) -> dict[str, str]:
-    """What is wrong with the map of each of the locations; those in order are left out."""
+    """Return what is wrong with the map of each of the locations; those in order are left out."""
     problems = {}
     for location in sorted(locations):
         try:
@@ -46,7 +48,7 @@ class IndexedSamples:
         self._root = Path()
 
     def list_samples(self, root: Path, split: str) -> list[Sample]:
-        """A sample's picture is that of its first camera.
+        """Return the samples of a split; a sample's picture is that of its first camera.
 
         Raises:
             DataError: an index that is missing or damaged, or a map that cannot be used.
@@ -88,5 +90,6 @@ def _read_all(root: Path, record: SampleRecord) -> None:
         shape = read_image(root / view.file).shape[:2]
         if shape != view.size:
             raise DataError(f"{root / view.file}: is {shape} (height, width); expected {view.size} as in the tables")
-    if not len(in_range(load_points(root, record, record.sweeps))):
+    positions, (low, high) = load_points(root, record, record.sweeps)[:, :3], PUBLISHED_GRID
+    if not ((positions > low) & (positions < high)).all(1).any():
         raise DataError(f"{root / record.lidar}: none of its points is within the model's grid")

@@ -50,7 +50,7 @@ class Tables:
         return {scene["name"]: scene for scene in self._devkit.scene}
 
     def get(self, table: str, token: str) -> dict[str, Any]:
-        """A record.
+        """Return a record.
 
         Raises:
             DataError: there is none, or more than one.
@@ -68,7 +68,7 @@ class Tables:
         return sorted(self._samples.get(scene["token"], []), key=lambda sample: sample["timestamp"])
 
     def record(self, scene: dict, sample: dict) -> SampleRecord:
-        """What the index holds of a sample.
+        """Return what the index holds of a sample.
 
         Raises:
             DataError: a sensor or record is missing, or a pose or calibration is none; the sample is named.
@@ -143,7 +143,7 @@ class Tables:
         return {token for token, count in counts.items() if count > 1}
 
     def _what_is_wrong(self, error: Exception) -> str:
-        """The devkit does not say which table it failed on."""
+        """Find which table is damaged; the devkit does not say which it failed on."""
         for path in sorted(self.folder.glob("*.json")):
             try:
                 json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +153,7 @@ class Tables:
 
 
 def import_devkit() -> ModuleType:
-    """The package ``nuscenes``.
+    """Import the package ``nuscenes``.
 
     Raises:
         DataError: it is not installed.
@@ -166,7 +166,7 @@ def import_devkit() -> ModuleType:
 
 
 def _relative(name: str) -> str:
-    """A file's name, which has to stay inside the dataset."""
+    """Return a file's name, which has to stay inside the dataset."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise DataError(f"file {name!r} lies outside of the dataset; expected a relative path")

@@ -31,7 +31,7 @@ class Camera:
     elevation: float  # metres above the ground
 
     def doubled(self) -> Camera:
-        """The same view on a grid twice as fine: its pixels (2i+1, 2j+1) have the centres of this one's (i, j)."""
+        """Double the view's grid: its pixels (2i+1, 2j+1) have the centres of this one's (i, j)."""
         return Camera(
             self.width * 2 + 1,
             self.height * 2 + 1,
@@ -75,7 +75,7 @@ class Canvas:
         self.rows = np.arange(camera.height, dtype=np.float32) + 0.5 - camera.horizon
 
     def card(self, x: float, z: float, width: float, height: float, shade: Color) -> Patch | None:
-        """The part of the picture covered by an upright rectangle facing the camera; None if nothing of it is seen.
+        """Return the part of the picture that an upright rectangle facing the camera covers; None if nothing is seen.
 
         The patch's ``s`` runs from -width/2 to width/2, its ``t`` from 0 to height.
         """
@@ -90,14 +90,14 @@ class Canvas:
         return Patch(self, rows, cols, s, t, np.float32(z), shade)
 
     def wall(self, x: float, near: float, far: float, height: float, shade: Color) -> Patch | None:
-        """The part of the picture covered by an upright rectangle along the street; None if nothing of it is seen.
+        """Return the part of the picture that an upright rectangle along the street covers; None if nothing is seen.
 
         The patch's ``s`` runs from 0 at ``near`` to far - near, its ``t`` from 0 to height.
         """
         camera = self.camera
         near = max(near, 0.3)
-        ends = sorted((camera.center_x + camera.focal * x / near, camera.center_x + camera.focal * x / far))
-        cols = _span(*ends, camera.width)
+        left, right = sorted((camera.center_x + camera.focal * x / near, camera.center_x + camera.focal * x / far))
+        cols = _span(left, right, camera.width)
         scale = camera.focal / near
         top = camera.horizon + (camera.elevation - height) * (
             scale if height > camera.elevation else camera.focal / far
@@ -140,7 +140,7 @@ class Patch:
         behind = self.canvas.depth[place]
         visible = mask & (self.depth <= behind)
         base = np.array([c if glow else c * f for c, f in zip(color, self.shade, strict=True)], np.float32)
-        if np.ndim(tone):
+        if isinstance(tone, np.ndarray):
             tone = tone if tone.shape == visible.shape else np.broadcast_to(tone, visible.shape)
             base = tone[visible][:, None] * base
         else:

@@ -91,7 +91,7 @@ def _behind_building(scene: Scene, thing: Thing, x: np.ndarray, z: np.ndarray) -
 
 
 def _cast(scene: Scene, thing: Thing, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """An ellipse on the side away from the sun; dappled under trees."""
+    """Cast an ellipse on the side away from the sun; dappled under trees."""
     half = max(thing.width, 0.3) / 2
     shift = float(np.clip(shadow_length(scene.light, thing.height * 0.5), -6, 6))
     reach = thing.length / 2 or half * (0.6 if thing.kind in ("tree", "bush") else 0.35)

@@ -25,7 +25,7 @@ SIGN_COLORS: tuple[Color, ...] = ((0.72, 0.08, 0.08), (0.08, 0.22, 0.60), (0.80,
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """A clear, overcast, hazy or dusky day with the sun in any direction."""
+    """Draw a clear, overcast, hazy or dusky day with the sun in any direction."""
     weather = rng.choice(("clear", "overcast", "dusk", "hazy"), p=(0.45, 0.28, 0.13, 0.14))
     low, high = {"clear": (25, 60), "overcast": (30, 60), "dusk": (6, 15), "hazy": (20, 50)}[weather]
     elevation, azimuth = np.deg2rad(rng.uniform(low, high)), rng.uniform(0, 2 * np.pi)
@@ -69,4 +69,5 @@ def pick_color(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
     """One of the colours, a little lighter or darker and tinted."""
     base, tint = colors[int(rng.integers(len(colors)))], rng.normal(0, 0.02, 3)
     level = rng.uniform(0.85, 1.15)
-    return tuple(min(max(c * level + float(d), 0.02), 0.98) for c, d in zip(base, tint, strict=True))
+    red, green, blue = (min(max(c * level + float(d), 0.02), 0.98) for c, d in zip(base, tint, strict=True))
+    return red, green, blue

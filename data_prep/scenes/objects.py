@@ -13,7 +13,7 @@ from data_prep.scenes.traffic import paint_car, paint_crossing_car, paint_cyclis
 
 
 def paint_building(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A block along the street: its facade on the street's side, and the end that faces the camera."""
+    """Paint a block along the street: its facade on the street's side, and the end that faces the camera."""
     inner = thing.x - np.sign(thing.x) * thing.width / 2
     side = light.shade((-float(np.sign(thing.x)), 0.0, 0.0), thing.shadow)
     faces = [canvas.card(thing.x, thing.z, thing.width, thing.height, light.shade(FRONT, thing.shadow))]
@@ -49,7 +49,7 @@ def _paint_facade(face: Patch, thing: Thing, light: Light) -> None:
 
 
 def paint_tree(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A trunk and a crown of several clumps whose edge is ragged and has gaps."""
+    """Paint a trunk and a crown of several clumps whose edge is ragged and has gaps."""
     patch = canvas.card(thing.x, thing.z, thing.width, thing.height, light.shade(FRONT, thing.shadow))
     if patch is None:
         return
@@ -76,7 +76,7 @@ def paint_tree(canvas: Canvas, thing: Thing, light: Light) -> None:
 
 
 def paint_pole(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A pole that carries a street lamp, a traffic light or a sign, according to ``kind``."""
+    """Paint a pole that carries a street lamp, a traffic light or a sign, according to ``kind``."""
     patch = canvas.card(thing.x, thing.z, max(thing.width, 2.4), thing.height, light.shade(FRONT, thing.shadow))
     if patch is None:
         return
@@ -142,7 +142,7 @@ def paint_fence(canvas: Canvas, thing: Thing, light: Light) -> None:
 
 
 def paint_bin(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A litter bin or a box that belongs to no class."""
+    """Paint a litter bin or a box that belongs to no class."""
     patch = canvas.card(thing.x, thing.z, thing.width, thing.height, light.shade(FRONT, thing.shadow))
     if patch is not None:
         t = patch.t / thing.height

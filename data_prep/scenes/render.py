@@ -65,7 +65,7 @@ def _paint_sky(scene: Scene, canvas: Canvas) -> None:
 
 
 def _paint_hood(scene: Scene, canvas: Canvas) -> None:
-    """The bonnet of the car that carries the camera."""
+    """Paint the bonnet of the car that carries the camera."""
     camera = canvas.camera
     u = (canvas.columns[None, :] + camera.center_x) / camera.width - 0.5
     v = (canvas.rows[:, None] + camera.horizon) / camera.height

@@ -33,7 +33,7 @@ class Film:
 
 
 def load_film(room: Room) -> Film:
-    """A film with rays alone."""
+    """Return a film with rays alone."""
     camera = room.view.camera.doubled()
     size = (camera.height, camera.width)
     across = (np.arange(camera.width) + 0.5 - camera.center_x) / camera.focal
@@ -59,7 +59,7 @@ def turned(x: np.ndarray, z: np.ndarray, turn: float) -> tuple[np.ndarray, np.nd
 
 
 def window(room: Room, piece: Piece, low: np.ndarray, high: np.ndarray) -> Window | None:
-    """The part of the film that may show a box given by two corners on a piece's axes; None if none does."""
+    """Return the part of the film that may show a box given by two corners on a piece's axes; None if none does."""
     corners = np.array([(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
     corners[:, 0], corners[:, 2] = turned(corners[:, 0], corners[:, 2], -piece.turn)
     corners += np.array([piece.x, 0, piece.z]) - room.view.position

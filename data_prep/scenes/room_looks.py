@@ -61,7 +61,7 @@ def leaves(spot: Spot) -> np.ndarray:
 
 
 def planks(spot: Spot) -> np.ndarray:
-    """A floor of boards."""
+    """Shade a floor of boards."""
     wide = _pick(spot, 0.09, 0.13, 0.18)
     row = np.floor(spot.s / wide)
     along = spot.t / 1.3 + 0.37 * row
@@ -71,7 +71,7 @@ def planks(spot: Spot) -> np.ndarray:
 
 
 def tiles(spot: Spot) -> np.ndarray:
-    """A floor or wall of square tiles, in one colour or like a chessboard."""
+    """Shade a floor or wall of square tiles, in one colour or like a chessboard."""
     wide = _pick(spot, 0.2, 0.3, 0.45)
     i, j = np.floor(spot.s / wide), np.floor(spot.t / wide)
     tone = 0.88 + 0.12 * cell_value(i, j, spot.seed)
@@ -87,7 +87,7 @@ def carpet(spot: Spot) -> np.ndarray:
 
 
 def rug(spot: Spot) -> np.ndarray:
-    """A rug with a border and a pattern."""
+    """Shade a rug with a border and a pattern."""
     pattern = 0.8 + 0.35 * np.sign(np.sin(spot.s * 14) * np.sin(spot.t * 14))
     return np.where(_frame(spot, 0.12), 0.5, pattern) * (0.85 + 0.25 * spot.noise(0.05))
 
@@ -134,7 +134,7 @@ def doors(spot: Spot) -> np.ndarray:
 
 
 def door(spot: Spot) -> np.ndarray:
-    """A door in its frame, with two panels and a handle."""
+    """Shade a door in its frame, with two panels and a handle."""
     u, v = spot.s / spot.width, spot.t / spot.height
     panel = (np.abs(u) < 0.3) & (((v > 0.08) & (v < 0.45)) | ((v > 0.53) & (v < 0.92)))
     edge = (np.abs(u) < 0.33) & (((v > 0.065) & (v < 0.465)) | ((v > 0.515) & (v < 0.935))) & ~panel
@@ -154,7 +154,7 @@ def books(spot: Spot) -> np.ndarray:
 
 
 def picture(spot: Spot) -> np.ndarray:
-    """A framed picture or a poster: areas of a few colours."""
+    """Shade a framed picture or a poster: areas of a few colours."""
     area = np.floor(spot.noise(0.35) * 4) + 4 * np.floor(spot.t / spot.height * 2.5 + 0.6 * spot.noise(0.8))
     hue = np.stack([cell_value(area, np.full_like(area, k), spot.seed) for k in range(3)], axis=-1)
     edge, mount = _frame(spot, 0.025), _frame(spot, _pick(spot, 0.03, 0.08))
@@ -163,7 +163,7 @@ def picture(spot: Spot) -> np.ndarray:
 
 
 def screen(spot: Spot) -> np.ndarray:
-    """A television or monitor: dark, or showing something bright."""
+    """Shade a television or monitor: dark, or showing something bright."""
     inside = spot.front & ~_frame(spot, 0.02)
     return np.where(inside, (6.0 if spot.seed % 2 else 1.2) * (0.6 + 0.6 * spot.noise(0.2)), 1.0)
 

@@ -69,19 +69,19 @@ class Piece:
 
 def box(x: float, y: float, z: float, width: float, height: float, depth: float, color: Color, look: str = "plain",
         **more) -> Part:  # fmt: skip
-    """A box by the middle of its bottom and its size."""
+    """Return a box by the middle of its bottom and its size."""
     return Part("box", x, y, z, width, height, depth, color, look, **more)
 
 
 def drum(x: float, y: float, z: float, diameter: float, height: float, color: Color, look: str = "plain",
          **more) -> Part:  # fmt: skip
-    """An upright cylinder by the middle of its bottom, its diameter and height."""
+    """Return an upright cylinder by the middle of its bottom, its diameter and height."""
     return Part("cylinder", x, y, z, diameter, height, diameter, color, look, **more)
 
 
 def ball(x: float, y: float, z: float, width: float, height: float, depth: float, color: Color, look: str = "plain",
          **more) -> Part:  # fmt: skip
-    """An ellipsoid by the middle of its bottom and its size."""
+    """Return an ellipsoid by the middle of its bottom and its size."""
     return Part("ellipsoid", x, y, z, width, height, depth, color, look, **more)
 
 
@@ -112,7 +112,7 @@ def _clutter(rng: np.random.Generator, width: float, depth: float, top: float) -
 
 
 def table(rng: np.random.Generator) -> Piece:
-    """A dining table or a low one, square or round."""
+    """Build a dining table or a low one, square or round."""
     low, color = rng.random() < 0.4, pick_color(rng, WOODS)
     height, width, depth = (0.42, rng.uniform(0.7, 1.1), rng.uniform(0.5, 0.7)) if low else (
         rng.uniform(0.70, 0.76), rng.uniform(0.9, 1.7), rng.uniform(0.7, 0.95))  # fmt: skip
@@ -126,7 +126,7 @@ def table(rng: np.random.Generator) -> Piece:
 
 
 def chair(rng: np.random.Generator) -> Piece:
-    """A chair with four legs."""
+    """Build a chair with four legs."""
     wood, cover, top = pick_color(rng, WOODS), pick_color(rng, FABRICS + WOODS), rng.uniform(0.82, 1.0)
     seat = box(0, 0.41, 0, 0.44, 0.05, 0.44, cover, "fabric", seed=_seed(rng))
     back = box(0, 0.58, 0.2, 0.42, top - 0.58, 0.04, cover, "fabric", seed=_seed(rng))
@@ -135,7 +135,7 @@ def chair(rng: np.random.Generator) -> Piece:
 
 
 def sofa(rng: np.random.Generator) -> Piece:
-    """A sofa or an armchair."""
+    """Build a sofa or an armchair."""
     width, color = rng.choice((0.9, 1.5, 2.0)) * rng.uniform(0.95, 1.1), pick_color(rng, FABRICS)
     seed, arm, top = _seed(rng), rng.uniform(0.14, 0.24), rng.uniform(0.74, 0.92)
     parts = [
@@ -154,7 +154,7 @@ def sofa(rng: np.random.Generator) -> Piece:
 
 
 def bed(rng: np.random.Generator) -> Piece:
-    """A bed with its head at the wall."""
+    """Build a bed with its head at the wall."""
     width, wood = rng.choice((0.95, 1.5)) * rng.uniform(0.95, 1.15), pick_color(rng, WOODS)
     cover = pick_color(rng, FABRICS)
     pillows = [
@@ -171,7 +171,7 @@ def bed(rng: np.random.Generator) -> Piece:
 
 
 def shelf(rng: np.random.Generator) -> Piece:
-    """An open shelf with books."""
+    """Build an open shelf with books."""
     width, height, depth = rng.uniform(0.6, 1.2), rng.uniform(1.0, 2.1), rng.uniform(0.26, 0.36)
     color, levels = pick_color(rng, WOODS), int(np.ceil(height / 0.4))
     pitch, parts = (height - 0.03) / levels, [box(0, 0, depth / 2 - 0.01, width, height, 0.02, color, "wood")]
@@ -187,7 +187,7 @@ def shelf(rng: np.random.Generator) -> Piece:
 
 
 def cabinet(rng: np.random.Generator) -> Piece:
-    """A chest of drawers, perhaps with a television on it."""
+    """Build a chest of drawers, perhaps with a television on it."""
     width, height, depth = rng.uniform(0.6, 1.6), rng.uniform(0.5, 1.05), rng.uniform(0.38, 0.5)
     color = pick_color(rng, WOODS + PAINTS)
     parts = [box(0, 0.04, 0, width, height - 0.04, depth, color, "drawers", seed=_seed(rng))]
@@ -200,13 +200,13 @@ def cabinet(rng: np.random.Generator) -> Piece:
 
 
 def cupboard(rng: np.random.Generator) -> Piece:
-    """A wardrobe or a refrigerator."""
+    """Build a wardrobe or a refrigerator."""
     width, height, color = rng.uniform(0.6, 1.4), rng.uniform(1.7, 2.15), pick_color(rng, (*WOODS, WHITE, STEEL))
     return Piece((box(0, 0.03, 0, width, height, rng.uniform(0.5, 0.65), color, "doors", seed=_seed(rng)),))
 
 
 def counter(rng: np.random.Generator) -> Piece:
-    """A kitchen counter with cupboards above."""
+    """Build a kitchen counter with cupboards above."""
     width, color, top = rng.uniform(1.4, 2.6), pick_color(rng, (*WOODS, *PAINTS)), pick_color(rng, (*WOODS, STEEL))
     return Piece((
         box(0, 0.08, 0.02, width, 0.79, 0.58, color, "doors", seed=_seed(rng)),
@@ -217,7 +217,7 @@ def counter(rng: np.random.Generator) -> Piece:
 
 
 def desk(rng: np.random.Generator) -> Piece:
-    """A desk with a screen on it."""
+    """Build a desk with a screen on it."""
     width, color = rng.uniform(1.0, 1.6), pick_color(rng, WOODS)
     x, wide = rng.uniform(-0.2, 0.2), rng.uniform(0.45, 0.65)
     return Piece((
@@ -230,14 +230,14 @@ def desk(rng: np.random.Generator) -> Piece:
 
 
 def lamp(rng: np.random.Generator) -> Piece:
-    """A standard lamp, lit."""
+    """Build a standard lamp, lit."""
     height, wide = rng.uniform(1.4, 1.75), rng.uniform(0.3, 0.45)
     shade = drum(0, height - 0.3, 0, wide, 0.3, SHINE, "fabric", kind="lamp", glow=True)
     return Piece((shade, drum(0, 0, 0, 0.3, 0.03, BLACK), drum(0, 0, 0, 0.04, height - 0.25, BLACK)))
 
 
 def plant(rng: np.random.Generator) -> Piece:
-    """A plant in a pot."""
+    """Build a plant in a pot."""
     height, green, parts = rng.uniform(0.6, 1.6), pick_color(rng, ((0.18, 0.34, 0.14), (0.30, 0.42, 0.18))), []
     for _ in range(12):
         angle, size, up = rng.uniform(0, 2 * np.pi), rng.uniform(0.14, 0.28) * height**0.5, rng.uniform(0.35, 0.85)
@@ -249,7 +249,7 @@ def plant(rng: np.random.Generator) -> Piece:
 
 
 def odds(rng: np.random.Generator) -> Piece:
-    """A cardboard box, a pouf, a bin or a ball on the floor."""
+    """Build a cardboard box, a pouf, a bin or a ball on the floor."""
     color, size = pick_color(rng, FABRICS), rng.uniform(0.3, 0.5)
     return Piece((
         (

@@ -43,7 +43,7 @@ def scan_with_lidar(depth: np.ndarray, camera: Camera, rng: np.random.Generator)
 
 
 def measure_with_kinect(depth: np.ndarray, rgb: np.ndarray, focal: float, rng: np.random.Generator) -> np.ndarray:
-    """A dense map with holes: at the picture's edge, beside what is nearer, on steep, shining or black surfaces.
+    """Measure a dense map with holes: at the edge, beside what is nearer, on steep, shining or black surfaces.
 
     Args:
         depth: (H, W) metres along the optical axis.

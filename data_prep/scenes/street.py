@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,20 +134,21 @@ def _furniture(rng: np.random.Generator, scene: Scene, side: Side, sign: int) ->
 
 
 def _buildings(rng: np.random.Generator, scene: Scene, side: Side, edge: float) -> list[Thing]:
-    """A row along the street, with gaps; a park has a few far off."""
+    """Return a row of buildings along the street, with gaps; a park has a few far off."""
     things, z = [], rng.uniform(-10, 4)
     gap = {"urban": 0.12, "houses": 0.75, "park": 0.6}[side.style]
     while z < END:
         length = rng.uniform(8, 24) if side.style == "urban" else rng.uniform(8, 14)
         height = rng.uniform(7, 24) if side.style == "urban" else rng.uniform(4.5, 9)
         depth = rng.uniform(8, 14)
-        crossed = scene.crossing and z < scene.crossing[1] + 1 and z + length > scene.crossing[0] - 1
+        near, far = scene.crossing or (math.inf, -math.inf)
+        crossed = near - 1 < z + length and z < far + 1
         if z + length > 1 and not crossed:
             x = edge + np.sign(edge) * depth / 2
             things.append(
                 Thing("building", x, max(z, 1.0), depth, height, length, pick_color(rng, WALL_COLORS), _seed(rng))
             )
-        z = scene.crossing[1] + 1 if crossed and z < scene.crossing[1] else z + length
+        z = far + 1 if crossed and z < far else z + length
         z += rng.uniform(2, 14) if rng.random() < gap else 0.0
     return things
 
@@ -168,7 +170,7 @@ def _greenery(rng: np.random.Generator, scene: Scene, side: Side, edge: float) -
 
 
 def _far_end(rng: np.random.Generator) -> list[Thing]:
-    """What closes the view: blocks across the street, or a line of trees."""
+    """Close the view: blocks across the street, or a line of trees."""
     things, x = [], -90.0
     built = rng.random() < 0.55
     while x < 90.0:

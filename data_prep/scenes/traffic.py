@@ -9,7 +9,7 @@ from data_prep.scenes.things import FRONT, GLASS, METAL, RUBBER, Thing, bar, box
 
 
 def paint_car(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A box with a rear (or front) and the side that the camera sees; buses and vans are taller boxes."""
+    """Paint a box with a rear (or front) and the side that the camera sees; buses and vans are taller boxes."""
     name = "bus" if thing.kind == "bus" else "car"
     inner = thing.x - np.sign(thing.x) * thing.width / 2
     if thing.length and abs(thing.x) > thing.width / 2:
@@ -23,7 +23,7 @@ def paint_car(canvas: Canvas, thing: Thing, light: Light) -> None:
 
 
 def paint_crossing_car(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A car seen from its side, crossing the street."""
+    """Paint a car seen from its side, crossing the street."""
     patch = canvas.card(thing.x, thing.z, thing.width, thing.height, light.shade(FRONT, thing.shadow))
     if patch is not None:
         patch.s = patch.s + thing.width / 2
@@ -98,7 +98,7 @@ def _paint_body(patch: Patch, thing: Thing, name: str, hip: float, stride: float
 
 
 def paint_cyclist(canvas: Canvas, thing: Thing, light: Light) -> None:
-    """A bicycle seen from its side, with a rider (class ``rider``) or parked without one."""
+    """Paint a bicycle seen from its side, with a rider (class ``rider``) or parked without one."""
     patch = canvas.card(thing.x, thing.z, thing.width, thing.height, light.shade(FRONT, thing.shadow))
     if patch is None:
         return

@@ -53,7 +53,7 @@ class Macs:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of weights, each counted once."""
+    """Count the weights, each once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -106,7 +106,7 @@ _LARGEST_REAL_RUN = 1024 * 512
 
 
 def find_peer(table: str, method: str, backbone: str | None = None) -> Peer | None:
-    """The peer of a printed row, or None if the row is not a peer's."""
+    """Return the peer of a printed row, or None if the row is not a peer's."""
     matches = [p for p in PEERS if (p.table, p.method) == (table, method) and backbone in (None, p.backbone)]
     return matches[0] if matches else None
 
@@ -129,8 +129,8 @@ def measure_peer(peer: Peer) -> PeerCost:
     return PeerCost(peer, parameters, _count(build_peer(peer, "cpu"), peer.image_size), peer.note)
 
 
-def build_peer(peer: Peer, device: str) -> nn.Module:
-    """The mmsegmentation model of a peer with initial weights, in evaluation mode.
+def build_peer(peer: Peer, device: str) -> Any:
+    """Return the mmsegmentation model of a peer with initial weights, in evaluation mode.
 
     Raises:
         PeerError: there is no such model, or mmsegmentation or mmdet is not installed.
@@ -151,7 +151,7 @@ def build_peer(peer: Peer, device: str) -> nn.Module:
         return MODELS.build(settings).to(device).eval()
 
 
-def segment(model: nn.Module, images: Tensor) -> Tensor:
+def segment(model: Any, images: Tensor) -> Tensor:
     """Logits (B, K, H, W) of an mmsegmentation model for normalised images (B, 3, H, W), whole image."""
     size = tuple(images.shape[-2:])
     shapes = {"img_shape": size, "ori_shape": size, "pad_shape": size, "batch_input_shape": size}

@@ -91,7 +91,9 @@ def knet_candidate(device: torch.device | str) -> dict[str, Segmenter]:
     """
     from ddp_repro.costs.peers import build_peer, find_peer, segment
 
-    model = build_peer(find_peer("ddp_table5e", "K-Net"), str(device))
+    peer = find_peer("ddp_table5e", "K-Net")
+    assert peer is not None  # it is in the table of peers
+    model = build_peer(peer, str(device))
     return {"K-Net": lambda images: labels_of(segment(model, images), images)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from ddp_repro.settings.recipe import DataConfig
 class PairDataset(Dataset):
     """Pictures with one map of ground truth each; a task says how a pair is read and augmented."""
 
-    truth: ClassVar[str]  # the ground truth's key in items: "label" or "depth"
-    padding: ClassVar[int]  # its value where there is no picture
+    truth: str  # the ground truth's key in items: "label" or "depth"
+    padding: int  # its value where there is no picture
+    class_names: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -43,8 +44,8 @@ class PairDataset(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | str]:
-        """The evaluation item: picture resized (aspect kept, no padding) and normalised, ground truth untouched.
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the evaluation item: picture resized (aspect kept, no padding) and normalised, ground truth untouched.
 
         Returns:
             ``image`` float32 (3, h, w), the ground truth (H, W) at its original size, ``id``.
@@ -55,8 +56,8 @@ class PairDataset(Dataset):
         image = transforms.resize_image(image, transforms.rescaled_size(image.shape[:2], self.data.image_scale))
         return self._item(index, transforms.normalize(image, self.mean, self.std), truth)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor | str]:
-        """A training sample, augmented as the task does it; all randomness is drawn from ``rng``.
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return a training sample, augmented as the task does it; all randomness is drawn from ``rng``.
 
         Returns:
             ``image`` float32 (3, *crop_size), the ground truth (*crop_size), ``id``.
@@ -68,11 +69,15 @@ class PairDataset(Dataset):
         image = transforms.normalize(image, self.mean, self.std)
         return self._item(index, *transforms.pad(image, truth, self.data.crop_size, self.padding))
 
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read a picture, uint8 (H, W, 3), and its ground truth (H, W), neither resized nor augmented."""
+        raise NotImplementedError
+
     def fingerprint(self) -> str:
         """SHA-256 over the samples' ids and file sizes: tells datasets apart without reading them whole."""
         digest = hashlib.sha256(self._identity().encode())
         for sample in sorted(self.samples, key=lambda sample: sample.id):
-            digest.update(f"\n{sample.id}\t{os.path.getsize(sample.image)}\t{os.path.getsize(sample.label)}".encode())
+            digest.update(f"\n{sample.id}\t{os.path.getsize(sample.image)}\t{os.path.getsize(sample.truth)}".encode())
         return digest.hexdigest()
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,14 +85,14 @@ class PairDataset(Dataset):
         raise NotImplementedError
 
     def _augment(self, image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random view of a pair, of at most ``crop_size``."""
+        """Return a random view of a pair, of at most ``crop_size``."""
         raise NotImplementedError
 
     def _identity(self) -> str:
-        """What the meaning of the files depends on besides themselves."""
+        """Return what the meaning of the files depends on besides themselves."""
         return self.name
 
-    def _item(self, index: int, image: np.ndarray, truth: np.ndarray) -> dict[str, torch.Tensor | str]:
+    def _item(self, index: int, image: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         return {"image": torch.from_numpy(image), self.truth: torch.from_numpy(truth), "id": self.ids[index]}
 
 

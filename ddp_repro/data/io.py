@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 # What Pillow raises on damaged files, depending on the format and on where the damage is.
 _DAMAGE = (
@@ -139,7 +139,7 @@ def read_json(path: Path, expected: str) -> Any:
         raise DataError(f"{path}: is not JSON ({error}); expected {expected}") from error
 
 
-def _open(path: Path, expected: str) -> Image.Image:
+def _open(path: Path, expected: str) -> ImageFile.ImageFile:
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected {expected}")
     try:

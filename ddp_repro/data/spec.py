@@ -27,6 +27,17 @@ class Sample:
     image: Path
     label: Path | None
 
+    @property
+    def truth(self) -> Path:
+        """The file of the label or depth map.
+
+        Raises:
+            DataError: the picture is listed as having none.
+        """
+        if self.label is None:
+            raise DataError(f"{self.image}: is listed without ground truth; expected the name of a file")
+        return self.label
+
 
 @dataclass(frozen=True)
 class DatasetSpec:

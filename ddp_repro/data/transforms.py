@@ -9,11 +9,15 @@ Sizes are (height, width). The order and constants are those of the released con
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ddp_repro.data.spec import IGNORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Samples are processed in parallel by loader workers; OpenCV's own threads would only compete with them.
 cv2.setNumThreads(0)
@@ -24,8 +28,14 @@ CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # shift in OpenCV's half degrees, at most
 
 
+def size_of(picture: np.ndarray | Tensor) -> tuple[int, int]:
+    """Return the (height, width) of a picture or map (H, W, ...)."""
+    height, width = picture.shape[:2]
+    return height, width
+
+
 def rescaled_size(size: tuple[int, int], bounds: tuple[int, int] | None) -> tuple[int, int]:
-    """The largest size of the same shape whose long and short sides stay within ``bounds``.
+    """Return the largest size of the same shape whose long and short sides stay within ``bounds``.
 
     Args:
         size: (height, width) of the picture.
@@ -84,7 +94,7 @@ def random_crop(
 
 
 def random_window(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
-    """A window of at most ``size``, uniform among those inside a map of ``shape``."""
+    """Return a window of at most ``size``, uniform among those inside a map of ``shape``."""
     top, left = (int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(shape, size, strict=True))
     return slice(top, top + size[0]), slice(left, left + size[1])
 

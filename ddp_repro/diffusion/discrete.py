@@ -192,7 +192,7 @@ def _log(probability: Tensor) -> Tensor:
 
 
 def _gumbel(uniform: Tensor) -> Tensor:
-    """Standard Gumbel numbers; the offsets are the released ones."""
+    """Draw standard Gumbel numbers; the offsets are the released ones."""
     return uniform.add(MIN_PROBABILITY).log_().neg_().add_(MIN_PROBABILITY).log_().neg_()
 
 

@@ -6,6 +6,8 @@ like a class during training (the released table has K + 1 rows; the paper does 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,7 @@ class LabelEncoding(nn.Module):
         return self.codes()[labels].movedim(-1, 1)
 
     def decode(self, encoded: Tensor) -> Tensor:
-        """Encoded map (B, M, h, w) -> class of the nearest code word (B, h, w)."""
+        """Return the class (B, h, w) of the code word nearest to an encoded map (B, M, h, w)."""
         codes = self.codes()[: self.num_classes]
         points = encoded.movedim(1, -1)
         distance = codes.square().sum(-1) - 2 * points @ codes.T  # |p|² is the same for every class
@@ -54,6 +56,7 @@ class ClassEmbedding(LabelEncoding):
         self.embedding_table = nn.Embedding(num_classes + 1, channels)
 
     def unit_codes(self) -> Tensor:
+        """Return the learnt code words in (-1, 1), (K + 1, M)."""
         return 2 * torch.sigmoid(self.embedding_table.weight) - 1
 
 
@@ -120,13 +123,13 @@ class MultiLabelEmbedding(LabelEncoding):
         return self.codes()[self.set_number(labels)].movedim(-1, 1)
 
     def decode(self, encoded: Tensor) -> Tensor:
-        """Encoded map (B, M, h, w) -> boolean masks (B, K, h, w) of the nearest code word."""
+        """Return the boolean masks (B, K, h, w) of the code word nearest to an encoded map (B, M, h, w)."""
         codes = self.codes()
         distance = codes.square().sum(-1) - 2 * encoded.movedim(1, -1) @ codes.T
         return self.members(distance.argmin(-1)).bool().movedim(-1, 1)
 
 
-ENCODINGS: dict[str, type[LabelEncoding]] = {
+ENCODINGS: dict[str, Callable[[int, float, int], LabelEncoding]] = {
     "embedding": ClassEmbedding,
     "onehot": OneHot,
     "analog_bits": AnalogBits,

@@ -54,10 +54,12 @@ class ImageLabelNoise:
         self.seeds = [int(torch.randint(2**62, (), generator=source)) for source in generators]
 
     def start(self) -> Tensor:
+        """Return a class per pixel, uniform, each image from its own seed; int64 (B, h, w)."""
         classes, *size = self.shape
         return self._stack(lambda generator: torch.randint(classes, size, generator=generator), 0)
 
     def uniform(self, step: int) -> Tensor:
+        """Return numbers in [0, 1) for a step, each image from its own seed; (B, K, h, w)."""
         return self._stack(lambda generator: torch.rand(self.shape, generator=generator), step)
 
     def _stack(self, draw: Callable[[torch.Generator], Tensor], step: int) -> Tensor:
@@ -77,10 +79,12 @@ class StreamLabelNoise:
         self.shape, self.batch, self.generator = shape, batch, generator
 
     def start(self) -> Tensor:
+        """Return a class per pixel, uniform, from the one stream; int64 (B, h, w)."""
         classes, *size = self.shape
         return torch.randint(classes, (self.batch, *size), generator=self.generator)
 
     def uniform(self, step: int) -> Tensor:
+        """Return the next numbers in [0, 1) of the stream, whatever the step; (B, K, h, w)."""
         classes, *size = self.shape
         return torch.rand((self.batch, *size, classes), generator=self.generator).permute(0, 3, 1, 2)
 

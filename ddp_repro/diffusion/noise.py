@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def image_generator(run_seed: int, image_id: str) -> torch.Generator:
-    """A CPU generator seeded from (run seed, image id)."""
+    """Return a CPU generator seeded from (run seed, image id)."""
     digest = hashlib.sha256(f"{run_seed}:{image_id}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
@@ -18,7 +18,7 @@ def image_generator(run_seed: int, image_id: str) -> torch.Generator:
 def draw_noise(
     shape: Sequence[int], batch: int, generator: torch.Generator | Sequence[torch.Generator] | None = None
 ) -> Tensor:
-    """Standard normal (batch, *shape), float32, on the CPU so that a seed means the same noise on every device.
+    """Draw standard normal noise (batch, *shape), float32, on the CPU: a seed means the same on every device.
 
     Args:
         shape: one image's noise, e.g. (M, h, w).

@@ -17,7 +17,7 @@ MIN_SIGMA = 1e-8
 
 
 def time_pairs(steps: int, time_difference: int = 1, t_min: float = 0.0) -> list[tuple[float, float]]:
-    """The (t_now, t_next) of each reverse step, from t = 1 down.
+    """Return the (t_now, t_next) of each reverse step, from t = 1 down.
 
     With a time difference td > 0 the next map is made as noisy as the time td steps further on: for three steps and
     td = 1 the pairs are (1, 1/3), (2/3, 0), (1/3, 0) ("asymmetric time intervals").

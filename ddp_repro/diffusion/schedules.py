@@ -49,6 +49,7 @@ class GammaSchedule(NoiseSchedule):
     """The cosine schedule as the released depth code writes it: signal power gamma(t) = cos², without a clamp."""
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return signal and noise amplitudes at times ``t``, of its shape: √gamma(t) and √(1 - gamma(t))."""
         gamma = torch.cos((t + OFFSET_START) / (1 + OFFSET_SCALE) * math.pi / 2) ** 2
         return gamma.sqrt(), (1 - gamma).sqrt()
 

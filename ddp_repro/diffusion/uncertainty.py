@@ -72,7 +72,7 @@ def disagreement(predictions: Tensor) -> Tensor:
 
 
 def depth_spread(depths: Tensor) -> Tensor:
-    """Standard deviation of the depth over steps, or over noise samples.
+    """Return the standard deviation of the depth over steps, or over noise samples.
 
     Args:
         depths: metres, (S, B, 1, h, w).

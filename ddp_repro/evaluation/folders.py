@@ -217,7 +217,7 @@ class Manifest:
 
     @staticmethod
     def _stem(entry: Entry) -> str:
-        """What the names of an entry's files begin with; file systems may not tell cases apart."""
+        """Return what the names of an entry's files begin with; file systems may not tell cases apart."""
         first = entry.files[0]
         return first[: first.rindex("_")].casefold()
 
@@ -242,7 +242,7 @@ def _shown(prediction: AnyPrediction) -> np.ndarray:
 
 
 def _facts(prediction: AnyPrediction, class_names: Sequence[str]) -> dict[str, Any]:
-    """The fields of an entry that describe the maps."""
+    """Return the fields of an entry that describe the maps."""
     uncertainty = prediction.uncertainty
     return (
         {"classes": None, "depth": None}
@@ -255,7 +255,7 @@ def _facts(prediction: AnyPrediction, class_names: Sequence[str]) -> dict[str, A
 
 
 def _expanded(argument: str) -> tuple[Path | None, list[Path]]:
-    """The folder that an argument's pictures are named from (None: a single file), and the pictures, in order."""
+    """Return the folder that an argument's pictures are named from (None: one file), and the pictures, in order."""
     path = Path(argument).expanduser()
     if path.is_dir():
         return path, sorted(_walk(path))
@@ -268,7 +268,7 @@ def _expanded(argument: str) -> tuple[Path | None, list[Path]]:
 
 
 def _results(output: Path) -> set[str]:
-    """The maps that the manifest in ``output`` lists."""
+    """Return the maps that the manifest in ``output`` lists."""
     entries = Manifest(output).entries.values() if (output / MANIFEST).exists() else ()
     return {os.path.abspath(output / file) for entry in entries for file in entry.files}
 
@@ -291,7 +291,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _fixed_folder(pattern: Path) -> Path:
-    """The folder before a glob's first wildcard."""
+    """Return the folder before a glob's first wildcard."""
     parts = pattern.parts
     wild = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:wild])

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import nn
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
 from ddp_repro.evaluation.views import ViewedImage, inference_mode
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
@@ -20,7 +20,7 @@ from ddp_repro.settings.recipe import Precision
 
 
 def predict(
-    model: nn.Module,
+    model: Method,
     image: Image.Image | np.ndarray | Path | str,
     steps: int = 3,
     noise_samples: int = 1,
@@ -53,7 +53,7 @@ def predict(
     if task.predict is None:
         raise ConfigError(f"{task.not_from_a_picture}; `ddp-repro evaluate` scores it")
     picture = _to_rgb(image)
-    size = picture.shape[:2]
+    size = transforms.size_of(picture)
     input_size = transforms.rescaled_size(size, image_scale) if image_scale else size
     pixels = torch.from_numpy(transforms.normalize(transforms.resize_image(picture, input_size), model.mean, model.std))
     prepared = ViewedImage("predict", [pixels], torch.empty(size))

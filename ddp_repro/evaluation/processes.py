@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -85,12 +85,22 @@ def sum_over_processes(counts: Tensor, device: torch.device) -> Tensor:
     return total.cpu()
 
 
+def gathered(value: T) -> list[T]:
+    """Return the values of all processes, in the order of their numbers, in each of them.
+
+    Args:
+        value: anything that can be pickled.
+    """
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def in_turn(share: list[T]) -> list[T]:
     """Return the items of all processes in order, of which process r of n has numbers r, r + n, r + 2n, …."""
-    if not dist.is_initialized():
-        return share
-    shares: list[list[T]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(shares, share)
+    shares = gathered(share)
     return [part[i] for i in range(max(map(len, shares))) for part in shares if i < len(part)]
 
 

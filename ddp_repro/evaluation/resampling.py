@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -65,7 +66,26 @@ class MeanIoU:
         return np.divide(intersection, union, where=occurs, out=np.zeros_like(union)).sum(-1) / occurs.sum(-1)
 
 
-ImageScores = MeanScores | MeanIoU
+class WeightedScores:
+    """A sum of measures of the same images with weights: a mean over sampling seeds, or a fall from 3 to 10 steps.
+
+    Raises:
+        StatisticsError: there is none, or their repetitions or images differ.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, MeanScores | MeanIoU]]) -> None:
+        shapes = {(part.repetitions, part.images) for _, part in parts}
+        if len(shapes) != 1:
+            raise StatisticsError(f"a sum needs one number of repetitions and of images; got {sorted(shapes)}")
+        self.parts = tuple(parts)
+        ((self.repetitions, self.images),) = shapes
+
+    def resampled(self, weights: Floats) -> Floats:
+        """Return the sums of the resampled parts, (W, R)."""
+        return sum(factor * part.resampled(weights) for factor, part in self.parts)
+
+
+ImageScores = MeanScores | MeanIoU | WeightedScores
 
 
 def image_bootstrap(first: ImageScores, second: ImageScores, *, draws: int = DRAWS, seed: int = 0) -> Estimate:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from ddp_repro.data.dataset import PairDataset
-from ddp_repro.protocols.task import Tally
+from ddp_repro.evaluation.measure import json_ready, or_nan, spread
+from ddp_repro.evaluation.per_image.statistics import ImageStatistics, RunKey
+from ddp_repro.protocols.task import Tally, TaskDataset
 from ddp_repro.settings.recipe import EvalConfig
-
-RunKey = tuple[int, int | None]  # (steps, seed); the baseline has no noise, its only run is (1, None)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and sample standard deviation over noise seeds; the deviation of a single seed is NaN."""
+    """Mean and sample standard deviation over noise seeds; NaN where undefined, as the deviation of a single seed."""
 
     mean: float
     std: float
@@ -29,10 +26,11 @@ class EvaluationResult:
 
     Attributes:
         images: number of images evaluated.
-        tallies: per (steps, seed) the confusion matrix, depth measures or threshold counts over all of them.
+        tallies: per (steps, seed) the task's counts or measures over all of them.
+        per_image: what each of them adds to the tallies.
         class_names: empty for depth.
         scales, flip, view_average: the test-time views, as in :class:`ddp_repro.settings.recipe.EvalConfig`.
-        seconds: wall time.
+        seconds: wall time, with that of a former process whose journal was continued.
     """
 
     dataset: str
@@ -40,6 +38,7 @@ class EvaluationResult:
     class_names: tuple[str, ...]
     images: int
     tallies: dict[RunKey, Tally]
+    per_image: ImageStatistics
     scales: tuple[float, ...]
     flip: bool
     view_average: str
@@ -51,7 +50,7 @@ class EvaluationResult:
         return tuple(sorted({steps for steps, _ in self.tallies}))
 
     def seeds(self, steps: int) -> tuple[int | None, ...]:
-        """The noise seeds evaluated at ``steps``."""
+        """Return the noise seeds evaluated at ``steps``."""
         return tuple(seed for count, seed in self.tallies if count == steps)
 
     @property
@@ -75,11 +74,11 @@ class EvaluationResult:
             raise ValueError(
                 f"{steps} steps were not evaluated; there are results for {', '.join(map(str, self.steps))}"
             )
-        std = statistics.stdev(values) if len(values) > 1 else math.nan
-        return Summary(statistics.fmean(values), std, len(values))
+        mean, std = spread(values)
+        return Summary(mean, or_nan(std), len(values))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; undefined numbers (NaN) become null.  Confusion matrices are left out."""
+        """JSON-ready; undefined numbers (NaN) become null.  What each image adds is left out."""
         return {
             "dataset": self.dataset,
             "dataset_fingerprint": self.dataset_fingerprint,
@@ -95,8 +94,8 @@ class EvaluationResult:
 
     def _summary_to_dict(self, steps: int) -> dict[str, Any]:
         summaries = {metric: self.summary(steps, metric) for metric in self.metrics}
-        spread = {m: {"mean": or_none(s.mean), "std": or_none(s.std)} for m, s in summaries.items()}
-        return {"steps": steps, "seeds": len(self.seeds(steps)), **spread}
+        spreads = {metric: json_ready({"mean": s.mean, "std": s.std}) for metric, s in summaries.items()}
+        return {"steps": steps, "seeds": len(self.seeds(steps)), **spreads}
 
 
 def run_keys(evaluation: EvalConfig, *, has_noise: bool, has_steps: bool) -> list[RunKey]:
@@ -106,20 +105,11 @@ def run_keys(evaluation: EvalConfig, *, has_noise: bool, has_steps: bool) -> lis
     return [(steps, seed) for steps in counts for seed in seeds]
 
 
-def class_names(dataset: PairDataset) -> tuple[str, ...]:
-    """A depth dataset has none."""
+def class_names(dataset: TaskDataset) -> tuple[str, ...]:
+    """Return the names of a dataset's classes; a depth dataset has none."""
     return tuple(getattr(dataset, "class_names", ()))
-
-
-def or_none(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value
 
 
 def _run_to_dict(key: RunKey, tally: Tally) -> dict[str, Any]:
     steps, seed = key
-    return {"steps": steps, "seed": seed, **{name: _finite(value) for name, value in tally.to_dict().items()}}
-
-
-def _finite(value: float | list) -> float | list | None:
-    return [_finite(each) for each in value] if isinstance(value, list) else or_none(value)
+    return {"steps": steps, "seed": seed, **json_ready(tally.to_dict())}

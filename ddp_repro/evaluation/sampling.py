@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
-
 from ddp_repro.diffusion import image_generator
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.views import ViewedImage, model_device
+from ddp_repro.protocols.method import Method
 
 
-def sampling_runs(
-    model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int
-) -> Iterator[Trajectory]:
+def sampling_runs(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> Iterator[Trajectory]:
     """Yield runs from different start noise on an image's first view, encoded once; the baseline has one run of one
     step.
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.io import DataError, read_label
-from ddp_repro.evaluation.result import RunKey
+from ddp_repro.evaluation.per_image.statistics import RunKey
 from ddp_repro.networks.identity import weights_hash
-from ddp_repro.protocols.task import Tally
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
 
@@ -59,7 +59,7 @@ class PredictionFolder:
             )
 
     def read(self, key: RunKey, image_id: str, size: tuple[int, int]) -> Tensor | None:
-        """The saved labels, int64 (H, W); None if there is no readable file of this size (an interrupted run)."""
+        """Read the saved labels, int64 (H, W); None if no file of this size is readable (an interrupted run)."""
         try:
             return read_prediction(self.folder, key, image_id, size)
         except DataError:
@@ -79,8 +79,8 @@ class PredictionFolder:
             temporary.unlink(missing_ok=True)
 
 
-def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
-    """What a prediction depends on; batch size, steps and seeds are left out (the last two name the subfolders)."""
+def description(model: Method, dataset: PairDataset, evaluation: EvalConfig, images: int) -> dict[str, Any]:
+    """Describe what a prediction depends on, without batch size, and steps and seeds, which name the subfolders."""
     views = {"scales": list(evaluation.scales), "flip": evaluation.flip, "view_average": evaluation.view_average}
     settings = dataset.data
     return {
@@ -96,16 +96,8 @@ def description(model: nn.Module, dataset: PairDataset, evaluation: EvalConfig, 
     }
 
 
-def score(tally: Tally, prediction: Tensor, truth: Tensor, image_id: str) -> None:
-    """Count one image; errors name it."""
-    try:
-        tally.update(prediction, truth)
-    except ValueError as error:
-        raise DataError(f"image {image_id}: {error}") from error
-
-
 def saved_runs(folder: Path) -> list[RunKey]:
-    """The (steps, seed) that have a subfolder."""
+    """Return the (steps, seed) that have a subfolder."""
     matches = [_RUN_FOLDER.fullmatch(path.name) for path in folder.iterdir() if path.is_dir()]
     keys = [(int(m[1]), None if m[2] == "none" else int(m[2])) for m in matches if m]
     if not keys:
@@ -114,7 +106,7 @@ def saved_runs(folder: Path) -> list[RunKey]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What made the predictions in ``folder``; see :func:`description`."""
+    """Read what made the predictions in ``folder``; see :func:`description`."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -142,7 +134,7 @@ def prediction_path(folder: Path, key: RunKey, image_id: str) -> Path:
 
 
 def read_prediction(folder: Path, key: RunKey, image_id: str, size: tuple[int, int]) -> Tensor:
-    """Saved labels, int64 (H, W).
+    """Return the saved labels, int64 (H, W).
 
     Raises:
         DataError: missing, damaged, or not of ``size``.

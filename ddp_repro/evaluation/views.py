@@ -22,6 +22,8 @@ from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
 from ddp_repro.networks.kernels import resize as native_resize
+from ddp_repro.networks.shapes import shape_of
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Precision
 
@@ -60,6 +62,16 @@ class ViewedImage:
     truth: Tensor
 
     @property
+    def size(self) -> tuple[int, int]:
+        """The original (height, width)."""
+        return transforms.size_of(self.truth)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """The (height, width) of the first view."""
+        return shape_of(self.views[0])
+
+    @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """What images must have in common to go through the network together."""
         return tuple(tuple(view.shape) for view in self.views)
@@ -68,7 +80,7 @@ class ViewedImage:
 def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> ViewedImage:
     """Read an image and make its views; each is resized from the original picture, as in the released pipeline."""
     picture, truth = dataset.load(index)
-    tensors = []
+    size, tensors = transforms.size_of(truth), []
     for view in views:
         # A dataset without image_scale shows its pictures in their own size, which scales then refer to.
         size = picture.shape[:2]
@@ -80,7 +92,7 @@ def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> Viewe
 
 
 def view_generator(seed: int, image_id: str, view: int) -> torch.Generator:
-    """Sampling noise of (seed, image, view); the first view has the image's own noise of a single-view test."""
+    """Seed the noise of an (image, view); the first view has the image's own noise of a single-view test."""
     return image_generator(seed, image_id if view == 0 else f"{image_id}#view{view}")
 
 
@@ -106,19 +118,15 @@ def best_class(scores: Tensor, input_size: tuple[int, int], size: tuple[int, int
     """
     if native_resize.can_run(scores):
         return native_resize.best_class(scores, input_size, size)
-    best: tuple[Tensor, Tensor] | None = None
-    for first in range(0, len(scores), CLASS_CHUNK):
-        resized = to_image_size(scores[None, first : first + CLASS_CHUNK], input_size, size)[0]
-        value, index = resized.max(0)
-        if best is None:
-            best = value, index
-        else:
-            higher = value > best[0]
-            best = torch.where(higher, value, best[0]), torch.where(higher, index + first, best[1])
-    return best
+    best, classes = to_image_size(scores[None, :CLASS_CHUNK], input_size, size)[0].max(0)
+    for first in range(CLASS_CHUNK, len(scores), CLASS_CHUNK):
+        value, index = to_image_size(scores[None, first : first + CLASS_CHUNK], input_size, size)[0].max(0)
+        higher = value > best
+        best, classes = torch.where(higher, value, best), torch.where(higher, index + first, classes)
+    return best, classes
 
 
-def gives_probabilities(model: nn.Module) -> bool:
+def gives_probabilities(model: Method) -> bool:
     """Whether ``model.sample`` returns the mean softmax over steps rather than logits."""
     return model.config.diffusion and model.config.average_steps
 
@@ -134,11 +142,11 @@ def average_views(
         view_average: "probabilities" averages probabilities. "official" applies a softmax in any case, as the released
             code does, which flattens scores that are probabilities to about 1/K each.
     """
-    total: Tensor | int = 0
+    total = torch.zeros(())
     for score, view in zip(scores, views, strict=True):
         softmax = view_average == "official" or not are_probabilities
         probabilities = score.softmax(1) if softmax else score
-        total = total + (probabilities.flip(-1) if view.flip else probabilities)
+        total = (probabilities.flip(-1) if view.flip else probabilities) + total
     return total / len(views)
 
 
@@ -157,13 +165,11 @@ class Predictor:
         view_average: as in :func:`average_views`.
     """
 
-    def __init__(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> None:
+    def __init__(self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str) -> None:
         self.model, self.images, self.views, self.view_average = model, images, views, view_average
         device = model_device(model)
         inputs = [torch.stack([image.views[v] for image in images]) for v in range(len(views))]
-        self.input_sizes = [tuple(batch.shape[-2:]) for batch in inputs]
+        self.input_sizes = [shape_of(batch) for batch in inputs]
         self.features = [model.encode({"image": _moved(batch, device)}) for batch in inputs]
 
     def predictions(self, steps: int, seed: int | None) -> list[Tensor]:
@@ -172,7 +178,7 @@ class Predictor:
         return [self.finish(outputs, index) for index in range(len(self.images))]
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
-        """The prediction of one image from each view's output (B, C, h, w)."""
+        """Return the prediction of one image from each view's output (B, C, h, w)."""
         raise NotImplementedError
 
     def at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
@@ -184,6 +190,7 @@ class Predictor:
     def _sample(self, view: int, steps: int, seed: int | None) -> Tensor:
         options: dict[str, Any] = {"steps": steps} if self.model.has_steps else {}
         if self.model.has_noise:
+            assert seed is not None  # as run_keys has it
             options["generator"] = [view_generator(seed, image.id, view) for image in self.images]
         output = self.model.sample(features=self.features[view], **options)
         if not output.isfinite().all():
@@ -204,7 +211,7 @@ def model_device(model: nn.Module) -> torch.device:
 
 @contextmanager
 def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
-    """Evaluation mode without gradients; the model's own mode is restored afterwards.
+    """Hold a model in evaluation mode, without gradients; the model's own mode is restored afterwards.
 
     Args:
         precision: of the network; sampling and everything after it keep float32.

@@ -109,7 +109,7 @@ def module_named(model: nn.Module, part: str) -> nn.Module:
 
 
 def _inside(part: str, state_dict: StateDict, metadata: dict[str, Any]) -> tuple[StateDict, dict[str, Any]]:
-    """A part's tensors under its own names; the settings of a whole model do not describe its parts."""
+    """Return a part's tensors under its own names; the settings of a whole model do not describe its parts."""
     within = {key: tensor for key, tensor in state_dict.items() if key.startswith(f"{part}.")}
     if not within:
         return state_dict, metadata
@@ -127,7 +127,7 @@ def _read_whole(source: Path | str, part: str) -> tuple[StateDict, dict[str, Any
 
 
 def _read_part(model: nn.Module, part: str, path: Path) -> StateDict:
-    """A part's tensors, or those of the whole model, in a file of any dialect, under the names of the model."""
+    """Read a part's tensors, or a whole model's, in a file of any dialect, under the names of the model."""
     if part == WHOLE_MODEL:
         tensors, metadata = read_state_dict(path)
         if is_partial(metadata):
@@ -205,7 +205,7 @@ def _refuse_misfit(
 
 
 def _class_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
-    """The most frequent misfit, in words: a checkpoint of another dataset."""
+    """Return the most frequent misfit, in words: a checkpoint of another dataset."""
     theirs, ours = state_dict.get(_CLASS_KEY), expected.get(_CLASS_KEY)
     if theirs is None or ours is None or len(theirs) == len(ours):
         return []
@@ -220,7 +220,7 @@ def _window_problem(state_dict: StateDict, expected: Mapping[str, Tensor]) -> li
 
 
 def _setting_differences(metadata: Mapping[str, Any], model: nn.Module, name: str) -> list[str]:
-    """Settings of the recipe inside our own checkpoints that differ from the model's."""
+    """Return the settings of the recipe inside our own checkpoints that differ from the model's."""
     config = getattr(model, "config", None)
     if not dataclasses.is_dataclass(config) or "recipe" not in metadata:
         return []

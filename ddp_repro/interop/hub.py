@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import huggingface_hub
 from huggingface_hub import PyTorchModelHubMixin, constants
+from torch import nn
 
 from ddp_repro.interop.checkpoints import load_checkpoint, save_weights
 from ddp_repro.settings.errors import CheckpointError
@@ -75,11 +76,11 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """The module that ``config`` describes, with initial weights."""
+        """Return the module that ``config`` describes, with initial weights."""
         return cls(config)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_weights(self, save_directory / constants.SAFETENSORS_SINGLE_FILE)
+        save_weights(cast(nn.Module, self), save_directory / constants.SAFETENSORS_SINGLE_FILE)
 
     @classmethod
     def from_pretrained(
@@ -112,7 +113,7 @@ class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/230
                 f"{source}/{name}",
             )  # fmt: skip
 
-        model = cls.from_config(from_dict(cls.config_type, _read_json(file(constants.CONFIG_NAME))))
+        model: Any = cls.from_config(from_dict(cls.config_type, _read_json(file(constants.CONFIG_NAME))))
         load_checkpoint(model, file(constants.SAFETENSORS_SINGLE_FILE))
         return model.eval()
 

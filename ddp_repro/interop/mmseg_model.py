@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -78,11 +78,11 @@ class DDPSegmentor(BaseSegmentor):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Algorithm 1: ``loss_ddp`` is minimised, its parts are logged."""
-        label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
+        label = torch.stack([cast(Any, sample.gt_sem_seg).data[0] for sample in data_samples]).long()
         losses = self.network.training_loss({"image": inputs, "label": label})
         return {"loss_ddp": losses["loss"], "decode": losses["decode"], "auxiliary": losses["auxiliary"]}
 
-    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> Sequence[SegDataSample]:
         """Algorithm 2, resized to the images' original shapes: samples with ``pred_sem_seg`` and ``seg_logits``."""
         return self.postprocess_result(self.encode_decode(inputs, _metas(data_samples)), data_samples)
 

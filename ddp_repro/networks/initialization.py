@@ -11,9 +11,10 @@ from ddp_repro.networks.neck import Neck
 
 def initialize_neck(neck: Neck) -> None:
     """Pyramid convolutions: Xavier uniform; the merging one: Kaiming normal over fan-out."""
-    for level in [*neck.lateral, *neck.smooth]:
-        nn.init.xavier_uniform_(level[0].weight)
-    initialize_convolution(neck.merge[0])
+    for module in [*neck.lateral.modules(), *neck.smooth.modules()]:
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+    initialize_convolution(neck.merge.convolution)
 
 
 def initialize_convolution(layer: nn.Conv2d | nn.Linear) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +17,11 @@ class ConvGroupNorm(nn.Sequential):
             nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False),
             nn.GroupNorm(min(32, outputs // 2), outputs),
         )
+
+    @property
+    def convolution(self) -> nn.Conv2d:
+        """The first of the two."""
+        return cast(nn.Conv2d, self[0])
 
 
 class Neck(nn.Module):
@@ -42,10 +48,9 @@ class Neck(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Backbone maps, finest first -> image feature (B, D, h_0, w_0)."""
-        convolution, norm = self.merge
         levels = self.pyramid(maps)
-        weights = convolution.weight.chunk(len(levels), dim=1)
+        weights = self.merge.convolution.weight.chunk(len(levels), dim=1)
         finest, *coarser = (F.conv2d(level, weight) for level, weight in zip(levels, weights, strict=True))
         for level in coarser:  # a 1×1 convolution may as well come before the resizing: at fewer pixels
             finest = finest + F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False)
-        return norm(finest)
+        return self.merge[1](finest)

@@ -6,6 +6,7 @@ timm shifts first and pads the shifted map; the two agree only where the window 
 from __future__ import annotations
 
 import functools
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -66,4 +67,4 @@ def set_window_size(body: nn.Module, window_size: int) -> None:
     """Give every block another window; the position tables are interpolated to its size."""
     for module in body.modules():
         if isinstance(module, SwinTransformerBlock):
-            module.set_input_size(module.input_resolution, (window_size, window_size))
+            module.set_input_size(cast(Size, module.input_resolution), (window_size, window_size))

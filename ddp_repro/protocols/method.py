@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.kinds import ModelSettings
 
 
-class Method(Protocol):
-    """A model, which is also a :class:`torch.nn.Module`.
+class Method(nn.Module):
+    """A paper's model of one task.  Any module with these parts will do: the class adds their types alone.
 
     Attributes:
-        config: its settings, of which training and evaluation ask the ``task``.
+        config: its settings, a subclass of :class:`ddp_repro.settings.kinds.ModelSettings`, of which training and
+            evaluation ask the ``task``.
         mean, std: of the image normalisation, RGB on the 0..255 scale.
         has_noise: whether a prediction depends on random numbers: only then are seeds tried, and generators given.
         has_steps: whether it takes a number of steps: only then are several tried, and ``steps`` given.
+        encode: ``encode(batch)`` -> what ``sample`` needs of a batch's inputs ("image" (B, 3, H, W)), computed once.
+        sample: ``sample(features=…, steps=…, generator=…)`` -> the prediction (B, C, h, w) of what ``encode`` returned;
+            one generator for the batch or one per image, so that a batch gives what its images give.
+        training_loss: ``training_loss(batch)`` -> "loss", to minimise, and its parts for the log, of a batch with the
+            task's ground truth.
 
     What some models have besides:
         undecayed(name): whether a parameter has no weight decay (in its absence: all have).
@@ -28,33 +32,14 @@ class Method(Protocol):
         backbone, decoder: what compiling, gradient checkpointing and ``train.backbone_weights`` work on.
     """
 
-    config: ModelSettings
+    config: Any
     mean: Sequence[float]
     std: Sequence[float]
     has_noise: bool
     has_steps: bool
-
-    def encode(self, batch: Any) -> Any:
-        """Return what :meth:`sample` needs of a batch's inputs ("image" (B, 3, H, W)), computed once."""
-        ...
-
-    def sample(
-        self,
-        *,
-        features: Any,
-        steps: int = 1,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> Tensor:
-        """Return the prediction (B, C, h, w) of what :meth:`encode` returned.
-
-        Args:
-            generator: one for the batch or one per image, so that a batch gives what its images give.
-        """
-        ...
-
-    def training_loss(self, batch: Any) -> dict[str, Tensor]:
-        """Return "loss", to minimise, and its parts for the log, of a batch with the task's ground truth."""
-        ...
+    encode: Callable[..., Any]
+    sample: Callable[..., Any]
+    training_loss: Callable[..., dict[str, Tensor]]
 
 
 Use = Literal["training", "evaluation"]

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from torch import nn
-
 from ddp_repro.settings.recipe import Recipe
 
 
 class Samples(NamedTuple):
     """What figures need of a few images: who writes it, into which file beside the record."""
 
-    save: Callable[[nn.Module, Any, Recipe, Path], None]
+    save: Callable[[Any, Any, Recipe, Path], None]
     file: str
 
 
@@ -24,8 +22,6 @@ class Paper(Protocol):
     Attributes:
         name: of its folder, and of its models' settings (``ModelSettings.paper``).
         printed: folder of the printed numbers, ``<table>.json``.
-        analyses: what is measured on finished weights beyond scores, by name: called with a subject.
-        tables: tables beyond the printed ones, by name: made of (preset, output).
         released: names of the recipes whose weights its authors published.
     """
 
@@ -36,10 +32,14 @@ class Paper(Protocol):
     released: Sequence[str]
 
     @property
-    def tables(self) -> Mapping[str, Callable[..., Any]]: ...
+    def tables(self) -> Mapping[str, Callable[..., Any]]:
+        """Tables beyond the printed ones, by name: made of (preset, output)."""
+        ...
 
     @property
-    def analyses(self) -> Mapping[str, Callable[..., Any]]: ...
+    def analyses(self) -> Mapping[str, Callable[..., Any]]:
+        """What is measured on finished weights beyond scores, by name: called with a subject."""
+        ...
 
     def claims(self, preset: str) -> Sequence[Sequence[Any]]:
         """Return the paper's claims: for each, a :class:`ddp_repro.workbook.claims.claim.Claim` for every model that it

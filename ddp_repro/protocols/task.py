@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
 
 class Tally(Protocol):
-    """What predictions are counted in; those of disjoint images add up.
+    """What predictions are counted in, by what each image adds; a companion file of the record keeps that.
 
     Attributes:
         metrics: names of the measures, the most important first.
@@ -22,16 +24,20 @@ class Tally(Protocol):
     metrics: tuple[str, ...]
     higher_is_better: bool
 
-    def update(self, prediction: Tensor, truth: Tensor) -> Any:
-        """Count one image.
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return what one image adds, whole numbers or float64 by name, without counting it.
 
         Raises:
             ValueError: the two do not belong together.
         """
         ...
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the sums, e.g. by those over all processes."""
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
+        """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all measures, as numbers or lists of numbers; NaN where they are undefined."""
         ...
 
     def value(self, metric: str) -> float:
@@ -144,7 +150,7 @@ class Task(Protocol):
         """Return the scores of a run."""
         ...
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 

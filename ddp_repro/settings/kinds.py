@@ -63,6 +63,7 @@ class ModelSettings(KindSettings):
         paper: name of the paper that the model belongs to.
         builder: ``module:function`` that makes the model of these settings; imported when it is asked for.
         task: name of the task that the model is for.
+        diffusion: whether predictions are sampled from noise.
     """
 
     role: ClassVar[str] = "model"
@@ -70,6 +71,7 @@ class ModelSettings(KindSettings):
     paper: ClassVar[str]
     builder: ClassVar[str]
     task: Any
+    diffusion: Any
 
     @property
     def predicts(self) -> bool:
@@ -130,4 +132,4 @@ class DataSettings(KindSettings):
     def placed(self, place: Callable[[str], str]) -> Self:
         """Return the settings with every folder replaced by ``place(folder)``."""
         changes = {name: place(getattr(self, name)) for name in self.places}
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)

@@ -11,7 +11,7 @@ from ddp_repro.settings.kinds import UNNAMED, KindSettings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.setting import Decides, Settings, checked, convert, hints_of
 
-ConfigT = TypeVar("ConfigT")
+ConfigT = TypeVar("ConfigT", bound=Settings)
 
 
 def override(config: ConfigT, changes: dict[str, Any]) -> ConfigT:
@@ -64,7 +64,7 @@ def defaults_of(recipe: dict[str, Any]) -> dict[str, Any]:
     They are what a setting had before it existed: a stored recipe may be older than a field.
     """
     hints = hints_of(Recipe).items()
-    groups = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
+    groups: dict[str, Any] = {name: kind() for name, hint in hints if (kind := _class_of(hint, recipe.get(name), name))}
     return {**to_dict(Recipe(name="unnamed", **groups)), "name": ""}
 
 
@@ -156,7 +156,7 @@ _STRENGTH = ("nothing", "scores", "weights")
 
 
 def _fields(path: str) -> tuple[dataclasses.Field, ...]:
-    """The fields at a dotted path of a recipe: one for every known class of its group that has it."""
+    """Return the fields at a dotted path of a recipe: one for every known class of its group that has it."""
     group, _, name = path.rpartition(".")
     hint = hints_of(Recipe).get(group) if group else Recipe
     return tuple(each for kind in _classes(hint) for each in dataclasses.fields(kind) if each.name == name)
@@ -167,14 +167,14 @@ def _has_kinds(hint: Any) -> bool:
 
 
 def _classes(hint: Any) -> tuple[type[Settings], ...]:
-    """The settings classes that a field may hold, as far as they are known by now; none: the field is no group."""
+    """Return the settings classes that a field may hold, as far as known by now; none: the field is no group."""
     if not (isinstance(hint, type) and issubclass(hint, Settings)):
         return ()
     return tuple(hint.known()) if issubclass(hint, KindSettings) else (hint,)
 
 
 def _class_of(hint: Any, value: Any, name: str) -> type[Settings] | None:
-    """The settings class of a group's stored values, by their kind; None for a field that is no group.
+    """Return the settings class of a group's stored values, by their kind; None for a field that is no group.
 
     Records from before the kinds were stored say it by their fields: it is the class that shares most of them.
     """

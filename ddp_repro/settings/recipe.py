@@ -164,6 +164,13 @@ class EvalConfig(Settings):
     # official: softmax of softmax
     view_average: Literal["probabilities", "official"] = setting("probabilities", decides="scores")
     protocol: str | None = setting(None, decides="scores")  # depth only: a key of ddp_repro.evaluation.PROTOCOLS
+    # segmentation only: also mBIoU, the IoU of boundaries, which costs time
+    boundary: bool = setting(False, decides="scores")
+    # of mBIoU: whether a predicted boundary counts where the label is "ignore"; the evaluation of DDPS counts it
+    boundary_on_ignored: Literal["counted", "left_out"] = setting("counted", decides="scores")
+    # segmentation only: of a class that predictions may have and no label, whether its IoU of 0 enters the mean, as in
+    # the evaluation of DDPS
+    unlabelled: Literal["in_mean", "left_out"] = setting("in_mean", decides="scores")
     # first n images only; the record then says so
     limit: int | None = setting(None, decides="scores", at_least=1, at_most=10**9)
     weights: Literal["last", "best"] = setting("last", decides="scores")
@@ -173,6 +180,16 @@ class EvalConfig(Settings):
     # cuda_graphs: also replays each size's kernels (CUDA only)
     compile: CompileMode = setting("off", decides="nothing")
     channels_last: bool = setting(False, decides="nothing")
+
+
+def refuse_boundaries(evaluation: EvalConfig, task: str) -> None:
+    """Refuse to measure the boundaries of what has no classes side by side.
+
+    Raises:
+        ConfigError: boundaries were asked for.
+    """
+    if evaluation.boundary:
+        raise ConfigError(f"evaluation.boundary measures the boundaries of segmentation; the task is {task}")
 
 
 @dataclass(frozen=True, kw_only=True)

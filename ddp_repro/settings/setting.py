@@ -115,10 +115,11 @@ class Settings:
     """
 
     kind: ClassVar[str] = ""
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every class below is a dataclass
 
     def __post_init__(self) -> None:
         hints = hints_of(type(self))
-        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+        for each in dataclasses.fields(self):
             value = checked(type(self), each.name, convert(getattr(self, each.name), hints[each.name], each.name))
             object.__setattr__(self, each.name, value)  # in its normal form: tuples for lists, floats for integers
         self.check()
@@ -132,18 +133,18 @@ class Settings:
 
 
 @functools.cache
-def hints_of(settings: type) -> dict[str, Any]:
+def hints_of(settings: type[Settings]) -> dict[str, Any]:
     """Return the types of a settings class by field (class variables left out)."""
     names = {each.name for each in dataclasses.fields(settings)}
     return {name: hint for name, hint in typing.get_type_hints(settings).items() if name in names}
 
 
 @functools.cache
-def _ranges_of(settings: type) -> dict[str, Range]:
+def _ranges_of(settings: type[Settings]) -> dict[str, Range]:
     return {each.name: each.metadata["range"] for each in dataclasses.fields(settings)}
 
 
-def checked(settings: type, name: str, value: Any, key: str | None = None) -> Any:
+def checked(settings: type[Settings], name: str, value: Any, key: str | None = None) -> Any:
     """Return a field's value of the right type if it is in range.
 
     Raises:
@@ -195,7 +196,7 @@ def _convert_tuple(value: Any, arguments: tuple, key: str, typed: bool) -> tuple
     return tuple(convert(v.strip() if split else v, h, key, typed=typed) for v, h in zip(items, hints, strict=True))
 
 
-def _convert_scalar(value: Any, hint: type, key: str, typed: bool) -> Any:
+def _convert_scalar(value: Any, hint: Any, key: str, typed: bool) -> Any:
     expected = f"{key} must be of type {hint.__name__}; got {value!r}"
     if hint is bool:
         answers = {"true": True, "false": False}
@@ -208,7 +209,8 @@ def _convert_scalar(value: Any, hint: type, key: str, typed: bool) -> Any:
         if not isinstance(value, (str, os.PathLike)):
             raise ConfigError(expected)
         return str(value)
-    accepted = (numbers.Integral if hint is int else numbers.Real, *((str,) if typed else ()))
+    number = {int: numbers.Integral}.get(hint, numbers.Real)
+    accepted: tuple[type, ...] = (number, str) if typed else (number,)
     if isinstance(value, bool) or not isinstance(value, accepted):
         raise ConfigError(expected)
     try:

@@ -60,8 +60,11 @@ def run_init(package: types.ModuleType) -> None:
     """Run the ``__init__`` of a package if it is deferred; of any other, it has run."""
     with _running:
         if type(package) is DeferredPackage:
-            package.__class__ = types.ModuleType  # an ordinary module from here on, also for its circular imports
-            package.__spec__.loader.exec_module(package)
+            spec = package.__spec__
+            assert spec and spec.loader  # it was imported by them
+            # An ordinary module from here on, also for its circular imports; Python allows it for modules alone.
+            package.__class__ = types.ModuleType  # pyright: ignore[reportAttributeAccessIssue]
+            spec.loader.exec_module(package)
 
 
 def defer_image_models() -> bool:

@@ -107,7 +107,7 @@ def _hash_of(path: Path, _changed: int) -> str:
 
 @functools.cache
 def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str, ...]], list[Path]]:
-    """What a module imports, each as (the likelier name, the other), and the files to be compiled that it names."""
+    """Return what a module imports, each as (the likelier name, the other), and the files to be compiled."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imported: list[tuple[str, ...]] = []
@@ -126,7 +126,7 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
 
 
 def _first_module(names: tuple[str, ...], homes: Mapping[str, Path]) -> str | None:
-    """The first of the names that is a module of the packages looked at, and not the outermost of one."""
+    """Return the first of the names that is a module of the packages looked at, and not the outermost of one."""
     return next((name for name in names if "." in name and _file_of(name, homes)), None)
 
 
@@ -157,7 +157,7 @@ def _names(code: object) -> Iterator[str]:
 
 
 def _written(node: object) -> Iterator[str]:
-    """A syntax tree as text: classes and fields that are not empty, in their order."""
+    """Yield a syntax tree as text: classes and fields that are not empty, in their order."""
     if isinstance(node, ast.JoinedStr):
         yield from ("(JoinedStr ", *(piece for value in _joined(node.values) for piece in _written(value)), ")")
     elif isinstance(node, ast.Constant):
@@ -193,7 +193,7 @@ def _effective(body: object) -> object:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """The parts of an f-string with neighbouring texts joined, which versions of Python cut differently."""
+    """Return the parts of an f-string with neighbouring texts joined, which versions of Python cut differently."""
     parts: list[ast.expr] = []
     for value in values:
         if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):

@@ -22,7 +22,7 @@ def build_dataset(
     mean: Sequence[float],
     std: Sequence[float],
     limit: int | None = None,
-) -> TaskDataset:
+) -> Any:
     """Open one split of a dataset; for training, also of the one that ``data`` adds to it.
 
     Args:
@@ -30,6 +30,9 @@ def build_dataset(
         train: whether training samples will be drawn; then indexing is refused, and the other way round.
         mean, std: of the RGB channels on the 0..255 scale.
         limit: use only the first so many images.
+
+    Returns:
+        A dataset of the task's own class, which has the parts of :class:`ddp_repro.protocols.task.TaskDataset`.
 
     Raises:
         DataError: an unknown dataset, a missing or empty folder, or an image without its ground truth (which depth
@@ -62,7 +65,7 @@ def survey_dataset(recipe: Recipe, dataset: TaskDataset) -> list[Survey]:
     return list(filter(None, (task_named(recipe.model.task).survey(part, recipe) for part in parts)))
 
 
-def _open(data: DataSettings, split: str, **how: Any) -> TaskDataset:
+def _open(data: DataSettings, split: str, **how: Any) -> Any:
     for task in tasks():
         if data.dataset in task.datasets:
             return task.open(data, split, **how)

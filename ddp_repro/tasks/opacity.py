@@ -87,6 +87,7 @@ class OpacityEstimator(Predictor):
     """Predicts opacity, float32 in [0, 1]: the mean over the views."""
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """Return the map of one picture at its own size."""
         maps = zip(self.at_original_size(outputs, index), self.views, strict=True)
         return torch.stack([(each.flip(-1) if view.flip else each)[0, 0] for each, view in maps]).mean(0).clamp(0, 1)
 

@@ -97,7 +97,7 @@ def _alone(model: ModelSettings) -> Iterator[None]:
 
 
 def _filled(network: nn.Module) -> nn.Module:
-    """The network with weights that follow from their names, whatever order it draws its initial ones in."""
+    """Return the network with weights that follow from their names, whatever order it draws its initial ones in."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))

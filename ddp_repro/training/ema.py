@@ -53,8 +53,8 @@ class MovingAverage:
 
 
 def _averaged(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, by name in the state dict, counters of batches apart."""
-    tensors = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    """Return what training changes, by name in the state dict, counters of batches apart."""
+    tensors: dict[str, Tensor] = {name: each for name, each in model.named_parameters() if each.requires_grad}
     for prefix, module in model.named_modules():
         if isinstance(module, _BatchNorm):
             tensors |= {f"{prefix}.{name}": each for name, each in module.named_buffers() if each.is_floating_point()}

@@ -31,28 +31,32 @@ class RunFiles:
 
     @property
     def model(self) -> Path:
+        """Weights of the finished training."""
         return self.folder / "model.safetensors"
 
     @property
     def best(self) -> Path:
+        """Weights with the best validation so far."""
         return self.folder / "best.safetensors"
 
     @property
     def log(self) -> Path:
+        """One JSON object a line."""
         return self.folder / "log.jsonl"
 
     @property
     def states(self) -> Path:
+        """Folder of the states that a training resumes from."""
         return self.folder / "state"
 
     def result(self, recipe: Recipe, iterations: int, seconds: float, processes: int | None = None) -> TrainResult:
-        """The finished run that these files hold."""
+        """Return the finished run that these files hold."""
         best = self.best if recipe.train.validate_every and self.best.exists() else None
         return TrainResult(self.model, best, iterations, seconds, self.log, processes)
 
 
 def finished_result(files: RunFiles, origin: dict[str, str], recipe: Recipe) -> TrainResult | None:
-    """The result of a run of the same ``origin`` that has been finished in this folder, or None.
+    """Return the result of a run of the same ``origin`` that has been finished in this folder, or None.
 
     Raises:
         CheckpointError: ``model.safetensors`` cannot be read.

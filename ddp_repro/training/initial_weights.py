@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
 from ddp_repro.interop.checkpoints import load_checkpoint, load_part
 from ddp_repro.interop.partial import WHOLE_MODEL, weights_sha256
-from ddp_repro.networks.backbones import load_backbone_weights
+from ddp_repro.networks.backbones import Backbone, load_backbone_weights
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.settings.sources import weight_sources
@@ -34,7 +35,7 @@ def load_initial_weights(model: nn.Module, config: TrainConfig) -> None:
         if not hasattr(model, "backbone"):
             kind, weights = type(model).__name__, config.backbone_weights
             raise ConfigError(f"train.backbone_weights={weights}: a {kind} has no backbone; set it to none")
-        load_backbone_weights(model.backbone, config.backbone_weights)
+        load_backbone_weights(cast(Backbone, model.backbone), config.backbone_weights)
     for source in sources:
         load_part(model, source.part, Path(source.place))
 

@@ -31,7 +31,7 @@ class TrainingLog:
             self.pending[name] = self.pending.get(name, 0) + value
 
     def take_averages(self) -> dict[str, float]:
-        """The averages since this was last called."""
+        """Return the averages since this was last called."""
         count = self.pending.pop("count")
         averages = {name: total / count for name, total in self.pending.items()}
         self.pending = {}
@@ -51,7 +51,7 @@ class TrainingLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a log file; an unfinished last line is left out, a missing file is an empty log.
+    """Return the records of a log file; an unfinished last line is left out, a missing file is an empty log.
 
     Raises:
         ValueError: a line other than the last is damaged.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -38,8 +39,8 @@ class RunningStatistics:
         self._layers = layers if layout.processes > 1 else []
         if any(layer.momentum is None for layer in self._layers):
             raise ConfigError("a batch norm with momentum=None cannot be trained on several processes")
-        self._buffers = [buffer for m in self._layers for buffer in (m.running_mean, m.running_var)]
-        self._keep = [1 - m.momentum for m in self._layers for _ in range(2)]  # 1-a of each buffer
+        self._buffers = [cast(Tensor, buffer) for m in self._layers for buffer in (m.running_mean, m.running_var)]
+        self._keep = [1 - cast(float, m.momentum) for m in self._layers for _ in range(2)]  # 1-a of each buffer
         self._start: list[Tensor] = []
 
     @contextmanager
@@ -70,8 +71,11 @@ class RunningStatistics:
         if not self._buffers:
             return
         flat = self._accelerator.reduce(torch.cat([buffer.flatten() for buffer in self._buffers]), "sum")
+        assert isinstance(flat, Tensor)  # as was given
         parts = flat.split([buffer.numel() for buffer in self._buffers])
         for buffer, start, part, keep in zip(self._buffers, self._start, parts, self._keep, strict=True):
             buffer.copy_(part.view_as(buffer) + keep**self._layout.micro_batches * start)
         for layer in self._layers:  # this process counted its own
-            layer.num_batches_tracked += self._layout.micro_batches - len(self._layout.own_micro_batches)
+            cast(Tensor, layer.num_batches_tracked).add_(
+                self._layout.micro_batches - len(self._layout.own_micro_batches)
+            )

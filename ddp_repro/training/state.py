@@ -39,7 +39,7 @@ class TrainingState:
 
 
 def provenance(recipe: Recipe, fingerprint: str) -> dict[str, str]:
-    """What every checkpoint carries about its origin: the recipe as JSON, and the training images' fingerprint."""
+    """Return what each checkpoint says of its origin: the recipe as JSON, and the training images' fingerprint."""
     return {"recipe": json.dumps(to_dict(recipe)), "data": fingerprint}
 
 
@@ -75,7 +75,7 @@ def save_state(state: TrainingState, origin: dict[str, str], folder: Path) -> Pa
 
 
 def saved_states(folder: Path) -> list[Path]:
-    """The state files in ``folder``, oldest first."""
+    """Return the state files in ``folder``, oldest first."""
     return sorted(folder.glob("iteration-*.pt"))
 
 

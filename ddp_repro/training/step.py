@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import TrainConfig
 from ddp_repro.training.curves import betas, learning_rate
 from ddp_repro.training.interruption import StopSignal
@@ -28,15 +29,16 @@ class TrainingDiverged(RuntimeError):
 class TrainingLoss(nn.Module):
     """A model's loss as a forward pass, which is where DistributedDataParallel and autocast hook in."""
 
-    def __init__(self, model: nn.Module, self_aligned: str) -> None:
+    def __init__(self, model: Method, self_aligned: str) -> None:
         super().__init__()
         self.model = model
         self.self_aligned = self_aligned
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the batch's loss under ``loss``, and its parts."""
         if self.self_aligned == "off":
             return self.model.training_loss(batch)
-        return self.model.self_aligned_loss(batch, self.self_aligned)
+        return cast(Any, self.model).self_aligned_loss(batch, self.self_aligned)
 
 
 class Step:
@@ -46,7 +48,7 @@ class Step:
         optimizer: accelerate's wrapper of the recipe's.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, accelerator: Accelerator, layout: BatchLayout) -> None:
+    def __init__(self, model: Method, config: TrainConfig, accelerator: Accelerator, layout: BatchLayout) -> None:
         self.model, self.config, self.accelerator, self.layout = model, config, accelerator, layout
         loss, optimizer = TrainingLoss(model, config.self_aligned), build_optimizer(model, config)
         self.loss, self.optimizer = accelerator.prepare(loss, optimizer)
@@ -72,7 +74,9 @@ class Step:
             group["lr"], group["betas"] = rate, betas(self.config, iteration)
         self.optimizer.zero_grad()
         losses = self._accumulate_gradients(iteration, batches)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        norm = cast(
+            Tensor, self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        )
         values = {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
         asked = torch.tensor(float(stop.received), device=norm.device)
         numbers = self._average({**values, "grad_norm": norm, "stop": asked})
@@ -86,8 +90,7 @@ class Step:
         self.statistics.begin_iteration()
         for micro_batch, batch in zip(own, batches, strict=True):
             torch.manual_seed(model_seed(self.config.seed, iteration, micro_batch))
-            device = self.accelerator.device
-            tensors = {name: _moved(each, device) for name, each in batch.items() if name != "id"}
+            tensors = on_device(batch, self.accelerator.device)
             with nullcontext() if micro_batch == own[-1] else self.accelerator.no_sync(self.loss):
                 loss = self.loss(tensors)
                 with self.statistics.unchanged() if self.config.gradient_checkpointing else nullcontext():
@@ -100,7 +103,8 @@ class Step:
     def _average(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Average over processes: one exchange, and one transfer from the device, for all values."""
         together = torch.stack([value.float() for value in values.values()])
-        return dict(zip(values, self.accelerator.reduce(together, "mean").tolist(), strict=True))
+        averages = cast(Tensor, self.accelerator.reduce(together, "mean"))
+        return dict(zip(values, averages.tolist(), strict=True))
 
     def _refuse_not_finite(
         self, iteration: int, values: dict[str, float], batches: list[Batch], losses: list[dict[str, Tensor]]
@@ -119,8 +123,13 @@ class Step:
         )
 
 
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch's tensors on a device, without the images' names."""
+    return {name: _moved(value, device) for name, value in batch.items() if name != "id"}
+
+
 def _moved(value: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:
-    """A tensor, or a list of LiDAR clouds, on ``device``."""
+    """Return a tensor, or a list of LiDAR clouds, on ``device``."""
     if isinstance(value, list):
         return [each.to(device, non_blocking=True) for each in value]
     return value.to(device, non_blocking=True)

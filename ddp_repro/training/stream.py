@@ -147,7 +147,7 @@ class _OwnMicroBatches:
     def __init__(self, layout: BatchLayout, iterations: range, seed: int, rates: Sequence[float] | None) -> None:
         self.layout = layout
         self.iterations = iterations
-        self.mixed = rates and mixed_parts(seed, rates, iterations.stop * layout.micro_batches)
+        self.mixed = mixed_parts(seed, rates, iterations.stop * layout.micro_batches) if rates else None
 
     def __len__(self) -> int:
         return len(self.iterations) * len(self.layout.own_micro_batches)

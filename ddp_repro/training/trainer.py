@@ -6,13 +6,13 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import AutocastKwargs, GradientAccumulationPlugin, gather_object
-from torch import nn
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
@@ -20,7 +20,7 @@ from ddp_repro.evaluation.processes import on_cpu, rank_and_world, refuse_strang
 from ddp_repro.interop.checkpoints import save_weights
 from ddp_repro.interop.partial import describe_sources, trained_names
 from ddp_repro.networks.acceleration import accelerate
-from ddp_repro.protocols.method import check_method
+from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe, TrainConfig
@@ -44,11 +44,15 @@ from ddp_repro.training.state import (
     save_state,
     saved_states,
 )
-from ddp_repro.training.step import Step
+from ddp_repro.training.step import Batch, Step, on_device
 from ddp_repro.training.stream import BatchLayout, build_loader
 
+Watch = Callable[[Method, Batch], Mapping[str, float]]
 
-def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool = True) -> TrainResult:
+
+def train(
+    recipe: Recipe, output: Path, *, resume: bool = True, progress: bool = True, watch: Watch | None = None
+) -> TrainResult:
     """Train ``recipe.model`` on ``recipe.data``, continuing what an interrupted run left in ``output``.
 
     Works in one process and under ``torchrun`` or ``accelerate launch`` (``output`` must then be a folder that all
@@ -61,6 +65,8 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
             ``best.safetensors`` (with ``train.validate_every``), ``log.jsonl``, and ``state/`` until the run is done.
         resume: False starts again, dropping saved states; a finished model is replaced when the new one is finished.
         progress: show a progress bar.
+        watch: measures something of the model on a micro-batch, for every line of the log; must leave the model and
+            the random state as they are.
 
     Raises:
         ConfigError: settings that cannot work together, or other than those of the run found in ``output``; or a
@@ -87,7 +93,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
     origin = provenance(recipe, dataset.fingerprint())
     if resume and (result := finished_result(files, origin, recipe)):
         return result
-    run = _Run(recipe, files, origin, accelerator, layout, model, dataset)
+    run = _Run(recipe, files, origin, accelerator, layout, model, dataset, watch)
     run.start(resume)
     with StopSignal() as stop:
         run.iterate(stop, progress)
@@ -95,7 +101,7 @@ def train(recipe: Recipe, output: Path, *, resume: bool = True, progress: bool =
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
-    """The processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
+    """Return the processes and the device of this run, in the recipe's precision; gradient accumulation is left to us.
 
     Raises:
         ConfigError: fp16 without a GPU, or some of the processes that a launcher started are not in this run.
@@ -126,12 +132,13 @@ class _Run:
         origin: dict[str, str],
         accelerator: Accelerator,
         layout: BatchLayout,
-        model: nn.Module,
+        model: Method,
         dataset: PairDataset,
+        watch: Watch | None,
     ) -> None:
         self.recipe, self.files, self.origin = recipe, files, origin
         self.accelerator, self.layout = accelerator, layout
-        self.model, self.dataset = model, dataset
+        self.model, self.dataset, self.watch = model, dataset, watch
         self.state = TrainingState()
 
     def start(self, resume: bool) -> None:
@@ -153,7 +160,7 @@ class _Run:
         self.names = trained_names(self.model, self.sources) if partial else set(self.model.state_dict())
         if self.state.optimizer:
             self.step.optimizer.load_state_dict(self.state.optimizer)
-        if self.state.scaler:
+        if self.state.scaler and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(self.state.scaler)
         if self.accelerator.is_main_process:
             for path in [] if resume else states:
@@ -177,11 +184,12 @@ class _Run:
         with tqdm(total=config.iterations, initial=first, desc=self.recipe.name, unit="it", disable=hidden) as bar:
             for iteration in range(first, config.iterations):
                 began = time.monotonic()
-                values = self.step(iteration, [next(batches) for _ in self.layout.own_micro_batches], stop)
+                own = [next(batches) for _ in self.layout.own_micro_batches]
+                values = self.step(iteration, own, stop)
                 stopping = values.pop("stop") > 0
                 self.state.iteration = iteration + 1
                 self.average.update(self.state.iteration)
-                self._record(values, time.monotonic() - began, bar)
+                self._record(values, time.monotonic() - began, bar, own)
                 self._validate_if_due()
                 self.state.seconds += time.monotonic() - began
                 self._save_if_due(stopping)
@@ -196,7 +204,7 @@ class _Run:
         processes = self.accelerator.num_processes
         return self.files.result(self.recipe, self.state.iteration, self.state.seconds, processes)
 
-    def _record(self, values: dict[str, float], seconds: float, bar: tqdm) -> None:
+    def _record(self, values: dict[str, float], seconds: float, bar: tqdm, batches: list[Batch]) -> None:
         if not self.accelerator.is_main_process:
             return
         bar.update()
@@ -207,8 +215,13 @@ class _Run:
             per_second = config.batch_size / averages.pop("seconds_per_iteration")
             elapsed = round(self.state.seconds + seconds, 3)
             others = {"learning_rate": rate, "seconds": elapsed, "images_per_second": per_second}
-            self.log.write(iteration=done, **averages, **others)
+            self.log.write(iteration=done, **averages, **others, **self._watched(batches))
             bar.set_postfix(loss=f"{averages['loss']:.4f}", lr=f"{rate:.2e}")
+
+    def _watched(self, batches: list[Batch]) -> Mapping[str, float]:
+        if self.watch is None or not batches:
+            return {}
+        return self.watch(self.model, on_device(batches[0], self.accelerator.device))
 
     def _validate_if_due(self) -> None:
         every, done = self.recipe.train.validate_every, self.state.iteration
@@ -217,7 +230,8 @@ class _Run:
         with self.average.applied():
             metric, value, higher_is_better = self._validate()
         score = -math.inf if math.isnan(value) else value if higher_is_better else -value  # NaN: worse than any
-        better, self.state.best_score = score > self.state.best_score, max(score, self.state.best_score)
+        first = done == every  # the first is the best so far, also where its score is undefined
+        better, self.state.best_score = first or score > self.state.best_score, max(score, self.state.best_score)
         if self.accelerator.is_main_process:
             self.log.write(iteration=done, **{f"validation_{metric}": value})
             if better:
@@ -232,7 +246,12 @@ class _Run:
 
         data, evaluation = self.recipe.data, self.recipe.evaluation
         one = dataclasses.replace(
-            evaluation, steps=evaluation.steps[-1:], seeds=evaluation.seeds[:1], scales=(1.0,), flip=False
+            evaluation,
+            steps=evaluation.steps[-1:],
+            seeds=evaluation.seeds[:1],
+            scales=(1.0,),
+            flip=False,
+            boundary=False,
         )
         dataset = build_dataset(data, data.eval_split, train=False, mean=self.model.mean, std=self.model.std)
         accelerate(self.model)  # the evaluation has its own settings, and other sizes than the compiled ones
@@ -276,7 +295,7 @@ class _Run:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
 
 
-def check_trainable(model: nn.Module, config: TrainConfig) -> None:
+def check_trainable(model: Method, config: TrainConfig) -> None:
     """Refuse a model that lacks what its training needs, or has nothing left to train.
 
     Raises:

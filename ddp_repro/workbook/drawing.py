@@ -38,8 +38,9 @@ def _axes(axes: Axes) -> Iterator[Any]:
     yield from (axes.get_title(place) for place in ("left", "center", "right"))
     yield from (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale(), axes.get_yscale())
     yield from (axes.get_xlim(), axes.get_ylim(), axes.get_visible(), axes.axison)
-    if axes.get_legend() is not None:
-        yield from (text.get_text() for text in axes.get_legend().get_texts())
+    legend = axes.get_legend()
+    if legend is not None:
+        yield from (text.get_text() for text in legend.get_texts())
     for artist in (*axes.lines, *axes.images, *axes.collections, *axes.patches, *axes.texts, *axes.tables):
         yield type(artist).__name__
         yield from _artist(artist)

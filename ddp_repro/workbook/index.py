@@ -11,10 +11,11 @@ import string
 from importlib import resources
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.settings.presets import INFO, check_preset
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
-from ddp_repro.workbook.runs.records import Record, find_records, spread
+from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import provenance_frame
 
@@ -66,9 +67,8 @@ def _summary(records: list[Record]) -> str:
     cards = []
     for record in records:
         steps, measure = 3 if 3 in record.steps else record.steps[-1], measures()[record.metrics[0]]
-        mean, std = spread(record.values(steps))
-        value = f"{mean:.{measure.decimals}f}"
-        value += f"<small> ± {std:.{measure.decimals}f}</small>" if std is not None else ""
+        value, _, deviation = mean_text(record.values(steps), measure.decimals).partition(" ± ")
+        value += f"<small> ± {deviation}</small>" if deviation else ""
         at = measure.heading + (f" at {steps} step{'s' if steps > 1 else ''}" if record.seeds else "")
         verdict = record.verdict.replace(" ", "-")
         name = html.escape(record.run).replace("_", "_<wbr>")
@@ -93,7 +93,7 @@ def _runs(records: list[Record]) -> str:
 def _comparisons(records: list[Record]) -> str:
     rows = [
         f"<tr><td>{html.escape(r.run)}</td><td>{c.steps}</td><td>{c.column}</td><td>{c.paper:.2f}</td>"
-        f"<td>{c.measured:.2f}</td><td>± {c.tolerance:.2f}</td><td>{c.verdict}</td></tr>"
+        f"<td>{number_text(c.measured, 2)}</td><td>± {c.tolerance:.2f}</td><td>{c.verdict}</td></tr>"
         for r in records
         for c in r.comparisons
     ]

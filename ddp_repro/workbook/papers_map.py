@@ -85,7 +85,7 @@ def items(paper: Paper, notebooks: Path, output: str | Path = "results") -> list
     captions = dict(_printed(paper))
     drawn = {name: _title(notebook.path) for name, notebook in makers.items() if name not in captions}
     shown = [name for name in captions if name in makers or not any(m.startswith(name) for m in makers)]
-    results = [*shown, *(name for name in drawn if NUMBERED.match(name))]
+    results = [*shown, *sorted(drawn, key=lambda name: not NUMBERED.match(name))]
     rows = [_item(paper, name, (captions | drawn)[name], makers.get(name), output) for name in results]
     return [*rows, *_claims(paper, output)]
 
@@ -160,10 +160,9 @@ def _printed(paper: Paper) -> Iterator[tuple[str, str]]:
 
 
 def _item(paper: Paper, name: str, content: str, notebook: Notebook | None, output: str | Path) -> Item:
-    if notebook is not None:
-        command = f"ddp-repro reproduce {notebook.path.stem} --preset PRESET"
-    else:
-        command = f"ddp-repro table {name} --preset PRESET" if name in paper.tables else ""
+    command = "" if notebook is None else f"ddp-repro reproduce {notebook.path.stem} --preset PRESET"
+    if name in paper.tables and not NUMBERED.match(name):  # which records alone make, whatever notebook shows it too
+        command, notebook = f"ddp-repro table {name} --preset PRESET", None
     places = {preset: _place(name, notebook, preset, output, bool(command)) for preset in PRESETS}
     return Item(_printed_name(name), content, command, _needs(paper, name, notebook), places)
 

@@ -205,16 +205,6 @@ def test_damaged_manifest_is_named(tmp_path: Path):
             verify("camvid", tmp_path / "out")
 
 
-def test_verify_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture):
-    root = write_pairs(tmp_path, {f"images/{s}/{i}.jpg": f"masks/{s}/{i}.png" for s in ("a", "b") for i in range(2)})
-    (root / "classes.json").write_text('{"names": ["x", "y"]}')
-    assert main(["folder", "--output", str(root)]) == 0
-    Image.new("L", (32, 24), 2).save(root / "masks/b/0.png")
-    assert main(["folder", "--output", str(root), "--verify"]) == 1
-    assert "contains label ids 2; expected ids of 0..1, 255" in capsys.readouterr().out
-    assert main(["folder", "--output", str(root / "nowhere")]) == 2
-
-
 @pytest.mark.data
 def test_real_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for dataset, source, found in (

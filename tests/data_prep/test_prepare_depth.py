@@ -237,14 +237,6 @@ def test_verify_says_how_much_is_measured(made_kitti: Path):
     assert "3 images (expected 697), 2 with ground truth, 50.0% of their pixels measured" in str(report)
 
 
-def test_verify_a_depth_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture):
-    root = depth_files.write_depth_folder(depth_files.write_depth_folder(tmp_path, "a"), "b")
-    assert main(["depth_folder", "--output", str(root)]) == 0
-    depth_files.write_depth(root / "depth/b/a.png", np.zeros((24, 32), np.uint16))
-    assert main(["depth_folder", "--output", str(root)]) == 1
-    assert "b/a.png: holds no measurement" in capsys.readouterr().out
-
-
 @pytest.mark.data
 @pytest.mark.parametrize(("dataset", "folder"), [("sevenscenes", "sevenscenes"), ("kitti_lidar", "kitti_lidar_seq")])
 def test_real_folders(data: Path, tmp_path: Path, dataset: str, folder: str):

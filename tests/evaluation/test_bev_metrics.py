@@ -39,7 +39,9 @@ def test_parts_add_up() -> None:
     together = ThresholdCounts(6).update(*(torch.cat(both) for both in zip(sample(0), sample(1), strict=True)))
     merged = ThresholdCounts(6).update(*sample(0)).merge(ThresholdCounts(6).update(*sample(1)))
     assert torch.equal(together.counts, merged.counts)
-    assert torch.equal(ThresholdCounts.from_list(together.to_list()).counts, together.counts)
+    each = [ThresholdCounts(6).image_statistics(p, m) for n in (0, 1) for p, m in zip(*sample(n), strict=True)]
+    added = ThresholdCounts(6).add({name: np.stack([image[name] for image in each]) for name in ThresholdCounts.rows})
+    assert torch.equal(added.counts, together.counts) and added.samples == together.samples == 2
     truth, counts = sample(0)[1], ThresholdCounts(6).update(*sample(0)).counts
     assert (counts[0] + counts[2] == truth.sum((0, 2, 3))[:, None]).all()
 
@@ -59,5 +61,3 @@ def test_what_is_refused() -> None:
         counts.update(torch.full((1, 2, 2, 2), float("nan")), torch.zeros(1, 2, 2, 2))
     with pytest.raises(ValueError, match="cannot merge counts of 2 and 3 classes"):
         counts.merge(ThresholdCounts(3))
-    with pytest.raises(ValueError, match="3 tables of non-negative integers with 7 columns"):
-        ThresholdCounts.from_list([[[1.5] * 7]] * 3)

@@ -139,8 +139,8 @@ def judge_in_process(rank, root, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     seen = []
     watched = tiny_depth_dataset(root)
-    plain = type(watched).__getitem__
-    type(watched).__getitem__ = lambda self, index: (seen.append(index), plain(self, index))[1]
+    read = watched._read
+    watched._read = lambda index: (seen.append(index), read(index))[1]
     found = evaluate_depth_uncertainty(tiny_depth_model(), watched, INDOOR, noise_samples=2, progress=False).to_dict()
     (folder / f"{rank}.json").write_text(json.dumps([sorted(set(seen)), found]))
     dist.destroy_process_group()
@@ -154,7 +154,7 @@ def test_processes_share_the_images_and_agree_with_one(root, tmp_path):
     ).to_dict()
     for rank in range(2):
         seen, found = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert seen == [rank]
+        assert seen == list(range(rank, alone["images"], 2))
         assert {**found, "seconds": 0} == {**json.loads(json.dumps(alone)), "seconds": 0}
 
 

@@ -17,7 +17,7 @@ from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 from ddp_repro.tasks.segmentation.predict import Segmenter
 from ddp_repro.tasks.segmentation.rescore import rescore
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
@@ -29,7 +29,7 @@ TWO = EvalConfig(steps=(1, 3), seeds=(0, 7))
 
 
 def counts(result):
-    return {key: matrix.to_list() for key, matrix in result.tallies.items()}
+    return {key: matrix.counts.tolist() for key, matrix in result.tallies.items()}
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,14 @@ def test_equals_a_plain_loop(model, dataset, reference):
     """The published recipe, spelled out: sample, resize to the input, resize to the original, argmax."""
     model.eval()
     for (steps, seed), matrix in reference.tallies.items():
-        expected = ConfusionMatrix(3)
+        expected = ClassCounts(3)
         for index in range(len(dataset)):
             item = dataset[index]
             generator = image_generator(seed, item["id"])
             output = model.sample(item["image"][None], steps=steps, generator=generator)
             scores = to_image_size(output, item["image"].shape[-2:], item["label"].shape)
             expected.update(scores.argmax(1)[0], item["label"])
-        assert matrix.to_list() == expected.to_list(), (steps, seed)
+        assert matrix.counts.tolist() == expected.counts.tolist(), (steps, seed)
 
 
 def test_result(reference, dataset):
@@ -72,7 +72,7 @@ def test_batch_size_does_not_matter(model, dataset, reference):
     for key, matrix in batched.tallies.items():
         # float rounding of batched convolutions may move a pixel on a class border
         assert (matrix.counts - reference.tallies[key].counts).abs().sum() <= 4
-        assert matrix.counts.sum() == reference.tallies[key].counts.sum()
+        assert matrix.counts[2].tolist() == reference.tallies[key].counts[2].tolist()
 
 
 def test_baseline_has_one_run(dataset):
@@ -85,7 +85,7 @@ def test_limit_and_training_mode(model, dataset):
     model.train()
     result = evaluate_model(model, dataset, EvalConfig(steps=(1,), seeds=(0,), limit=2), progress=False)
     assert model.training and result.images == 2
-    assert result.tallies[1, 0].counts.sum() <= 2 * 40 * 56
+    assert result.tallies[1, 0].counts[2].sum() <= 2 * 40 * 56
 
 
 def test_saved_predictions_are_rescored_and_reused(model, dataset, reference, tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def evaluate_all(root, folder):
     ]
     for record in records:
         del record["seconds"]
-    return json.dumps([[matrix.to_list() for matrix in result.tallies.values()], *records])
+    return json.dumps([[matrix.counts.tolist() for matrix in result.tallies.values()], *records])
 
 
 def evaluate_in_process(rank, world, root, folder):

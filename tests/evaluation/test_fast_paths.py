@@ -39,7 +39,7 @@ def depth_model():
 
 def matrix(model, dataset, **settings):
     result = evaluate_model(model, dataset, dataclasses.replace(PLAIN, **settings), progress=False)
-    return result.tallies[3, 0].to_list()
+    return result.tallies[3, 0].counts.tolist()
 
 
 def test_bf16_gives_nearly_all_pixels_the_same_label(model):

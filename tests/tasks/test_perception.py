@@ -54,8 +54,8 @@ def test_a_truth_measured_against_itself_is_perfect(opened):
     tally = task.tally(None, EvalConfig())
     for index in range(len(dataset)):
         truth = view_image(dataset, index, [View()]).truth
-        tally.update(truth, truth)
-    tally.reduce(lambda sums: sums)
+        statistics = tally.image_statistics(truth, truth)
+        tally.add({name: values[None] for name, values in statistics.items()})
     score = task.score(1, None, tally)
     assert set(score.measures()) == set(task.measures)
     best = {"normals": 0, "dichotomous": 1, "matting": 0}[task.name]
@@ -84,7 +84,7 @@ def test_values_that_are_not_finite_are_refused(opened):
     if task.name == "normals":
         truth[2] = -1
     with pytest.raises(ValueError, match="not finite"):
-        task.tally(None, EvalConfig()).update(truth * torch.nan, truth)
+        task.tally(None, EvalConfig()).image_statistics(truth * torch.nan, truth)
 
 
 def test_another_tasks_data_is_refused(opened):
@@ -195,3 +195,17 @@ def test_axes_turn_into_one_another_and_back():
     assert convert_axes(wall, "right_up_back").tolist() == [[[0, 0, 1]]]
     with pytest.raises(ConfigError, match="right_up_back"):
         NormalsPrediction(normals=wall).to_axes("up")
+
+
+def test_pooled_histogram_is_the_exact_measure_up_to_its_step():
+    from ddp_repro.tasks.normals.metrics import STEP, NormalErrors, PooledHistogram
+
+    generator = torch.Generator().manual_seed(0)
+    exact, pooled = NormalErrors(), PooledHistogram()
+    for size in (9, 16):
+        truth = torch.nn.functional.normalize(torch.randn(3, size, 12, generator=generator), dim=0)
+        prediction = truth + 0.3 * torch.randn(3, size, 12, generator=generator)
+        exact.update(prediction, truth)
+        pooled.add({name: values[None] for name, values in pooled.image_statistics(prediction, truth).items()})
+    for metric, value in exact.to_dict().items():
+        assert pooled.value(metric) == pytest.approx(value, abs=STEP if metric == "median" else 1e-4), metric

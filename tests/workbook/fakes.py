@@ -26,8 +26,8 @@ def make_record(name="ade20k_mini", *, miou=None, images=40, recipe_changes=None
             steps=s,
             seed=k if settings.model.diffusion else None,
             miou=v,
-            macc=v + 5,
-            aacc=v + 30,
+            macc=v if v is None else v + 5,
+            aacc=v if v is None else v + 30,
             iou=[v] * (classes - 1) + [None],
         )
         for s, values in miou.items()

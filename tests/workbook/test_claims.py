@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from workbook.fake_analyses import make_sweep, make_uncertainty, write_analyses
 from workbook.fake_depth import make_depth_record
 from workbook.fake_map_use import make_map_use
 from workbook.fakes import make_record, write_records
 
+from ddp_repro.evaluation.per_image.statistics import ImageStatistics
 from ddp_repro.papers.ddp.claims import claims, claims_table, evidence_of
 from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
 from ddp_repro.papers.ddp.recipes.variants import cells
@@ -17,6 +19,7 @@ from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.claims import gate
 from ddp_repro.workbook.claims.claim import Comparison, Side
 from ddp_repro.workbook.claims.judge import judge
+from ddp_repro.workbook.runs.companion import save_image_statistics, statistics_sha256
 
 MAIN, SMALL = "cityscapes_mini", "ade20k_mini_small"
 
@@ -203,6 +206,50 @@ def test_table_shows_both_verdicts_and_their_rules(tmp_path):
     assert rows.loc["steps", ("", "What matters")] == "0.3 mIoU"
     assert "over 3 trainings" in rows.loc["steps", ("Effect", "with interval")]
     assert gate.RULE in table.notes
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+def with_companion(output, name, seed, gain, rng, sampling=2):
+    """A record and its companion: three steps are better than one by about ``gain`` points of IoU on every image."""
+    union = rng.integers(500, 1500, (2 * sampling, 30, 19))
+    hard = rng.uniform(0.2, 0.6, (1, 30, 1))
+    share = hard + np.array([0.0] * sampling + [gain / 100] * sampling)[:, None, None] + rng.normal(0, 0.01, (1, 1, 19))
+    intersection = (union * share).astype(np.int64)
+    runs = tuple((steps, k) for steps in (1, 3) for k in range(sampling))
+    images = ImageStatistics(tuple(map(str, range(30))), runs, {"intersection": intersection, "union": union})
+    iou = 100 * (intersection.sum(1) / union.sum(1)).mean(-1)
+    miou = {1: iou[:sampling].tolist(), 3: iou[sampling:].tolist()}
+    record = make_record(settings=seeded(recipe(name), seed), miou=miou, images=30)
+    record = dataclasses.replace(record, images_sha256=statistics_sha256(images))
+    write_records(output, record)
+    save_image_statistics(images, output / record.preset / "runs" / record.run)
+
+
+def test_images_are_drawn_anew_beside_the_pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    for seed, gain in enumerate((2.0, 3.0, 4.0)):
+        with_companion(tmp_path, MAIN, seed, gain, rng)
+    write_analyses(tmp_path, make_map_use(MAIN))
+    found = judged(tmp_path, "steps").measurement
+    assert found.estimate.method == "paired t-interval"
+    assert found.beside.method == "bootstrap over trainings and images"
+    assert found.beside.value == pytest.approx(found.estimate.value, abs=1e-6)
+    assert found.beside.error > found.estimate.error  # other images are a source of spread of their own
+    cells = claims_table("mini", tmp_path).frame.set_index(("", "Key")).loc["steps", "Effect"]
+    assert all("over 3 trainings" in cell for cell in cells)
+
+
+def test_one_training_is_judged_over_images_and_sampling_seeds(tmp_path):
+    with_companion(tmp_path, MAIN, 0, 2.0, np.random.default_rng(1))
+    write_analyses(tmp_path, make_map_use(MAIN))
+    found = judged(tmp_path, "steps").measurement
+    assert found.estimate.method == "bootstrap over sampling seeds and images" and found.beside is None
+    assert found.estimate.value == pytest.approx(2.0, abs=0.3)
+    record = evidence_of("mini", tmp_path).records[MAIN, 0]
+    write_records(tmp_path, dataclasses.replace(record, images_sha256=None))  # as records from before
+    assert judged(tmp_path, "steps").measurement.estimate.method == "paired t-interval"
 
 
 # -- which model -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 from workbook.fakes import make_record, make_trajectory, write_records
 
+from ddp_repro.evaluation.measure import spread
 from ddp_repro.papers.ddp.claims import claims_table
 from ddp_repro.papers.ddp.costs import complexity as complexity_module
 from ddp_repro.papers.ddp.figures import figure3 as figures
@@ -17,7 +18,7 @@ from ddp_repro.store.paths import repository_root
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.figures.style import save_figure
 from ddp_repro.workbook.index import _summary, write_index
-from ddp_repro.workbook.runs.records import RecordError, load_record, spread
+from ddp_repro.workbook.runs.records import RecordError, load_record
 from ddp_repro.workbook.tables import counts
 from ddp_repro.workbook.tables import table as tables
 from ddp_repro.workbook.tables.rendering import save_table, to_html

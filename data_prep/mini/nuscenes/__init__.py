@@ -42,6 +42,7 @@ class Tables:
         self.records: dict[str, list[dict]] = {name: [] for name in _TABLES}
 
     def token(self, *name: object) -> str:
+        """Return the token of a name, the same in every run from one seed."""
         return hashlib.md5(repr((self.seed, *name)).encode(), usedforsecurity=False).hexdigest()
 
     def add(self, table: str, *name: object, **fields: object) -> str:
@@ -58,6 +59,7 @@ class Tables:
             record["next"] = records[number + 1]["token"] if number + 1 < len(records) else ""
 
     def write(self, folder: Path) -> None:
+        """Write every table as ``<folder>/<table>.json``."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, records in self.records.items():
             (folder / f"{name}.json").write_text(json.dumps(records, indent=0), encoding="utf-8")
@@ -166,7 +168,7 @@ class _Scene:
         )
         mounted = self.tables.add(
             "calibrated_sensor", self.name, sensor.channel, sensor_token=token, **_pose_fields(sensor.to_ego),
-            camera_intrinsic=sensor.intrinsics.tolist() if camera else [],
+            camera_intrinsic=[] if sensor.intrinsics is None else sensor.intrinsics.tolist(),
         )  # fmt: skip
         first = len(self.tables.records["sample_data"])
         per_sample = 1 if camera else 1 + _SWEEPS
@@ -190,7 +192,7 @@ class _Scene:
             height=self.size[0] if camera else 0, width=self.size[1] if camera else 0, filename=file,
         )  # fmt: skip
         view = ego @ sensor.to_ego
-        if camera:
+        if sensor.intrinsics is not None:
             picture = render(self.town, self.ground, self.light, view, sensor.intrinsics, self.size)
             save(self.root, file, picture)
             return
@@ -246,7 +248,7 @@ def _upright(thing: Box) -> np.ndarray:
 
 
 def _pose_fields(pose: np.ndarray) -> dict[str, list[float]]:
-    """``translation`` and ``rotation`` (w, x, y, z) of a record."""
+    """Return ``translation`` and ``rotation`` (w, x, y, z) of a record."""
     from pyquaternion import Quaternion
 
     rotation = Quaternion(matrix=pose[:3, :3], atol=1e-9).unit

@@ -30,7 +30,7 @@ def write_expansion(path: Path, town: Town, token: Callable[..., str]) -> None:
     nodes: list[dict] = []
     content: dict = {"version": "1.3", "canvas_edge": _CANVAS[town.name], "polygon": [], "line": [], "node": nodes}
 
-    def add_nodes(ring: shapely.Geometry) -> list[str]:
+    def add_nodes(ring: shapely.LineString) -> list[str]:
         corners = shapely.get_coordinates(ring)
         corners = corners[:-1] if ring.is_ring else corners  # rings are not closed in the file
         tokens = [token("node", len(nodes) + i) for i in range(len(corners))]
@@ -70,7 +70,7 @@ def write_mask(path: Path, town: Town) -> None:
     for area in town.areas["drivable_area"] + town.areas["walkway"]:
         area = town.on_map(area)
         rings = [shapely.get_coordinates(ring) / _MASK_CELL for ring in (area.exterior, *area.interiors)]
-        cv2.fillPoly(mask, [np.round(ring).astype(np.int32) for ring in rings], 255)
+        cv2.fillPoly(mask, [np.round(ring).astype(np.int32) for ring in rings], (255,))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(mask[::-1]).save(path, compress_level=1)
 

@@ -38,7 +38,7 @@ class Sensor:
 
 
 def make_rig(rng: np.random.Generator, size: tuple[int, int]) -> list[Sensor]:
-    """The sensors, mounted a little differently on every car; ``size`` is the pictures' (height, width)."""
+    """Return the sensors, mounted a little differently on every car; ``size`` is the pictures' (height, width)."""
     height, width = size
     sensors = [Sensor(LIDAR, _pose(_tilt(rng) @ _turn(-np.pi / 2), (0.94, 0.0, 1.84)), None, 0)]
     for channel, (left, place, focal, early) in _CAMERAS.items():
@@ -62,6 +62,7 @@ class Drive:
 
     @classmethod
     def draw(cls, stretch: Stretch, seconds: float, rng: np.random.Generator) -> Drive:
+        """Draw a drive of some seconds along a stretch of street."""
         speed = rng.uniform(5.0, 11.0)
         first = rng.uniform(-_BEFORE, max(stretch.length - speed * seconds, 0.0))
         return cls(stretch, first, speed, rng.uniform(0.05, 0.25))
@@ -84,7 +85,7 @@ def _turn(angle: float) -> np.ndarray:
 
 
 def _tilt(rng: np.random.Generator) -> np.ndarray:
-    """A small rotation about the ego's x and y."""
+    """Return a small rotation about the ego's x and y."""
     roll, pitch = rng.normal(0, 0.008, 2)
     about_x = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])
     about_y = np.array([[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]])

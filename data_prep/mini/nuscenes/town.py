@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 import shapely
@@ -15,6 +16,8 @@ _STREETS = 6  # in each of two directions
 _LANE = 3.5  # metres
 _GAPS = (42.0, 54.0, 58.0, 64.0, 70.0)  # between the middles of neighbouring streets; 42: one divider serves both
 _SETBACK = 9.0  # metres from a crossing street to where dividers end
+
+GeometryT = TypeVar("GeometryT", bound=shapely.Geometry)
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Town:
     boxes: list[Box] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
 
-    def on_map(self, geometry: shapely.Geometry) -> shapely.Geometry:
-        """A geometry in the map's frame."""
+    def on_map(self, geometry: GeometryT) -> GeometryT:
+        """Return a geometry in the map's frame."""
         return affinity.affine_transform(geometry, self.placement)
 
     def matrix(self) -> np.ndarray:
@@ -89,7 +92,7 @@ class _Street:
         return round(self.half / _LANE)
 
     def rectangle(self, across: tuple[float, float], along: tuple[float, float]) -> Polygon:
-        """The part of it between two distances from its middle line and two places along it."""
+        """Return the part of it between two distances from its middle line and two places along it."""
         low, high = self.middle + across[0], self.middle + across[1]
         return box(low, along[0], high, along[1]) if self.upright else box(along[0], low, along[1], high)
 
@@ -126,7 +129,7 @@ def _has_near(street: _Street, streets: list[_Street]) -> bool:
 
 
 def _add_blocks(town: Town, rng: np.random.Generator, columns: list[_Street], rows: list[_Street]) -> None:
-    """The roads, whose holes are the blocks; in each block a pavement around, buildings, perhaps a car park."""
+    """Add the roads, whose holes are the blocks; in each block a pavement around, buildings, perhaps a car park."""
     width, height = town.extent
     roads = shapely.union_all(
         [s.rectangle((-s.half, s.half), (0, height)) for s in columns]
@@ -138,7 +141,7 @@ def _add_blocks(town: Town, rng: np.random.Generator, columns: list[_Street], ro
         block = Polygon(hole)
         pavement = rng.uniform(2.5, 4.0)
         inner = block.buffer(-pavement, join_style="mitre")
-        town.areas["walkway"].append(block.difference(inner))
+        town.areas["walkway"].append(cast(Polygon, block.difference(inner)))
         low_x, low_y, high_x, high_y = inner.bounds
         if rng.random() < 0.6 and min(high_x - low_x, high_y - low_y) > 24:
             _add_car_park(town, rng, block, inner.bounds)
@@ -220,7 +223,7 @@ def _stretch(street: _Street, piece: tuple[float, float], sign: int) -> Stretch:
 
 
 def _add_crossing(town: Town, rng: np.random.Generator, street: _Street, place: float, sign: int) -> None:
-    """A pedestrian crossing where a piece of the street begins (``sign`` 1) or ends, and its stop line."""
+    """Add a pedestrian crossing where a piece of the street begins (``sign`` 1) or ends, and its stop line."""
     number = None
     if rng.random() < 0.8:
         number = len(town.areas["ped_crossing"])

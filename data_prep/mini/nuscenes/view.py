@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
 import shapely
+from shapely import LineString
 from shapely.ops import substring
 
 from data_prep.mini.nuscenes.town import Box, Town
@@ -42,6 +44,7 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
+        """Draw the colours of the sun and of the sky."""
         tint = rng.uniform(0.94, 1.06, 3)
         return cls(rng.uniform(0.65, 1.1) * tint, np.array([0.62, 0.74, 0.9]) * rng.uniform(0.75, 1.05))
 
@@ -66,7 +69,7 @@ class Ground:
             self._paint(line, "road_divider")
         for line in town.lines["lane_divider"]:
             for start in np.arange(0, line.length - 2, 5.0):  # dashes
-                self._paint(substring(line, start, start + 3.0), "lane_divider")
+                self._paint(cast(LineString, substring(line, start, start + 3.0)), "lane_divider")
         grain = cv2.resize(rng.normal(0, 1, (size[1] // 8, size[0] // 8)).astype(np.float32), size)
         tone = 1 + 0.05 * grain + 0.03 * rng.standard_normal(size[::-1], dtype=np.float32)
         colors = np.minimum(self._canvas[..., :3] * (tone / 255)[..., None], 1)
@@ -88,7 +91,7 @@ class Ground:
         return result
 
     def intensity_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """What a laser gets back from places in the town's frame, uint8."""
+        """Return what a laser gets back from places in the town's frame, uint8."""
         height, width = self.intensity.shape
         column = np.clip(((x + _MARGIN) / _TEXEL).astype(int), 0, width - 1)
         row = np.clip(((y + _MARGIN) / _TEXEL).astype(int), 0, height - 1)
@@ -131,7 +134,8 @@ def render(
     seen = np.isfinite(depth)
     place = origin[:2] + rays[seen][:, :2] * depth[seen][:, None]
     picture = np.broadcast_to(sky, (*size, 3)).astype(np.float32)
-    picture[seen] = ground.color_at(*place.T.astype(np.float32), 2 * depth[seen] / intrinsics[0, 0]) * light.color
+    x, y = place.T.astype(np.float32)
+    picture[seen] = ground.color_at(x, y, 2 * depth[seen] / intrinsics[0, 0]) * light.color
     for thing in town.boxes:
         window = _window(thing, camera, intrinsics, size)
         if window is not None:
@@ -186,22 +190,19 @@ def intersect(thing: Box, origin: np.ndarray, directions: np.ndarray) -> tuple[n
     turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
     start = turn @ (origin - [*thing.center, thing.size[2] / 2])
     along = directions @ turn.T.astype(directions.dtype)
-    entry, leave, side = None, None, None
+    entry, leave, side = np.array(-np.inf), np.array(np.inf), np.zeros(along.shape[:-1], np.int8)
     for axis in range(3):
         step = along[..., axis]
         step = np.where(np.abs(step) < 1e-6, np.asarray(1e-6, step.dtype), step)
         low, high = (float(sign * thing.size[axis] / 2 - start[axis]) / step for sign in (-1, 1))
         near, far = np.minimum(low, high), np.maximum(low, high)
-        if axis == 0:
-            entry, leave, side = near, far, np.zeros(step.shape, np.int8)
-        else:
-            side[near > entry] = axis
-            entry, leave = np.maximum(entry, near), np.minimum(leave, far)
+        side[near > entry] = axis
+        entry, leave = np.maximum(entry, near), np.minimum(leave, far)
     return np.where((entry < leave) & (entry > 0), entry, np.inf), side
 
 
 def _window(thing: Box, camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> tuple | None:
-    """The rows and columns in which a box may be seen."""
+    """Return the rows and columns in which a box may be seen."""
     corners = (box_corners(thing) - camera[:3, 3]) @ camera[:3, :3]
     depth = corners[:, 2]
     if depth.max() < 0.5 or depth.min() > 150:
@@ -250,4 +251,6 @@ def _lookup(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear values (N, 3) at N places; in rows, as OpenCV takes no column of more than 32767."""
     width = 256
     grids = [np.resize(v.astype(np.float32), (-(-len(v) // width), width)) for v in (x, y)]
-    return cv2.remap(picture, *grids, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[: len(x)]
+    return cv2.remap(picture, grids[0], grids[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[
+        : len(x)
+    ]

@@ -42,7 +42,7 @@ class CalibrationHistogram:
         return float((right - confidence / _UNIT).abs().sum() / pixels.sum()) if pixels.sum() else math.nan
 
     def to_dict(self) -> dict[str, object]:
-        """The reliability diagram, JSON-ready; empty bins are null."""
+        """Return the reliability diagram, JSON-ready; empty bins are null."""
         pixels, right, confidence = self.counts.tolist()
         return {
             "ece": None if math.isnan(self.ece()) else self.ece(),

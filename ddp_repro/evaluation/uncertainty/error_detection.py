@@ -74,6 +74,7 @@ class ErrorHistogram:
 
     @property
     def pixels(self) -> int:
+        """Number of pixels that were counted."""
         return int(self.counts.sum())
 
     @property
@@ -113,7 +114,7 @@ class ErrorHistogram:
 
 
 def _bin_values() -> Tensor:
-    """The middle of each bin, float64."""
+    """Return the middle of each bin, float64."""
     bits = (torch.arange(_BINS, dtype=torch.int32) << _DROPPED_BITS) + (1 << (_DROPPED_BITS - 1))
     return bits.view(torch.float32).double()
 

@@ -74,7 +74,8 @@ def bags(locations: Tensor, weights: Tensor, shape: Shape) -> tuple[Tensor, Tens
     corners = (0, heads, heads * width, heads * (width + 1))
     steps = _constant(tuple(head + step for head in range(heads) for step in corners), x.dtype, x.device)
     index = torch.add(steps.view(heads, 4, 1, 1), torch.add(x, y, alpha=width)[:, None], alpha=heads)
-    return tuple(each.view(-1, queries).t().reshape(-1, 4 * points) for each in (index, weight))
+    index, weight = (terms.view(-1, queries).t().reshape(-1, 4 * points) for terms in (index, weight))
+    return index, weight
 
 
 @kept(64)
@@ -83,7 +84,7 @@ def _constant(numbers: tuple[int, ...], dtype: torch.dtype, device: torch.device
 
 
 def attend_cpu(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
-    """The same sum as one weighted ``embedding_bag`` over corners × points: no sampled tensor is ever stored."""
+    """Sum as one weighted ``embedding_bag`` over corners × points: no sampled tensor is ever stored."""
     value, shape = _at_least_two_pixels(value, shape)
     value = value.to(weights.dtype)  # autocast leaves the weights in float32
     read = []
@@ -104,13 +105,13 @@ def _at_least_two_pixels(value: Tensor, shape: Shape) -> tuple[Tensor, Shape]:
 
 
 def attend_native(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
-    """The same sum as compiled code, on a CPU; in a graph as an operator."""
+    """Sum by compiled code, on a CPU; in a graph as an operator."""
     attend = native_operator.attend_in_graph if torch.compiler.is_compiling() else native_attention.attend_native
     return attend(value, locations, weights, shape)
 
 
 def attend_triton(value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
-    """The same sum as one Triton kernel, on CUDA devices."""
+    """Sum by one Triton kernel, on CUDA devices."""
     from ddp_repro.networks.attention import triton as triton_attention  # which imports Triton
 
     return triton_attention.attend_triton(value, locations, weights, shape)
@@ -183,7 +184,7 @@ class DeformableAttention(nn.Module):
         return self.output_proj(attend(value, planes[:, :2], planes[:, 2].softmax(2), shape))
 
     def query(self, lines: Lines) -> tuple[Tensor, Tensor, Tensor]:
-        """The linear map from a token to (x, y, logit) × heads × points, and what its place adds to that.
+        """Return the linear map from a token to (x, y, logit) × heads × points, and what its place adds to that.
 
         The position encoding is a sum of one half that is the same along a row and one that is the same along a column,
         and so is all that follows from it linearly: h + w lines are projected instead of h·w tokens.  Pixel coordinates

@@ -6,11 +6,13 @@ in float32 (float64 for float64).  Gradients of the value are added up atomicall
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 Shape = tuple[int, int]
 QUERIES = 64  # per program
@@ -23,7 +25,7 @@ def attend_triton(value: Tensor, locations: Tensor, weights: Tensor, shape: Shap
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
+    def forward(ctx: Any, value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
         value = value.contiguous()
         sums = torch.promote_types(value.dtype, torch.float32)
         locations, weights = locations.to(sums).contiguous(), weights.to(sums).contiguous()
@@ -35,7 +37,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         value, locations, weights = ctx.saved_tensors
         of_value = torch.zeros(value.shape, dtype=weights.dtype, device=value.device)
         of_locations, of_weights = torch.empty_like(locations), torch.empty_like(weights)
@@ -51,7 +53,7 @@ def _grid(weights: Tensor) -> tuple[int, int]:
     return triton.cdiv(queries, QUERIES), batch * heads
 
 
-def _sizes(value: Tensor, weights: Tensor, shape: Shape) -> dict[str, int]:
+def _sizes(value: Tensor, weights: Tensor, shape: Shape) -> dict[str, Any]:
     (height, width), channels = shape, value.shape[-1]
     return {
         "heads": weights.shape[1], "queries": weights.shape[3], "height": height, "width": width, "channels": channels,
@@ -89,12 +91,12 @@ def _forward(
     asked, wide = n < queries, c < channels
     own = value + (b * height * width * heads + head) * channels
     total = tl.zeros((QUERIES, CHANNELS), dtype=weights.dtype.element_ty)
-    for point in tl.static_range(POINTS):
+    for point in tl.static_range(POINTS):  # pyright: ignore[reportGeneralTypeIssues] - unrolled by Triton
         at_x, at_y, at_weight = _places(b, head, point, n, heads, queries, POINTS)
         x = tl.load(locations + at_x, mask=asked, other=-2.0)
         y = tl.load(locations + at_y, mask=asked, other=-2.0)
         weight = tl.load(weights + at_weight, mask=asked, other=0.0)
-        for k in tl.static_range(4):
+        for k in tl.static_range(4):  # pyright: ignore[reportGeneralTypeIssues] - unrolled by Triton
             token, inside, along_x, along_y = _corner(x, y, k % 2, k // 2, height, width)
             place = token[:, None].to(tl.int64) * heads * channels + c[None, :]
             pixel = tl.load(own + place, mask=inside[:, None] & wide[None, :], other=0.0).to(total.dtype)
@@ -115,7 +117,7 @@ def _backward(
     own = (b * height * width * heads + head) * channels
     place = ((b * queries + n) * heads + head)[:, None] * channels + c[None, :]
     outer = tl.load(gradient + place, mask=asked[:, None] & wide[None, :], other=0.0).to(weights.dtype.element_ty)
-    for point in tl.static_range(POINTS):
+    for point in tl.static_range(POINTS):  # pyright: ignore[reportGeneralTypeIssues] - unrolled by Triton
         at_x, at_y, at_weight = _places(b, head, point, n, heads, queries, POINTS)
         x = tl.load(locations + at_x, mask=asked, other=-2.0)
         y = tl.load(locations + at_y, mask=asked, other=-2.0)
@@ -123,7 +125,7 @@ def _backward(
         by_x = tl.zeros((QUERIES,), dtype=outer.dtype)
         by_y = tl.zeros((QUERIES,), dtype=outer.dtype)
         by_weight = tl.zeros((QUERIES,), dtype=outer.dtype)
-        for k in tl.static_range(4):
+        for k in tl.static_range(4):  # pyright: ignore[reportGeneralTypeIssues] - unrolled by Triton
             token, inside, along_x, along_y = _corner(x, y, k % 2, k // 2, height, width)
             place = own + token[:, None].to(tl.int64) * heads * channels + c[None, :]
             mask = inside[:, None] & wide[None, :]

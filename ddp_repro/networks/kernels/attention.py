@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from ddp_repro.networks.kernels.library import address, library
+from ddp_repro.networks.kernels.library import address, loaded
 
 Shape = tuple[int, int]
 
@@ -44,7 +45,7 @@ def attend_rows(value: Tensor, query: Tensor, of_rows: Tensor, of_columns: Tenso
     _, heads, points, queries = query.shape
     output = value.new_empty(queries, heads * value.shape[-1])
     sizes = _Sizes(1, heads, points, queries, *shape, value.shape[-1])
-    function = getattr(library(), f"forward_rows_{DTYPES[value.dtype]}")
+    function = getattr(loaded(), f"forward_rows_{DTYPES[value.dtype]}")
     stride, threads = ctypes.c_int64(shape[0]), torch.get_num_threads()
     inputs = address(value), address(query), address(of_rows, rows.start), address(of_columns)
     function(*inputs, stride, address(output), ctypes.byref(sizes), threads)
@@ -53,7 +54,7 @@ def attend_rows(value: Tensor, query: Tensor, of_rows: Tensor, of_columns: Tenso
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
+    def forward(ctx: Any, value: Tensor, locations: Tensor, weights: Tensor, shape: Shape) -> Tensor:
         value, locations, weights = (each.contiguous() for each in (value, locations, weights))
         ctx.save_for_backward(value, locations, weights)
         ctx.shape = shape
@@ -64,8 +65,9 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *differentiate_native(*ctx.saved_tensors, gradient, ctx.shape), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        value, locations, weights = ctx.saved_tensors
+        return *differentiate_native(value, locations, weights, gradient, ctx.shape), None
 
 
 def differentiate_native(
@@ -82,5 +84,5 @@ def _call(name: str, tensors: list[Tensor], shape: Shape) -> None:
     value, _, weights = tensors[:3]
     batch, heads, points, queries = weights.shape
     sizes = _Sizes(batch, heads, points, queries, *shape, value.shape[-1])
-    function = getattr(library(), f"{name}_{DTYPES[value.dtype]}")
+    function = getattr(loaded(), f"{name}_{DTYPES[value.dtype]}")
     function(*map(address, tensors), ctypes.byref(sizes), torch.get_num_threads())

@@ -21,19 +21,26 @@ if TYPE_CHECKING:
 
 def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
     """Whether :func:`run` may be used for these layers and tokens."""
-    return native_layers.can_run(layers, tokens) and all(layer.attention.points <= MAX_POINTS for layer in layers)
+    return native_layers.can_run(layers, tokens) and all(
+        layer.attention.points <= MAX_POINTS for layer in _typed(layers)
+    )
 
 
 def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
     """Tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)."""
     tokens = tokens.contiguous()
     output, space = torch.empty_like(tokens), _Workspace(tokens)
-    for layer in layers:
+    for layer in _typed(layers):
         modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)
         for image, (own, place) in enumerate(zip(tokens, output, strict=True)):
             _run_layer(layer, own, place, lines, shape, _last_norm(layer, modulation, image), space)
         tokens = output
     return output
+
+
+def _typed(layers: nn.ModuleList) -> list[Any]:
+    """Return the :class:`ddp_repro.networks.decoder.DecoderLayer` objects of a list, whose module imports this one."""
+    return [*layers]
 
 
 class _Workspace:

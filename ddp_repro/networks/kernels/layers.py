@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.networks.attention.backend import attention_backend
-from ddp_repro.networks.kernels.library import address, library
+from ddp_repro.networks.kernels.library import address, loaded
 
 BLOCK_TOKENS = 1024  # at a time, for each thread
 
@@ -42,7 +42,7 @@ def linear(tokens: Tensor, layer: nn.Linear, output: Tensor) -> Tensor:
 def bias_gelu_(hidden: Tensor, bias: Tensor) -> Tensor:
     """``hidden = gelu(hidden + bias)`` in place; (n, c) contiguous, and (c,)."""
     rows, channels = map(ctypes.c_int64, hidden.shape)
-    library().bias_gelu(address(hidden), address(bias), rows, channels, torch.get_num_threads())
+    loaded().bias_gelu(address(hidden), address(bias), rows, channels, torch.get_num_threads())
     return hidden
 
 
@@ -58,5 +58,5 @@ def add_norm(
     rows, channels = map(ctypes.c_int64, product.shape)
     inputs = map(address, (product, bias, residual, gain, shift))
     threads = torch.get_num_threads()
-    library().add_norm(*inputs, address(output), rows, channels, ctypes.c_float(epsilon), threads)
+    loaded().add_norm(*inputs, address(output), rows, channels, ctypes.c_float(epsilon), threads)
     return output

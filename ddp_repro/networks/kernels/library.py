@@ -28,7 +28,7 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled code; None where it is switched off or there is no compiler, with a warning if it cannot be built.
+    """Load the compiled code; None where it is switched off or there is no compiler, with a warning if it fails.
 
     Raises:
         ConfigError: ``DDP_REPRO_KERNELS`` is neither ``on`` nor ``off``.
@@ -56,6 +56,18 @@ def available() -> bool:
     return library() is not None
 
 
+def loaded() -> ctypes.CDLL:
+    """Return the compiled code, for those who know that it is :func:`available`.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    code = library()
+    if code is None:
+        raise RuntimeError("the compiled code is not there; ask available() first")
+    return code
+
+
 # What torch.compiler.assume_constant_result sets; calling it imports PyTorch's compiler, which takes seconds.
 available._dynamo_marked_constant = True
 
@@ -72,7 +84,7 @@ def address(tensor: Tensor, first: int = 0) -> ctypes.c_void_p:
 
 
 def _built(compiler: str) -> Path:
-    """The library in the cache, made if it is not there yet for these sources, compiler and machine.
+    """Return the library in the cache, made if it is not there yet for these sources, compiler and machine.
 
     Raises:
         OSError, subprocess.SubprocessError: it cannot be built or written.
@@ -93,7 +105,7 @@ def _built(compiler: str) -> Path:
 
 
 def _processor() -> str:
-    """What ``-march=native`` looks at: a home folder may be shared between machines."""
+    """Return what ``-march=native`` looks at: a home folder may be shared between machines."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from ddp_repro.networks.kernels.attention import Shape, attend_native, differentiate_native
 
@@ -35,15 +36,15 @@ def _(value: Tensor, locations: Tensor, weights: Tensor, height: int, width: int
 def _(
     value: Tensor, locations: Tensor, weights: Tensor, gradient: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(each.new_empty(each.shape) for each in (value, locations, weights))
+    return value.new_empty(value.shape), locations.new_empty(locations.shape), weights.new_empty(weights.shape)
 
 
-def _save(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.shape = inputs[3:]
 
 
-def _backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return *_differentiate(*ctx.saved_tensors, gradient, *ctx.shape), None, None
 
 

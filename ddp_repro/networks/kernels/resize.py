@@ -6,13 +6,14 @@ At the picture's size 150 classes are a hundred times the picture; here they exi
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from ddp_repro.networks.attention.backend import attention_backend
-from ddp_repro.networks.kernels.library import address, library
+from ddp_repro.networks.kernels.library import address, loaded
 
 Size = tuple[int, int]
 
@@ -28,7 +29,7 @@ def best_class(scores: Tensor, input_size: Size, size: Size) -> tuple[Tensor, Te
     by_pixel = scores.detach().permute(1, 2, 0).contiguous()
     best, index = scores.new_empty(size), torch.empty(size, dtype=torch.int64)
     sizes = (ctypes.c_int64 * 7)(*by_pixel.shape, *input_size, *size)
-    library().best_class(address(by_pixel), sizes, address(best), address(index), torch.get_num_threads())
+    loaded().best_class(address(by_pixel), sizes, address(best), address(index), torch.get_num_threads())
     return best, index
 
 
@@ -46,18 +47,18 @@ def cross_entropy(scores: Tensor, label: Tensor, ignore_index: int) -> Tensor:
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, scores: Tensor, label: Tensor, ignore_index: int) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, label: Tensor, ignore_index: int) -> Tensor:
         by_pixel, label = scores.permute(0, 2, 3, 1).contiguous(), label.long().contiguous()
         gradient, total = torch.zeros_like(by_pixel), 0.0
         sizes = (ctypes.c_int64 * 5)(*by_pixel.shape[1:], *label.shape[1:])
         for own, truth, of_own in zip(by_pixel, label, gradient, strict=True):
             pointers = address(own), address(truth), ctypes.c_int64(ignore_index), sizes, address(of_own)
-            total += library().cross_entropy(*pointers, torch.get_num_threads())
+            total += loaded().cross_entropy(*pointers, torch.get_num_threads())
         ctx.save_for_backward(gradient)
         return scores.new_tensor(total)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, outer: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         [gradient] = ctx.saved_tensors
         return (gradient * outer).permute(0, 3, 1, 2), None, None

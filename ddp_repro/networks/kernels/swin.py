@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks
-from ddp_repro.networks.kernels.library import address, library
+from ddp_repro.networks.kernels.library import address, loaded
 
 HEAD_WIDTH, MAX_WINDOW = 32, 12  # of windows.cpp
 
@@ -30,7 +30,7 @@ def run(block: Any, maps: Tensor) -> Tensor:
     maps = maps.contiguous()
     output, bias = torch.empty_like(maps), block.attn._get_rel_pos_bias()[0].contiguous()
     for tokens, result in zip(maps.flatten(1, 2), output.flatten(1, 2), strict=True):
-        attended = _attend(block, tokens, bias, maps.shape[1:3])
+        attended = _attend(block, tokens, bias, (maps.shape[1], maps.shape[2]))
         _transform(block, tokens, attended, result)
     return output
 
@@ -44,7 +44,7 @@ def _attend(block: Any, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) ->
     output, pointers = torch.empty_like(tokens), map(address, (qkv, layer.bias, bias))
     sizes = (*shape, block.window_size[0], block.shift_size[0], block.attn.num_heads)
     threads = torch.get_num_threads()
-    library().attend_windows(*pointers, address(output), *map(ctypes.c_int64, sizes), threads)
+    loaded().attend_windows(*pointers, address(output), *map(ctypes.c_int64, sizes), threads)
     return output
 
 

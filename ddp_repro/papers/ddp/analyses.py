@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from ddp_repro.costs.timing import knet_candidate, measure_speed
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.evaluation.evaluate import evaluate_model
@@ -15,7 +13,11 @@ from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.drift import evaluate_drift
 from ddp_repro.papers.ddp.map_use import evaluate_map_use
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
+from ddp_repro.papers.ddp.segmentation import SegmentationDDP
+from ddp_repro.papers.ddp.settings import picture_settings
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.store.paths import run_folder
 from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures
@@ -39,12 +41,12 @@ def sweep(
     Other differences than the model's own are measured at ``time_difference_steps`` (one step has no difference).
     The result's ``macs`` are those of the encoder and of one step, for the size of the evaluation images.
     """
-    own = subject.recipe.model.time_difference
+    own = picture_settings(subject.recipe).time_difference
     differences = [own, *(d for d in time_differences if d != own)]
     counts = {d: tuple(steps if d == own else time_difference_steps) for d in differences}
     settings = {"steps": {str(d): list(c) for d, c in counts.items()}, "seeds": list(seeds), "limit": limit}
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         base, scores = subject.recipe, []
         for difference in differences:
             model.config = dataclasses.replace(base.model, time_difference=difference)
@@ -63,9 +65,9 @@ def sweep(
 
 
 def drift(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
-    """What happens from step to step of one sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
+    """Measure what happens from step to step of a sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: SegmentationDDP, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_drift(
             model, dataset, steps=steps, seeds=tuple(seeds), limit=limit, progress=subject.progress
         ).to_dict()
@@ -80,7 +82,7 @@ def uncertainty(
     """How well uncertainty finds errors (:func:`ddp_repro.tasks.segmentation.uncertainty.evaluate_uncertainty`)."""
     settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_uncertainty(model, dataset, **settings, progress=subject.progress).to_dict()
         return {name: found[name] for name in ("error_rate", "scores", "calibration")}
 
@@ -94,7 +96,7 @@ def depth_uncertainty(
     settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
     protocol = protocol_named(subject.recipe.evaluation.protocol)
 
-    def work(model: nn.Module, dataset: DepthDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: DepthDataset) -> dict[str, Any]:
         found = evaluate_depth_uncertainty(model, dataset, protocol, **settings, progress=subject.progress).to_dict()
         return {name: found[name] for name in ("fractions", "correlation", "sparsification", "ause")}
 
@@ -109,7 +111,7 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
     """
     settings = {"steps": list(steps), "repetitions": repetitions, "knet": knet}
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         base, device = subject.recipe, next(model.parameters()).device
         candidates = ddp_candidates(base.model, steps, device) | (knet_candidate(device) if knet else {})
         found = measure_speed(
@@ -123,7 +125,7 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
 
 
 def sampled_images(subject: Subject, *, images: int) -> Analysis:
-    """Sampling trajectories of the ``images`` pictures with the most classes, for Figures 5 and 6.
+    """Save sampling trajectories of the ``images`` pictures with the most classes, for Figures 5 and 6.
 
     The result's ``files`` lie beside the record; :func:`ddp_repro.papers.ddp.samples.segmentation.load_trajectory`
     reads them.
@@ -131,7 +133,7 @@ def sampled_images(subject: Subject, *, images: int) -> Analysis:
     record = subject.record
     folder = run_folder(subject.output, record.preset, record.run)
 
-    def work(model: nn.Module, dataset: SegmentationDataset) -> dict[str, Any]:
+    def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         files = [f"trajectory_{number}.npz" for number in range(images)]
         chosen = trajectories.richest_images(dataset, images, subject.recipe.evaluation.limit)
         for file, index in zip(files, chosen, strict=False):
@@ -144,7 +146,7 @@ def sampled_images(subject: Subject, *, images: int) -> Analysis:
 def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
     """BEV segmentation with whole sensors, each camera black in turn, and the LiDAR thinned or absent."""
 
-    def work(model: nn.Module, dataset: NuScenesBEV) -> dict[str, Any]:
+    def work(model: Method, dataset: NuScenesBEV) -> dict[str, Any]:
         evaluation = EvalConfig(
             steps=(steps,), seeds=tuple(seeds), limit=limit, batch_size=subject.recipe.evaluation.batch_size
         )
@@ -162,14 +164,14 @@ def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int
 def map_use(
     subject: Subject, *, steps: int = 3, seeds: Sequence[int] = (0, 1, 2), limit: int | None = None
 ) -> Analysis:
-    """Does the model read its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`)?
+    """Measure whether the model reads its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`).
 
     mIoU and its effects in percent, REL as it is.  ``effect`` is that of the last step, on which claims rest.
     """
     recipe = subject.recipe
     protocol = protocol_named(recipe.evaluation.protocol) if recipe.model.task == "depth" else None
 
-    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+    def work(model: DDP, dataset: Any) -> dict[str, Any]:
         found = evaluate_map_use(
             model, dataset, steps=steps, seeds=tuple(seeds), protocol=protocol, limit=limit, progress=subject.progress
         )

@@ -10,6 +10,7 @@ rounding.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,8 @@ from ddp_repro.diffusion import corrupt, time_pairs
 from ddp_repro.networks.attention.deformable import DeformableAttention, Shape, attention_by
 from ddp_repro.networks.decoder import DecoderLayer, MapDecoder
 from ddp_repro.networks.neck import Neck
-from ddp_repro.papers.ddp.model import DDP, Batch, ImageModel, shape_of, tokens_of
+from ddp_repro.networks.shapes import shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP, Batch, ImageModel
 
 
 def position_encoding(shape: Shape, channels: int, device: torch.device) -> Tensor:
@@ -87,10 +89,10 @@ def _convolve(layer: nn.Linear, maps: Tensor) -> Tensor:
 
 
 def decode_tokens(decoder: MapDecoder, tokens: Tensor, shape: Shape, time: Tensor | None) -> Tensor:
-    """The decoder on fused tokens (B, h·w, D), or the baseline's on those of the image feature."""
+    """Return the decoder on fused tokens (B, h·w, D), or the baseline's on those of the image feature."""
     position = position_encoding(shape, decoder.channels, tokens.device)
     for layer in decoder.layers:
-        tokens = decode_layer(layer, tokens, position, shape, time)
+        tokens = decode_layer(cast(DecoderLayer, layer), tokens, position, shape, time)
     return decoder.read_out(tokens, shape)
 
 
@@ -123,14 +125,14 @@ def sample(
             if index == steps - 1:
                 decoded.append(decode(model, features, noisy, times[0]))
             else:
-                extra = {"noise": step_noise[index]} if model.config.sampler == "ddpm" else {}
+                extra = {"noise": step_noise[index]} if step_noise and model.config.sampler == "ddpm" else {}
                 noisy, output = step(model, features, noisy, times, extra)
                 decoded.append(output)
         return model.finish(decoded, average_steps)
 
 
 def to_labels(images: Tensor, output: Tensor) -> Tensor:
-    """A map at the decoder's resolution -> classes, or metres, at the image's."""
+    """Return a map at the decoder's resolution -> classes, or metres, at the image's."""
     whole = F.interpolate(output, size=images.shape[-2:], mode="bilinear", align_corners=False)
     return whole.argmax(1) if whole.shape[1] > 1 else whole[:, 0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ddp_repro.diffusion.trajectory import Trajectory
@@ -16,7 +17,7 @@ from ddp_repro.settings.kinds import ModelSettings
 
 __all__ = ["DDP", "Baseline", "ImageModel", "Trajectory", "accelerate", "build_model", "load_backbone_weights"]
 
-_MODELS: dict[tuple[str, bool], type[ImageModel]] = {
+_MODELS: dict[tuple[str, bool], Callable[[Any], DDP | Baseline]] = {
     ("segmentation", True): SegmentationDDP,
     ("segmentation", False): SegmentationBaseline,
     ("depth", True): DepthDDP,

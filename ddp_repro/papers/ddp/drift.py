@@ -9,18 +9,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation.measure import or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
-from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
+from ddp_repro.papers.ddp.segmentation import SegmentationDDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, ClassCounts
 
 _UNIT = 1 << 24  # similarities are summed as integers, so that the sums of processes add up exactly
 
@@ -42,7 +43,7 @@ class DriftResult:
     dataset_fingerprint: str
     images: int
     seeds: tuple[int, ...]
-    matrices: list[list[ConfusionMatrix]]
+    matrices: list[list[ClassCounts]]
     agreement: Tensor
     code_similarity: Tensor
     changed: Tensor
@@ -68,7 +69,7 @@ class DriftResult:
 
 
 def evaluate_drift(
-    model: nn.Module,
+    model: SegmentationDDP,
     dataset: SegmentationDataset,
     *,
     steps: int = 10,
@@ -117,10 +118,10 @@ def evaluate_drift(
 class _Tally:
     """Counts over the images of this process, then of all."""
 
-    def __init__(self, model: nn.Module, steps: int, seeds: tuple[int, ...]) -> None:
+    def __init__(self, model: SegmentationDDP, steps: int, seeds: tuple[int, ...]) -> None:
         self.model, self.steps, self.seeds = model, steps, seeds
         self.device = model_device(model)
-        self.matrices = [[ConfusionMatrix(model.config.num_classes) for _ in range(steps)] for _ in seeds]
+        self.matrices = [[ClassCounts(model.config.num_classes) for _ in range(steps)] for _ in seeds]
         # labelled pixels, right ones, summed similarity, changed pixels, pixels that have a step before
         self.counts = torch.zeros(5, len(seeds), steps, dtype=torch.int64)
         codes = F.normalize(model.encoding.codes()[: model.config.num_classes].detach().cpu().double(), dim=1)
@@ -137,11 +138,11 @@ class _Tally:
             predictions = run.predictions[:, 0]
             self.counts[:, row] += self._compare(predictions, small).cpu()
             for matrix, step in zip(self.matrices[row], probabilities, strict=True):
-                labels = best_class(step, tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
+                labels = best_class(step, image.input_size, image.size)[1]
                 matrix.update(labels, label)
 
     def _compare(self, predictions: Tensor, label: Tensor) -> Tensor:
-        """Counts (5, S) of the steps' predictions (S, h, w) against the labels (h, w) at the decoder's resolution."""
+        """Count, (5, S), what steps' predictions (S, h, w) are to the labels (h, w) at the decoder's resolution."""
         valid = label != IGNORE_INDEX
         truth, predicted = label[valid], predictions[:, valid]
         changed = (predictions[1:] != predictions[:-1]).flatten(1).sum(1)

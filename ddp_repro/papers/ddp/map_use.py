@@ -17,6 +17,7 @@ infers from it. So the maps of a step differ in content alone:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,23 +26,24 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from ddp_repro.data.io import DataError
+from ddp_repro.data.transforms import size_of
 from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
+from ddp_repro.evaluation.measure import json_ready, or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.resampling import ImageScores, MeanIoU, MeanScores, hierarchical_bootstrap, image_bootstrap
-from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.statistics import LEVEL, Estimate
 from ddp_repro.evaluation.views import View, best_class, inference_mode, model_device, to_image_size, view_image
-from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
+from ddp_repro.networks.shapes import shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.bev.evaluate import sensor_batch
 from ddp_repro.tasks.depth.protocols import Protocol
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 MapKind = Literal["true", "prediction", "other", "zero", "noise"]
 MAPS: tuple[MapKind, ...] = get_args(MapKind)
@@ -72,11 +74,26 @@ class MapUse:
     def image_scores(self, kind: MapKind, step: int = -1) -> ImageScores:
         """Return what the score of a map at a step is made of, with the seeds as repetitions."""
         values = self.statistics[:, step, MAPS.index(kind)]
-        return MeanScores(values) if self.measure == "rel" else MeanIoU(values[..., 0], values[..., 1])
+        if self.measure == "rel":
+            return MeanScores(values[:, self._measured])
+        return MeanIoU(values[..., 0], values[..., 1])
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether any image has something to measure."""
+        return bool(self._measured.any() if self.measure == "rel" else self.statistics[..., 1].any())
+
+    @property
+    def _measured(self) -> NDArray[np.bool_]:
+        """Which images have a depth that counts; (N,)."""
+        return ~np.isnan(self.statistics[0, 0, 0])
 
     def score(self, kind: MapKind, step: int = -1) -> float:
-        """Return the mean over the seeds of the score of all images, as a fraction."""
-        return float(self.image_scores(kind, step).resampled(np.ones((1, self.images))).mean())
+        """Return the mean over the seeds of the score of all images, as a fraction; NaN where it is undefined."""
+        if not self.is_defined:
+            return math.nan
+        scores = self.image_scores(kind, step)
+        return float(scores.resampled(np.ones((1, scores.images))).mean())
 
     def effect(self, step: int = -1, against: MapKind = "other") -> Estimate:
         """Estimate by how much the true map is better than another: positive where the decoder reads it.
@@ -84,6 +101,8 @@ class MapUse:
         Another image's map is the fair comparison: it has everything of a map but the right content.  A zero map may
         also be worse for being unlike any map of the training.  The last step has the cleanest map, so that one counts.
         """
+        if not self.is_defined:
+            return Estimate(value=math.nan, error=math.inf, freedom=1, count=self.images, unit="images", method="none")
         better, worse = (self.image_scores(kind, step) for kind in ("true", against))
         several = len(self.seeds) > 1
         estimate = (
@@ -111,7 +130,7 @@ class MapUse:
             steps.append(row)
         names = ("dataset", "dataset_fingerprint", "images", "measure", "seconds")
         facts = {name: getattr(self, name) for name in names}
-        return facts | {"seeds": list(self.seeds), "steps": steps, "effect": steps[-1]["effect"]}
+        return json_ready(facts | {"seeds": list(self.seeds), "steps": steps, "effect": steps[-1]["effect"]})
 
     def _scores_of_images(self, kind: MapKind, step: int, factor: float) -> list[float | None]:
         values = self.statistics[:, step, MAPS.index(kind)]  # (seeds, N) or (seeds, N, K, 2)
@@ -122,7 +141,7 @@ class MapUse:
 
 
 def evaluate_map_use(
-    model: nn.Module,
+    model: DDP,
     dataset: Any,
     *,
     steps: int = 3,
@@ -144,7 +163,7 @@ def evaluate_map_use(
 
     Raises:
         ConfigError: an impossible setting, a model without diffusion, or one that does not fit the dataset.
-        DataError: a damaged image, or one without a depth that counts.
+        DataError: a damaged image.
         RuntimeError: the model's output is not finite.
     """
     task_named(model.config.task).check(model.config, dataset)
@@ -172,7 +191,7 @@ def evaluate_map_use(
     )  # fmt: skip
 
 
-def map_losses(model: nn.Module, batch: dict[str, Any], *, steps: int = 3, seed: int = 0) -> dict[str, float]:
+def map_losses(model: DDP, batch: dict[str, Any], *, steps: int = 3, seed: int = 0) -> dict[str, float]:
     """Return the loss of a batch with each map at the last step of sampling: a cheap watch during training.
 
     One encoder and four decoder passes.  Nothing of the model, of its mode or of torch's random state is changed.
@@ -220,9 +239,10 @@ class _Image:
 class _PictureScorer:
     """Reading and scoring of one picture: classes, or metres."""
 
-    def __init__(self, model: nn.Module, dataset: Any, protocol: Protocol | None) -> None:
+    def __init__(self, model: DDP, dataset: Any, protocol: Protocol | None) -> None:
         self.model, self.dataset, self.protocol = model, dataset, protocol
-        self.device, self.measure = model_device(model), "miou" if protocol is None else "rel"
+        self.device = model_device(model)
+        self.measure: Literal["miou", "rel"] = "miou" if protocol is None else "rel"
         self.shape = (model.config.num_classes, 2) if protocol is None else ()  # of what an image's score is made of
 
     def load(self, index: int) -> _Image:
@@ -240,14 +260,11 @@ class _PictureScorer:
 
     def score(self, output: Tensor, image: _Image) -> Tensor:
         """Intersection and union (K, 2), or REL (), of the network's output (C, h, w)."""
-        input_size, size = tuple(image.inputs.shape[-2:]), tuple(image.truth.shape)
+        input_size, size = shape_of(image.inputs), size_of(image.truth)
         if self.protocol is None:
             labels = best_class(output, input_size, size)[1]
-            counts = ConfusionMatrix(self.model.config.num_classes).update(labels.cpu(), image.truth).counts
-            return _intersection_and_union(counts.diagonal(), counts.sum(0), counts.sum(1))
-        valid = self.protocol.valid(image.truth)
-        if not valid.any():
-            raise DataError(f"image {image.id}: no pixel has a depth that the protocol {self.protocol.name} counts")
+            return ClassCounts(self.model.config.num_classes).count(labels.cpu(), image.truth)[:2].T
+        valid = self.protocol.valid(image.truth)  # without one, the mean is NaN
         depth = to_image_size(output[None], input_size, size)[0, 0].cpu()[valid].double()
         truth = image.truth[valid].double()
         return ((depth.clamp(self.protocol.min_depth, self.protocol.max_depth) - truth).abs() / truth).mean()
@@ -256,9 +273,9 @@ class _PictureScorer:
 class _BEVScorer:
     """Reading and scoring of all sensors of a moment: the map around the car."""
 
-    measure = "miou"
+    measure: Literal["miou", "rel"] = "miou"
 
-    def __init__(self, model: nn.Module, dataset: Any) -> None:
+    def __init__(self, model: DDP, dataset: Any) -> None:
         self.model, self.dataset, self.device = model, dataset, model_device(model)
         self.shape = (model.config.num_classes, 2)
 
@@ -282,7 +299,7 @@ class _BEVScorer:
 
 
 def _score_maps(
-    model: nn.Module, scorer: _PictureScorer | _BEVScorer, image: _Image, other: Tensor, steps: int, seed: int
+    model: DDP, scorer: _PictureScorer | _BEVScorer, image: _Image, other: Tensor, steps: int, seed: int
 ) -> Tensor:
     """Score each map at each step; float64 (S, 5, K, 2), or (S, 5) of REL."""
     features = scorer.encode(image)
@@ -310,17 +327,17 @@ def _intersection_and_union(hits: Tensor, predicted: Tensor, truth: Tensor) -> T
     return torch.stack([hits, predicted + truth - hits], -1)
 
 
-def _corrupt(model: nn.Module, clean: Tensor, noise: Tensor, level: float) -> Tensor:
+def _corrupt(model: DDP, clean: Tensor, noise: Tensor, level: float) -> Tensor:
     return corrupt(clean, noise, torch.full((len(clean),), level, device=clean.device), model.schedule)
 
 
-def _schedule(model: nn.Module, steps: int) -> list[tuple[float, float]]:
+def _schedule(model: DDP, steps: int) -> list[tuple[float, float]]:
     """Return the time that each step tells the decoder, and the noise level of the map that it is given."""
     pairs = time_pairs(steps, model.config.time_difference)
     return list(zip([now for now, _ in pairs], [1.0, *(following for _, following in pairs[:-1])], strict=True))
 
 
-def _check(model: nn.Module, steps: int, count: int, protocol: Protocol | None) -> None:
+def _check(model: DDP, steps: int, count: int, protocol: Protocol | None) -> None:
     _check_model(model, steps)
     if count < 2:
         raise ConfigError(f"the map of another image needs at least 2 images; got {count}")
@@ -328,7 +345,7 @@ def _check(model: nn.Module, steps: int, count: int, protocol: Protocol | None) 
         raise ConfigError(f"a protocol is for depth, and needed there; the model's task is {model.config.task}")
 
 
-def _check_model(model: nn.Module, steps: int) -> None:
+def _check_model(model: DDP, steps: int) -> None:
     if not isinstance(model, DDP):
         raise ConfigError("a model without diffusion has no map to read")
     if steps < 2:

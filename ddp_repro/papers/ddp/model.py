@@ -8,7 +8,7 @@ a clean map again, and the loss (:mod:`ddp_repro.papers.ddp.segmentation`, :mod:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,19 @@ from ddp_repro.networks.decoder import MapDecoder
 from ddp_repro.networks.initialization import initialize_convolution, initialize_decoder, initialize_neck
 from ddp_repro.networks.neck import Neck
 from ddp_repro.networks.precision import full_precision
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.protocols.dialect import Dialect
+from ddp_repro.protocols.method import Method
 
 Batch = dict[str, Tensor]
 Generators = torch.Generator | Sequence[torch.Generator]
 
 
-class ImageModel(PretrainedMixin, nn.Module):
+class ImageModel(PretrainedMixin, Method):
     """What DDP and its baseline share: encoder, neck, map decoder.
 
     Args:
@@ -41,7 +44,7 @@ class ImageModel(PretrainedMixin, nn.Module):
     config_type = ModelConfig
     dialects: ClassVar[tuple[Dialect, ...]] = (released,)
 
-    def __init__(self, config: ModelConfig, decoder: MapDecoder) -> None:
+    def __init__(self, config: ModelConfig | BEVConfig, decoder: MapDecoder) -> None:
         super().__init__()
         self.config = config
         self.build_encoder()
@@ -79,7 +82,7 @@ class ImageModel(PretrainedMixin, nn.Module):
         return self.neck(self.backbone(images))
 
     def encode(self, batch: Batch) -> Tensor:
-        """The feature (B, F, h, w) of a batch's inputs, with F = :attr:`feature_channels`."""
+        """Return the feature (B, F, h, w) of a batch's inputs, with F = :attr:`feature_channels`."""
         return self.encode_image(batch["image"])
 
     @property
@@ -91,6 +94,13 @@ class ImageModel(PretrainedMixin, nn.Module):
     def has_steps(self) -> bool:
         """Return whether predictions are made in steps."""
         return self.config.diffusion
+
+    def _features_of(self, images: Tensor | None, features: Tensor | None) -> Tensor:
+        if features is not None:
+            return features
+        if images is None:
+            raise ValueError("sample needs images, or their features")
+        return self.encode_image(images)
 
     @property
     def feature_channels(self) -> int:
@@ -115,7 +125,7 @@ class ImageModel(PretrainedMixin, nn.Module):
         raise NotImplementedError
 
     def finish(self, decoded: Sequence[Tensor], average_steps: bool) -> Tensor:
-        """Decoder outputs of the steps, each (B, C, h, w) -> the model's output, of the last or averaged."""
+        """Return the model's output, of the last or averaged, from the decoder's of the steps, each (B, C, h, w)."""
         raise NotImplementedError
 
 
@@ -134,7 +144,7 @@ class Baseline(ImageModel):
     @torch.no_grad()
     def sample(self, images: Tensor | None = None, *, features: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W), or their features -> (B, C, h, w).  There is nothing to sample."""
-        prediction = self.decode(self.encode_image(images) if features is None else features)
+        prediction = self.decode(self._features_of(images, features))
         return self.finish([prediction.to(torch.promote_types(prediction.dtype, torch.float32))], False)
 
 
@@ -145,7 +155,7 @@ class DDP(ImageModel):
         map_channels: M, channels of the diffused map.
     """
 
-    def __init__(self, config: ModelConfig, decoder: MapDecoder, map_channels: int) -> None:
+    def __init__(self, config: ModelConfig | BEVConfig, decoder: MapDecoder, map_channels: int) -> None:
         super().__init__(config, decoder)
         self.map_channels = map_channels
         self.fusion = nn.Linear(self.feature_channels + map_channels, config.channels)
@@ -157,11 +167,11 @@ class DDP(ImageModel):
     # -- the task ------------------------------------------------------------------------------------------------------
 
     def target_map(self, batch: Batch, shape: tuple[int, int]) -> Tensor:
-        """The ground truth as a clean map (B, M, h, w)."""
+        """Return the ground truth as a clean map (B, M, h, w)."""
         raise NotImplementedError
 
     def clean_map(self, prediction: Tensor) -> Tensor:
-        """The clean map (B, M, h, w) that a decoder output (B, C, h, w) stands for."""
+        """Return the clean map (B, M, h, w) that a decoder output (B, C, h, w) stands for."""
         raise NotImplementedError
 
     def project_clean(self, prediction: Tensor) -> Tensor:
@@ -169,7 +179,7 @@ class DDP(ImageModel):
         return self.project_map(tokens_of(self.clean_map(prediction)))
 
     def noise_level(self, t: Tensor) -> Tensor:
-        """What the time embedding is told about times ``t`` (B,)."""
+        """Return what the time embedding is told about times ``t`` (B,)."""
         return self.schedule.log_snr(t)
 
     # -- the network: image feature, noisy map, time -> prediction -----------------------------------------------------
@@ -279,7 +289,7 @@ class DDP(ImageModel):
         *,
         features: Tensor | None = None,
         step_noise: Sequence[Tensor] | None = None,
-    ) -> Tensor | Trajectory:
+    ) -> Any:
         """Algorithm 2: denoise a random map into the prediction in a few steps.
 
         The map enters the decoder through a linear layer only, so it is carried in projected form: exactly the
@@ -297,9 +307,9 @@ class DDP(ImageModel):
             step_noise: the ancestral sampler's noise of each step; drawn where None.
 
         Returns:
-            (B, C, h, w)
+            (B, C, h, w), or a :class:`Trajectory` where it is asked for.
         """
-        features = self.encode_image(images) if features is None else features
+        features = self._features_of(images, features)
         shape, device = shape_of(features), features.device
         if noise is None:
             noise = draw_noise(self.noise_shape(features), len(features), generator).to(device)
@@ -323,13 +333,3 @@ class DDP(ImageModel):
         if not return_trajectory:
             return output
         return Trajectory(output, torch.stack(decoded), torch.stack(maps).transpose(2, 3).unflatten(-1, shape))
-
-
-def shape_of(features: Tensor) -> tuple[int, int]:
-    """(h, w) of (B, C, h, w)."""
-    return features.shape[-2], features.shape[-1]
-
-
-def tokens_of(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h·w, C)"""
-    return maps.flatten(2).transpose(1, 2)

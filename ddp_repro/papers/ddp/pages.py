@@ -130,8 +130,8 @@ def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[
 
 def _figure_3(preset: str, output: str | Path, found: dict[str, Record]) -> list[Figure]:
     model = main_model(preset)
-    trajectory = run_folder(output, preset, model) / FILE
-    if model not in found or not trajectory.is_file():
+    trajectory = run_folder(output, preset, model or "") / FILE
+    if model is None or model not in found or not trajectory.is_file():
         return []
     record, saved = found[model], load_trajectory(trajectory)
     baselines = [found[name] for name in (f"{model}_baseline",) if name in found]
@@ -139,11 +139,12 @@ def _figure_3(preset: str, output: str | Path, found: dict[str, Record]) -> list
 
 
 def _lead(analyses: Sequence[Analysis], preset: str) -> str:
-    """The run whose table or figure bears the paper's name, as in its notebook: the main model's, else the first."""
+    """Return the run whose pages bear the paper's name, as in its notebook: the main model's, else the first."""
     runs = [analysis.run for analysis in analyses]
-    return main_model(preset) if main_model(preset) in runs else runs[0]
+    main = main_model(preset)
+    return main if main is not None and main in runs else runs[0]
 
 
 def _named(made: Named, run: str, lead: str) -> Named:
-    """A table or figure under a name of its own where it is not of the leading run."""
+    """Return a table or figure under a name of its own where it is not of the leading run."""
     return made if run == lead else dataclasses.replace(made, name=f"{made.name}_{run}")

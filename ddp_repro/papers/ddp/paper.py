@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.recipes import registry, variants
 from ddp_repro.papers.ddp.recipes.bev import MODALITIES
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
@@ -32,7 +34,7 @@ PAPERS_DATA = {
 }
 
 
-class DDPPaper:
+class DDPPaper(Paper):
     """DDP: its recipes, tables and rules.  Heavy parts are imported when they are used."""
 
     name = "ddp"
@@ -73,6 +75,12 @@ class DDPPaper:
 
         return evidence_of(preset, output)
 
+    def watch(self, model: Any, batch: dict[str, Any]) -> Mapping[str, float]:
+        """Return what the training log says of the map: the loss with the true one, another image's, none and noise."""
+        from ddp_repro.papers.ddp.map_use import map_losses
+
+        return map_losses(model, batch) if model.config.diffusion and len(next(iter(batch.values()))) > 1 else {}
+
     def main_model(self, preset: str) -> str | None:
         return registry.main_model(preset)
 
@@ -86,9 +94,9 @@ class DDPPaper:
 
     def identifying(self, recipe: Recipe) -> dict[str, str]:
         """Return what identifies a recipe's row in the printed tables, by their column."""
-        if recipe.model.task == "bev":
+        if isinstance(recipe.model, BEVConfig):
             return {"modality": MODALITIES[recipe.model.sensors]}
-        return {"backbone": recipe.model.backbone.partition(".")[0]}
+        return {"backbone": picture_settings(recipe).backbone.partition(".")[0]}
 
     def samples(self, recipe: Recipe) -> Samples | None:
         if not recipe.model.diffusion:
@@ -106,7 +114,7 @@ class DDPPaper:
             return None
         from ddp_repro.papers.ddp.costs.complexity import count_ours
 
-        return count_ours(recipe.model, size, steps, printed)
+        return count_ours(picture_settings(recipe), size, steps, printed)
 
     def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
         evaluation = recipe.evaluation
@@ -161,4 +169,4 @@ class DDPPaper:
         return rerender(preset, output)
 
 
-PAPER: Paper = DDPPaper()
+PAPER = DDPPaper()

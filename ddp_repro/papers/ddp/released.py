@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -84,7 +85,7 @@ def rename(key: str) -> str | None:
     return None
 
 
-def translate(state_dict: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """Official tensors under our names and in our layouts.
 
     A Swin model whose attention window differs from that of the weights is given theirs (the released ADE20K Swin-B
@@ -125,7 +126,7 @@ def _layout(key: str, value: Tensor) -> Tensor:
     return value
 
 
-def _match_window(state_dict: dict[str, Tensor], model: nn.Module) -> None:
+def _match_window(state_dict: Mapping[str, Tensor], model: Any) -> None:
     tables = [v for k, v in state_dict.items() if k.endswith("relative_position_bias_table")]
     if not tables or model.backbone.window_size is None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +30,10 @@ class AuxiliaryHead(nn.Sequential):
             nn.Dropout2d(0.1),
             nn.Conv2d(channels, num_classes, 1),
         )
-        initialize_convolution(self[0])
-        nn.init.normal_(self[4].weight, std=0.01)
-        nn.init.zeros_(self[4].bias)
+        convolution, classifier = cast(nn.Conv2d, self[0]), cast(nn.Linear, self[4])  # a 1×1 convolution, with a bias
+        initialize_convolution(convolution)
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
 
 
 class Segmentation(ImageModel):
@@ -61,17 +63,17 @@ class SegmentationBaseline(Segmentation, Baseline):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, LabelDecoder.of(config, time_channels=0))
-        self.auxiliary_head = AuxiliaryHead(config.channels, config.num_classes)
+        self.auxiliary_head = AuxiliaryHead(config.channels, cast(int, config.num_classes))
 
 
 class SegmentationDDP(Segmentation, DDP):
     """DDP for segmentation."""
 
     def __init__(self, config: ModelConfig) -> None:
-        encoding = ENCODINGS[config.encoding](config.num_classes, config.scale, config.channels)
+        encoding = ENCODINGS[config.encoding](cast(int, config.num_classes), config.scale, config.channels)
         super().__init__(config, LabelDecoder.of(config), encoding.channels)
         self.encoding = encoding
-        self.auxiliary_head = AuxiliaryHead(config.channels, config.num_classes)
+        self.auxiliary_head = AuxiliaryHead(config.channels, cast(int, config.num_classes))
 
     def target_map(self, batch: Batch, shape: tuple[int, int]) -> Tensor:
         """Labels (B, H, W) -> encoded (B, M, h, w); nearest neighbour, the ignore label as class K."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.setting import setting
 
 SMALLEST = {"swin_": "swin_tiny_patch4_window7_224", "convnext_": "convnext_atto"}  # by how timm's names begin
@@ -75,3 +76,14 @@ class ModelConfig(ModelSettings):
             raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
         if self.min_depth >= self.max_depth:
             raise ConfigError(f"min_depth ({self.min_depth}) must be below max_depth ({self.max_depth})")
+
+
+def picture_settings(recipe: Recipe) -> ModelConfig:
+    """Return the model settings of a recipe for pictures.
+
+    Raises:
+        ConfigError: its model is another.
+    """
+    if not isinstance(recipe.model, ModelConfig):
+        raise ConfigError(f"{recipe.name} is no recipe of DDP for pictures: its model is a {recipe.model.kind}")
+    return recipe.model

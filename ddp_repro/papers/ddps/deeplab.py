@@ -149,7 +149,7 @@ class SeparableASPPHead(nn.Module):
         self.conv_seg = nn.Conv2d(channels, num_classes, 1)
 
     def feature(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Maps (B, C, h, w) and (B, C', h/2, w/2) -> the feature before the classifier (B, F, h, w)."""
+        """Fuse maps (B, C, h, w) and (B, C', h/2, w/2) into the feature before the classifier (B, F, h, w)."""
         pooled = resize_like(self.image_pool(coarse), coarse)
         x = torch.cat([pooled, *(module(coarse) for module in self.aspp_modules)], dim=1)  # (B, 5·F, h/2, w/2)
         x = resize_like(self.bottleneck(x), fine)  # (B, F, h, w)
@@ -170,8 +170,10 @@ class DeepLabV3Plus(Segmentor):
         self.decode_head = SeparableASPPHead(self.backbone.channels, channels, num_classes)
 
     def feature(self, images: Tensor) -> Tensor:
+        """Return the feature (B, F, h, w) of normalised images (B, 3, H, W)."""
         return self.decode_head.feature(*self.backbone(images))
 
     @property
     def classifier(self) -> nn.Module:
+        """The 1×1 convolution from the feature to logits."""
         return self.decode_head.conv_seg

@@ -85,7 +85,7 @@ class PriorHead(nn.Module):
 
 
 def _check_loaded(head: PriorHead, _: object) -> None:
-    """A function of the module, not a lambda, so that a model can be pickled."""
+    """Check the tables that were loaded; a function, not a lambda, so that a model can be pickled."""
     head.check_tables()
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.diffusion.discrete import (
     LabelStep,
@@ -30,6 +30,7 @@ from ddp_repro.papers.ddps.head import PriorHead
 from ddp_repro.papers.ddps.layers import Segmentor
 from ddp_repro.papers.ddps.settings import DDPSConfig
 from ddp_repro.protocols.dialect import Dialect
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 
 IGNORE_INDEX = 255
@@ -68,7 +69,7 @@ class LabelTrajectory:
         return self.decoded.argmax(2)
 
 
-class DDPS(PretrainedMixin, nn.Module, paper_url="https://arxiv.org/abs/2306.01721"):
+class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"):
     """A mask prior on a frozen segmentor.
 
     Args:
@@ -80,6 +81,8 @@ class DDPS(PretrainedMixin, nn.Module, paper_url="https://arxiv.org/abs/2306.017
     """
 
     config_type = DDPSConfig
+    config: DDPSConfig
+    segmentor: Segmentor
     dialects: ClassVar[tuple[Dialect, ...]] = (released,)
 
     def __init__(self, config: DDPSConfig, segmentor: Segmentor) -> None:
@@ -310,7 +313,7 @@ class DDPS(PretrainedMixin, nn.Module, paper_url="https://arxiv.org/abs/2306.017
         features: Tensor | None = None,
         sampler: SamplerName | None = None,
         guidance: float | None = None,
-    ) -> Tensor | LabelTrajectory:
+    ) -> Any:
         """Denoise a random map into the prediction.
 
         Args:

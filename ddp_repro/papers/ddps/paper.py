@@ -8,6 +8,7 @@ from typing import Any
 
 from ddp_repro.papers.ddps import recipes as ddps_recipes
 from ddp_repro.papers.ddps.recipes import ARMS, Arm
+from ddp_repro.papers.ddps.settings import settings_of
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
@@ -21,7 +22,7 @@ BACKBONES = {
 }  # fmt: skip
 
 
-class DDPSPaper:
+class DDPSPaper(Paper):
     """DDPS: its recipes, tables, figures and rules.  Heavy parts are imported when they are used."""
 
     name = "ddps"
@@ -69,14 +70,14 @@ class DDPSPaper:
         return override(recipe, {field: value})
 
     def row_label(self, recipe: Recipe, steps: int | None) -> str:
-        label = "DDPS, one step" if recipe.model.stage == "single" else "DDPS"
-        return (
-            label if steps is None or recipe.model.stage == "single" else f"{label} ({_visited(recipe, steps)} steps)"
-        )
+        if settings_of(recipe).stage == "single":
+            return "DDPS, one step"
+        return "DDPS" if steps is None else f"DDPS ({_visited(recipe, steps)} steps)"
 
     def identifying(self, recipe: Recipe) -> dict[str, str]:
         """Return what identifies a recipe's row in the printed tables, by their column."""
-        return {"backbone": BACKBONES.get(recipe.model.segmentor, recipe.model.segmentor.partition(":")[2])}
+        segmentor = settings_of(recipe).segmentor
+        return {"backbone": BACKBONES.get(segmentor) or segmentor.partition(":")[2]}
 
     def samples(self, recipe: Recipe) -> Samples | None:
         from ddp_repro.papers.ddps.results import samples
@@ -86,12 +87,12 @@ class DDPSPaper:
     def count(self, recipe: Recipe, size: tuple[int, int], steps: int, printed: float | None = None) -> Any | None:
         from ddp_repro.papers.ddps.results.costs import count_ours
 
-        return count_ours(recipe.model, size, steps)
+        return count_ours(settings_of(recipe), size, steps)
 
     def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
         evaluation = recipe.evaluation
         if evaluation.scales == (1.0,) and not evaluation.flip:
-            return [("miou", "miou")]
+            return [("miou", "miou"), *([("mbiou", "mbiou")] if evaluation.boundary else [])]
         return [("miou_ms", "miou")] if evaluation.scales == OFFICIAL_SCALES and evaluation.flip else []
 
     def is_papers_setting(self, recipe: Recipe) -> bool:
@@ -134,7 +135,7 @@ class DDPSPaper:
 def _visited(recipe: Recipe, steps: int) -> int:
     from ddp_repro.diffusion.discrete import visited_steps
 
-    return len(visited_steps(recipe.model.levels, steps))
+    return len(visited_steps(settings_of(recipe).levels, steps))
 
 
-PAPER: Paper = DDPSPaper()
+PAPER = DDPSPaper()

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import huggingface_hub
 import torch
@@ -92,7 +92,7 @@ def is_official(keys: Iterable[str]) -> bool:
     return any(key.startswith(f"{HEAD}unet.") for key in keys)
 
 
-def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[StateDict, list[str]]:
+def translate(state_dict: Mapping[str, Tensor], model: Any) -> tuple[StateDict, list[str]]:
     """Return the averaged tensors under the model's names, and the keys of the raw ones, which are not loaded.
 
     The segmentor's classifier, which these checkpoints lack, becomes zero, by which
@@ -194,7 +194,7 @@ def renamed(state_dict: Mapping[str, Tensor]) -> StateDict:
     return tensors
 
 
-def load_released(model: nn.Module, source: Source, weights: Weights = "average") -> LoadReport:
+def load_released(model: Any, source: Source, weights: Weights = "average") -> LoadReport:
     """Load a released checkpoint (a file or a state dict); no weight changes if anything does not fit.
 
     The segmentor's classifier keeps its weights: load its own checkpoint first (:func:`load_segmentor`) where
@@ -240,7 +240,7 @@ def _wrong_stage(given: str, expected: str) -> str:
     return f"is {what[given]}; the model expects {what[expected]}: {remedy[expected]}"
 
 
-def start_second_stage(model: nn.Module, source: Source) -> LoadReport:
+def start_second_stage(model: Any, source: Source) -> LoadReport:
     """Give a multi-step model the weights of a finished stage 1: all tensors but the noise tables.
 
     Args:

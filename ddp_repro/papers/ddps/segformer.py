@@ -140,7 +140,7 @@ class SegformerHead(nn.Module):
         self.conv_seg = nn.Conv2d(channels, num_classes, 1)
 
     def feature(self, maps: Sequence[Tensor]) -> Tensor:
-        """Encoder maps (B, C, h, w), finest first -> the feature before the classifier (B, F, h, w)."""
+        """Fuse encoder maps (B, C, h, w), finest first, into the feature before the classifier (B, F, h, w)."""
         resized = [resize_like(conv(x), maps[0]) for conv, x in zip(self.convs, maps, strict=True)]
         return self.fusion_conv(torch.cat(resized, dim=1))
 
@@ -159,8 +159,10 @@ class Segformer(Segmentor):
         self.decode_head = SegformerHead(self.backbone.channels, channels, num_classes)
 
     def feature(self, images: Tensor) -> Tensor:
+        """Return the feature (B, F, h, w) of normalised images (B, 3, H, W)."""
         return self.decode_head.feature(self.backbone(images))
 
     @property
     def classifier(self) -> nn.Module:
+        """The 1×1 convolution from the feature to logits."""
         return self.decode_head.conv_seg

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -24,21 +24,24 @@ __all__ = ["SEGMENTORS", "BaselineSegmentor", "Segmentor", "TransformersSegmento
 class BaselineSegmentor(Segmentor):
     """This project's own segmentor: an encoder, and DDP's decoder without diffusion."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__(model.config.num_classes, model.config.channels, model.stride, model.mean, model.std)
         self.model = model
         self._before_classifier = InputCatcher(model.decoder.get_submodule("classifier"))
 
     def feature(self, images: Tensor) -> Tensor:
+        """Return the decoder's map (B, D, h, w) of normalised images (B, 3, H, W)."""
         encoded = self.model.encode_image(images)  # (B, D, h, w)
         tokens = self._before_classifier(self.model.decode, encoded)  # (B, h·w, D)
         return tokens.transpose(1, 2).unflatten(-1, encoded.shape[-2:])
 
     @property
     def classifier(self) -> nn.Module:
+        """The linear layer from the decoder's tokens to logits."""
         return self.model.decoder.get_submodule("classifier")
 
     def classify(self, feature: Tensor) -> Tensor:
+        """Return the logits (B, C, h, w) of a feature (B, D, h, w)."""
         logits = self.classifier(feature.flatten(2).transpose(1, 2))  # (B, h·w, C)
         return logits.transpose(1, 2).unflatten(-1, feature.shape[-2:])
 
@@ -56,10 +59,12 @@ class TransformersSegmentor(Segmentor):
         self._before_classifier = InputCatcher(model.decode_head.classifier)
 
     def feature(self, images: Tensor) -> Tensor:
+        """Return the feature (B, F, h, w) of normalised images (B, 3, H, W)."""
         return self._before_classifier(self.model, pixel_values=images)
 
     @property
     def classifier(self) -> nn.Module:
+        """The 1×1 convolution from the feature to logits."""
         return self.model.decode_head.classifier
 
 

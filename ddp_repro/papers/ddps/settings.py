@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
-from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.settings.recipe import EvalConfig, Recipe
 from ddp_repro.settings.setting import setting
 
 SMALLEST = {"segformer_": "segformer_b0", "deeplabv3plus_": "deeplabv3plus_mobilenet_v2"}  # by how names begin
@@ -107,3 +107,14 @@ class DDPSConfig(ModelSettings):
     def output_classes(self) -> int:
         """K', channels of a prediction: C, and one more where it may say "unlabelled"."""
         return self.num_classes + (self.class_zero == "kept")
+
+
+def settings_of(recipe: Recipe) -> DDPSConfig:
+    """Return the model settings of a recipe of DDPS.
+
+    Raises:
+        ConfigError: its model is another.
+    """
+    if not isinstance(recipe.model, DDPSConfig):
+        raise ConfigError(f"{recipe.name} is no recipe of DDPS: its model is a {recipe.model.kind}")
+    return recipe.model

@@ -29,7 +29,7 @@ class TimeEncoding(nn.Module):
         self.dim = dim
 
     def forward(self, step: Tensor) -> Tensor:
-        """Steps (B,) -> (B, dim)."""
+        """Embed steps (B,) as (B, dim)."""
         half = self.dim // 2
         frequency = torch.exp(torch.arange(half, device=step.device) * (-math.log(10000) / (half - 1)))
         angle = step[:, None] * frequency

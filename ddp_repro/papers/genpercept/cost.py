@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead, up_block_features
-from ddp_repro.papers.genpercept.model import decoder_parts
+from ddp_repro.papers.genpercept.model import decoder_parts, drop_output_layers
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.settings.errors import ConfigError
 
@@ -59,7 +59,8 @@ def sd21_unet(in_channels: int = 4) -> UNet2DConditionModel:
         from diffusers import UNet2DConditionModel
     except ImportError as error:
         raise ConfigError("GenPercept needs diffusers: uv sync --extra genpercept") from error
-    return UNet2DConditionModel(**(SD21_UNET | {"in_channels": in_channels}))
+    settings: dict[str, Any] = {**SD21_UNET, "in_channels": in_channels}
+    return UNet2DConditionModel(**settings)
 
 
 def sd21_vae() -> AutoencoderKL:
@@ -149,11 +150,11 @@ def flops(config: GenPerceptConfig, height: int = 768, width: int = 768) -> Flop
         head = _head(config)
     with up_block_features(unet) as features, torch.no_grad():
         if head is not None:
-            unet.conv_norm_out, unet.conv_out = nn.Identity(), nn.Identity()
+            drop_output_layers(unet)
         encode = _counted(lambda: vae.encode(image))
         # A tensor: a number would be put on the CPU by the U-Net's embedding of time.
         one_pass = _counted(lambda: unet(seen, torch.ones(1, device="meta"), text))
-        decode = _counted(lambda: vae.decode(latent) if head is None else head(features))
+        decode = _counted(lambda: cast(Any, vae).decode(latent) if head is None else head(features))
     return Flops(encode, one_pass, decode, config.steps * config.ensemble, config.ensemble)
 
 

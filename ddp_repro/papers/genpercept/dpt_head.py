@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -171,7 +171,8 @@ class UperNetHead(nn.Module):
             from transformers.models.upernet.modeling_upernet import UperNetHead as Head
         except ImportError as error:
             raise ConfigError("UperNet needs transformers: uv sync --extra genpercept") from error
-        self.head = Head(UperNetConfig(hidden_size=channels, num_labels=num_classes), list(in_channels))
+        settings: dict[str, Any] = {"hidden_size": channels, "num_labels": num_classes}
+        self.head = Head(UperNetConfig(**settings), list(in_channels))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Return logits at the image's size, (B, K, 8h, 8w), for the features of a latent of (h, w)."""

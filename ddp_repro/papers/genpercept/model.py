@@ -7,7 +7,7 @@ Both networks are stock diffusers modules.  One object covers the paper's three 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,7 @@ class GenPercept(nn.Module):
 
     has_noise: bool
     has_steps: bool
+    text_embedding: Tensor
 
     def __init__(
         self,
@@ -115,11 +116,13 @@ class GenPercept(nn.Module):
         if min(image.shape[-2:]) < factor or any(size % factor for size in image.shape[-2:]):
             raise ValueError(f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: want multiples of {factor}")
         image = image.to(self.vae.dtype)
-        return self.vae.encode(image).latent_dist.mode().to(self.dtype) * self.config.scaling_factor
+        return cast(Any, self.vae.encode(image)).latent_dist.mode().to(self.dtype) * self.config.scaling_factor
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return a label's latent decoded by the VAE, unclipped: (B, 1, 8h, 8w), or 3 channels for tasks of three."""
-        decoded = self.vae.decode((latent / self.config.scaling_factor).to(self.vae.dtype).contiguous()).sample
+        decoded = (
+            cast(Any, self.vae).decode((latent / self.config.scaling_factor).to(self.vae.dtype).contiguous()).sample
+        )
         return decoded.mean(dim=1, keepdim=True) if self.config.task in SINGLE_CHANNEL else decoded
 
     # --- inference -------------------------------------------------------------------------------------------------

@@ -5,16 +5,19 @@ Each image is aligned by itself, clipped to the benchmark's range and measured; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
 from ddp_repro.tasks.depth.metrics import METRICS as METRIC_DEPTH_METRICS
 from ddp_repro.tasks.depth.metrics import depth_errors
-from ddp_repro.tasks.gathering import gathered
 
 METRICS = (*METRIC_DEPTH_METRICS, "i_rmse")
 
@@ -93,7 +96,25 @@ class AffineDepthErrors:
         self.images: list[ImageErrors] = []
 
     def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
-        """Align and measure one image, and return its statistics.
+        """Align, measure and count one image, and return its statistics; see :meth:`measure`."""
+        self.images.append(self.measure(prediction, truth, valid, name))
+        return self.images[-1]
+
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return an image's "measures", (10,), and its "alignment", (3,): scale, shift, pixels; without counting it."""
+        image = self.measure(prediction, truth)
+        fit = (image.alignment.scale, image.alignment.shift, image.alignment.pixels)
+        return {"measures": np.array(image.values), "alignment": np.array(fit, np.float64)}
+
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> AffineDepthErrors:
+        """Count images by their statistics: "measures" (N, 10) and "alignment" (N, 3)."""
+        for values, (scale, shift, pixels) in zip(statistics["measures"], statistics["alignment"], strict=True):
+            alignment = Alignment(float(scale), float(shift), self.space, int(pixels))
+            self.images.append(ImageErrors(tuple(map(float, values)), alignment))
+        return self
+
+    def measure(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
+        """Align and measure one image without counting it.
 
         Args:
             prediction: affine-invariant, (H, W).
@@ -118,8 +139,7 @@ class AffineDepthErrors:
         errors = affine_depth_errors(aligned.cpu(), truth[counted].cpu())
         if not errors.isfinite().all():
             raise ValueError("the aligned depth is not finite at the counted pixels")
-        self.images.append(ImageErrors(tuple(errors.tolist()), alignment, name))
-        return self.images[-1]
+        return ImageErrors(tuple(errors.tolist()), alignment, name)
 
     def merge(self, tally: AffineDepthErrors) -> AffineDepthErrors:
         """Append the images of ``tally``.
@@ -132,16 +152,6 @@ class AffineDepthErrors:
         self.images += tally.images
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images by those of all processes; names stay where they were measured."""
-        rows = [(*image.values, image.alignment.scale, image.alignment.shift, image.alignment.pixels)
-                for image in self.images]  # fmt: skip
-        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(METRICS) + 3)
-        self.images = [
-            ImageErrors(tuple(values), Alignment(scale, shift, self.space, int(pixels)))
-            for *values, scale, shift, pixels in gathered(table, combine).tolist()
-        ]
-
     def value(self, metric: str) -> float:
         """Return a measure's mean over the images.
 
@@ -151,7 +161,7 @@ class AffineDepthErrors:
         if not self.images:
             raise ValueError("no image was measured")
         index = METRICS.index(metric)
-        return sum(image.values[index] for image in self.images) / len(self.images)
+        return math.fsum(image.values[index] for image in self.images) / len(self.images)
 
     def to_dict(self) -> dict[str, float]:
         """Return the means of all measures."""

@@ -43,7 +43,7 @@ class BenchmarkErrors(AffineDepthErrors):
         """Start with no image."""
         super().__init__(protocol, space)
 
-    def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
-        """Align and measure one image within the benchmark's window."""
+    def measure(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
+        """Align and measure one image within the benchmark's window, without counting it."""
         inside = window(self.protocol, tuple(truth.shape)).to(truth.device)
-        return super().update(prediction, truth, inside if valid is None else inside & valid, name)
+        return super().measure(prediction, truth, inside if valid is None else inside & valid, name)

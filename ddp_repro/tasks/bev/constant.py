@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def best_constant_map(frequencies: np.ndarray) -> np.ndarray:
-    """The cells that, predicted for every sample, have the highest IoU.
+    """Return the cells that, predicted for every sample, have the highest IoU.
 
     If the cells S are predicted for all of n samples, there are n Σ_S f true positives among n (|S| + Σ_rest f) cells
     that are predicted or true.  For a given |S| the most frequent cells are best, so that it is enough to try all |S|.
@@ -41,7 +41,9 @@ def evaluate_constant_map(train: NuScenesBEV, dataset: NuScenesBEV, evaluation: 
     Raises:
         DataError: a damaged map.
     """
-    total = sum(train.masks(index).astype(np.int64) for index in range(len(train)))
+    total = np.zeros(train.masks(0).shape, np.int64)
+    for index in range(len(train)):
+        total += train.masks(index)
     constant = torch.from_numpy(best_constant_map(total / len(train)))[None].float()
     tally = ThresholdCounts(len(dataset.class_names))
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ddp_repro.data import transforms
@@ -91,8 +90,8 @@ class NuScenesBEV(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
-        """The evaluation item: no augmentation but the fixed cut of the pictures, and the nearest sweeps."""
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the evaluation item: no augmentation but the fixed cut of the pictures, and the nearest sweeps."""
         if self.train:
             raise TypeError("a training dataset is sampled with sample(index, rng); build with train=False to index it")
         record, data = self.records[index], self.data
@@ -101,8 +100,8 @@ class NuScenesBEV(Dataset):
             points = self._points(record, record.sweeps[: data.sweeps]) if data.lidar else None
             return self._item(record, images, LidarAugmentation(), points)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | str]:
-        """A training sample with the released augmentation; all randomness is drawn from ``rng``."""
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return a training sample with the released augmentation; all randomness is drawn from ``rng``."""
         if not self.train:
             raise TypeError("an evaluation dataset is indexed; build with train=True to sample it")
         record, data = self.records[index], self.data
@@ -117,7 +116,7 @@ class NuScenesBEV(Dataset):
 
     @staticmethod
     def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """A batch of items: tensors stacked; clouds, which differ in length, and ids in lists."""
+        """Return a batch of items: tensors stacked; clouds, which differ in length, and ids in lists."""
         listed = ("points", "id")
         return {
             name: [item[name] for item in items] if name in listed else torch.stack([item[name] for item in items])
@@ -125,12 +124,12 @@ class NuScenesBEV(Dataset):
         }
 
     def pictures(self, index: int) -> list[np.ndarray]:
-        """The cameras' own pictures, uint8 (H, W, 3) each."""
+        """Return the cameras' own pictures, uint8 (H, W, 3) each."""
         with _naming(self.records[index]):
             return [self._picture(view) for view in self.records[index].views]
 
     def masks(self, index: int) -> np.ndarray:
-        """The true map, boolean (6, X, Y), without reading pictures or clouds."""
+        """Return the true map, boolean (6, X, Y), without reading pictures or clouds."""
         with _naming(self.records[index]):
             return self._masks(self.records[index], LidarAugmentation())
 
@@ -150,7 +149,7 @@ class NuScenesBEV(Dataset):
         images: list[ImageAugmentation],
         lidar: LidarAugmentation,
         points: np.ndarray | None,
-    ) -> dict[str, Tensor | str]:
+    ) -> dict[str, Any]:
         pairs = list(zip(record.views, images, strict=True))
         item = {
             "image": np.stack([self._prepared(view, augmentation) for view, augmentation in pairs]),
@@ -182,7 +181,7 @@ class NuScenesBEV(Dataset):
         return load_points(self.root, record, sweeps, repeats=0 if record.sweeps else self.data.sweeps)
 
     def _masks(self, record: SampleRecord, lidar: LidarAugmentation) -> np.ndarray:
-        """The map in the augmented LiDAR frame, but for its scale (as released)."""
+        """Return the map in the augmented LiDAR frame, but for its scale (as released)."""
         moved = dataclasses.replace(lidar, flip_x=False, flip_y=False).matrix()
         # In float32, as released: where a line ends hangs on it.
         poses = record.ego_to_global.astype(np.float32) @ record.lidar_to_ego.astype(np.float32)

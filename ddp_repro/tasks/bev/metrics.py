@@ -6,10 +6,12 @@ at 0.5 beside it has nothing chosen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 THRESHOLDS = (0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65)
@@ -19,12 +21,15 @@ EPSILON = 1e-7  # an absent class that is never predicted has IoU 0
 class ThresholdCounts:
     """Cells of each class and threshold, over all samples; counts of disjoint samples add up exactly.
 
-    Its measures are "miou", the mean over the classes of the published number, and "miou_at_half", at 0.5.
+    Its measures are "miou", the mean over the classes of the published number, and "miou_at_half", at 0.5.  They are
+    NaN where no sample was counted.
 
     Attributes:
         counts: (3, K, T) int64 on the CPU; true positives, false positives, false negatives.
+        samples: how many were counted.
     """
 
+    rows = ("true_positives", "false_positives", "false_negatives")
     metrics = ("miou", "miou_at_half")
     higher_is_better = True
 
@@ -32,9 +37,11 @@ class ThresholdCounts:
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self.counts = torch.zeros(3, num_classes, len(THRESHOLDS), dtype=torch.int64)
+        self.samples = 0
 
     @property
     def num_classes(self) -> int:
+        """Number K of classes."""
         return self.counts.shape[1]
 
     def update(self, probability: Tensor, masks: Tensor) -> ThresholdCounts:
@@ -52,14 +59,35 @@ class ThresholdCounts:
                 f"probability has shape {tuple(probability.shape)}, masks {tuple(masks.shape)}; expected equal shapes "
                 f"(B, {self.num_classes}, X, Y)"
             )
+        for each, mask in zip(probability, masks, strict=True):
+            self.counts += self._count(each, mask)
+        self.samples += len(probability)
+        return self
+
+    def _count(self, probability: Tensor, masks: Tensor) -> Tensor:
+        """(3, K, T) of one sample, (K, X, Y)."""
         if not probability.isfinite().all():
             raise ValueError("a probability is not finite; expected values in [0, 1]")
-        masks = masks.bool()
-        for number, threshold in enumerate(THRESHOLDS):
-            # compared as float32, so that a probability of exactly the threshold counts as predicted
-            predicted = probability.float() >= torch.tensor(threshold, device=probability.device)
-            kinds = (predicted & masks, predicted & ~masks, ~predicted & masks)
-            self.counts[..., number] += torch.stack([kind.sum((0, 2, 3)) for kind in kinds]).cpu()
+        # compared as float32, so that a probability of exactly the threshold counts as predicted
+        thresholds = torch.tensor(THRESHOLDS, device=probability.device)[:, None, None]
+        predicted = probability.float()[:, None] >= thresholds  # (K, T, X, Y)
+        masks = masks.bool()[:, None]  # (K, 1, X, Y)
+        kinds = (predicted & masks, predicted & ~masks, ~predicted & masks)
+        return torch.stack([kind.sum((2, 3)) for kind in kinds]).cpu()
+
+    def image_statistics(self, probability: Tensor, masks: Tensor) -> dict[str, NDArray[np.int64]]:
+        """Return what a sample (K, X, Y) adds, (K, T) by name, without counting it.
+
+        Raises:
+            ValueError: a probability that is not finite.
+        """
+        return dict(zip(self.rows, self._count(probability, masks).numpy(), strict=True))
+
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> ThresholdCounts:
+        """Count samples by their statistics, (N, K, T) by name."""
+        total = np.stack([statistics[name].sum(0, dtype=np.int64) for name in self.rows])
+        self.counts += torch.from_numpy(total)
+        self.samples += len(statistics[self.rows[0]])
         return self
 
     def merge(self, other: ThresholdCounts) -> ThresholdCounts:
@@ -71,12 +99,13 @@ class ThresholdCounts:
         if other.num_classes != self.num_classes:
             raise ValueError(f"cannot merge counts of {self.num_classes} and {other.num_classes} classes")
         self.counts += other.counts
+        self.samples += other.samples
         return self
 
     def iou(self) -> Tensor:
         """(K, T) float64."""
         hit, *missed = self.counts.double()
-        return hit / (hit + sum(missed) + EPSILON)
+        return hit / (hit + sum(missed) + EPSILON) if self.samples else torch.full_like(hit, torch.nan)
 
     def best_iou(self) -> Tensor:
         """(K,) float64, each class at its best threshold (the published number)."""
@@ -94,29 +123,6 @@ class ThresholdCounts:
         """Mean over the classes of :meth:`best_iou`, or of :meth:`iou_at` 0.5."""
         return float((self.best_iou() if metric == "miou" else self.iou_at(0.5)).mean())
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the counts, e.g. by those over all processes."""
-        self.counts = combine(self.counts)
-
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: all measures, and each class's IoU at each threshold."""
+        """JSON-ready up to NaN: all measures, and each class's IoU at each threshold."""
         return {metric: self.value(metric) for metric in self.metrics} | {"iou": self.iou().tolist()}
-
-    def to_list(self) -> list[list[list[int]]]:
-        """The counts as JSON-ready rows."""
-        return self.counts.tolist()
-
-    @classmethod
-    def from_list(cls, rows: Sequence[Sequence[Sequence[int]]]) -> ThresholdCounts:
-        """Rebuild counts from :meth:`to_list`.
-
-        Raises:
-            ValueError: not three tables of non-negative integers, a row per class and a column per threshold.
-        """
-        values = torch.tensor(rows)
-        whole = values.dtype == torch.int64 and values.dim() == 3
-        if not whole or values.shape[0] != 3 or values.shape[2] != len(THRESHOLDS) or (values < 0).any():
-            raise ValueError(f"expected 3 tables of non-negative integers with {len(THRESHOLDS)} columns")
-        counts = cls(values.shape[1])
-        counts.counts = values
-        return counts

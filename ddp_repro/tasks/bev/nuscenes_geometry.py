@@ -10,7 +10,7 @@ import numpy as np
 
 
 def pose_matrix(rotation: list[float], translation: list[float]) -> np.ndarray:
-    """The motion of a nuScenes record: quaternion (w, x, y, z) and metres -> (4, 4) float64, from its frame outwards.
+    """Return a nuScenes record's motion from its frame outwards: quaternion (w, x, y, z) and metres -> (4, 4) float64.
 
     Raises:
         ValueError: values that are not finite, or a quaternion that is not of unit length.
@@ -33,7 +33,7 @@ def pose_matrix(rotation: list[float], translation: list[float]) -> np.ndarray:
 
 
 def ground_patch(lidar_to_global: np.ndarray) -> tuple[float, float, float]:
-    """The area around the car that maps are drawn for: centre (x, y) in map metres and degrees of its first axis.
+    """Return the area around the car that maps show: centre (x, y) in map metres and degrees of its first axis.
 
     Args:
         lidar_to_global: (4, 4); float32 gives the released masks to the pixel.

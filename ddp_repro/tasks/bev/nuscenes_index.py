@@ -97,7 +97,7 @@ def index_path(root: Path, split: str, scene: str) -> Path:
 
 
 def summary_path(root: Path) -> Path:
-    """What is written last."""
+    """Return the path of what is written last."""
     return root / "index" / "index.json"
 
 
@@ -153,7 +153,7 @@ def _check_calibration(root: Path, split: str, records: list[SampleRecord]) -> N
 
 
 def read_scene(path: Path) -> tuple[list[SampleRecord], list[tuple[str, str]]]:
-    """The samples of one file, and those left out.
+    """Return the samples of one file, and those left out.
 
     Raises:
         DataError: it is missing or damaged.
@@ -180,7 +180,7 @@ def read_json(path: Path) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """A record, or part of one, as plain JSON values."""
+    """Return a record, or part of one, as plain JSON values."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, tuple):
@@ -203,8 +203,8 @@ def _parse(sample: dict[str, Any]) -> SampleRecord:
     if len(views) != len(CAMERAS):
         raise ValueError(f"sample {sample['token']} has {len(views)} cameras")
     sweeps = tuple(Sweep(s["file"], _matrix(s["to_lidar"], 4), float(s["lag"])) for s in sample["sweeps"])
-    poses = {name: _matrix(sample[name], 4) for name in ("ego_to_global", "lidar_to_ego")}
-    names = {name: str(sample[name]) for name in ("token", "scene", "location", "lidar")}
+    poses: dict[str, Any] = {name: _matrix(sample[name], 4) for name in ("ego_to_global", "lidar_to_ego")}
+    names: dict[str, Any] = {name: str(sample[name]) for name in ("token", "scene", "location", "lidar")}
     time, objects = int(sample["timestamp"]), tuple(sample["objects"])
     return SampleRecord(**names, **poses, timestamp=time, sweeps=sweeps, views=views, objects=objects)
 

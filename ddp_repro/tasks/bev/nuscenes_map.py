@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class GroundMap:
         layers: geometries of each layer, in drawing order, with their tokens; layers that are missing are empty.
     """
 
-    def __init__(self, name: str, layers: dict[str, Iterable[tuple[str, shapely.Geometry]]]) -> None:
+    def __init__(self, name: str, layers: Mapping[str, Sequence[tuple[str, shapely.Geometry]]]) -> None:
         self.name = name
         self._layers = {}
         for layer in (*AREAS, *LINES):
@@ -132,7 +132,7 @@ class _View:
         return affinity.rotate(_square(self.x, self.y, self.size), self.angle, origin=(self.x, self.y))
 
     def local(self, geometries: np.ndarray) -> np.ndarray:
-        """The parts inside the patch, in cells; each step is one for all geometries."""
+        """Return the parts inside the patch, in cells; each step is one for all geometries."""
         inside = shapely.transform(shapely.intersection(geometries, self.patch), self._turn)
         inside = shapely.intersection(inside, _square(0.0, 0.0, self.size))
         scale, half = self.cells / self.size, self.size / 2
@@ -169,14 +169,14 @@ def _square(x: float, y: float, size: float) -> Polygon:
 def _draw_area(canvas: np.ndarray, shape: shapely.Geometry) -> None:
     polygons = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon" and not part.is_empty]
     rounded = [[_corners(ring).round().astype(np.int32) for ring in _rings(polygon)] for polygon in polygons]
-    cv2.fillPoly(canvas, [rings[0] for rings in rounded], 1)
-    cv2.fillPoly(canvas, [hole for rings in rounded for hole in rings[1:]], 0)
+    cv2.fillPoly(canvas, [rings[0] for rings in rounded], (1,))
+    cv2.fillPoly(canvas, [hole for rings in rounded for hole in rings[1:]], (0,))
 
 
 def _draw_line(canvas: np.ndarray, shape: shapely.Geometry) -> None:
     for part in shapely.get_parts(shape):
         if not part.is_empty:
-            cv2.polylines(canvas, [_corners(part).astype(np.int32)], False, 1, _THICKNESS)
+            cv2.polylines(canvas, [_corners(part).astype(np.int32)], False, (1,), _THICKNESS)
 
 
 def _rings(polygon: Polygon) -> list[shapely.Geometry]:
@@ -204,7 +204,7 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _parse(content: dict) -> dict[str, list[tuple[str, shapely.Geometry]]]:
+def _parse(content: dict) -> dict[str, Sequence[tuple[str, shapely.Geometry]]]:
     """Geometries of each layer, with the tokens of the polygons and lines."""
     nodes = {node["token"]: (node["x"], node["y"]) for node in content["node"]}
     polygons = {polygon["token"]: polygon for polygon in content["polygon"]}
@@ -215,7 +215,8 @@ def _parse(content: dict) -> dict[str, list[tuple[str, shapely.Geometry]]]:
         holes = [[nodes[n] for n in hole["node_tokens"]] for hole in record["holes"]]
         return token, Polygon([nodes[n] for n in record["exterior_node_tokens"]], [hole for hole in holes if hole])
 
-    layers = {"drivable_area": [polygon(t) for record in content["drivable_area"] for t in record["polygon_tokens"]]}
+    layers: dict[str, Sequence[tuple[str, shapely.Geometry]]] = {}
+    layers["drivable_area"] = [polygon(t) for record in content["drivable_area"] for t in record["polygon_tokens"]]
     for name in AREAS[1:]:
         layers[name] = [polygon(record["polygon_token"]) for record in content[name]]
     for name in LINES:

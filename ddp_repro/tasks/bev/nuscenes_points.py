@@ -39,7 +39,7 @@ def read_cloud(path: Path) -> np.ndarray:
 
 
 def load_points(root: Path, record: SampleRecord, sweeps: Sequence[Sweep], repeats: int = 0) -> np.ndarray:
-    """The key frame's cloud and those of ``sweeps``, one below the other.
+    """Return the key frame's cloud and those of ``sweeps``, one below the other.
 
     Args:
         repeats: how often the key frame's cloud is added again. The released code does so in place of the sweeps that
@@ -64,5 +64,5 @@ def load_points(root: Path, record: SampleRecord, sweeps: Sequence[Sweep], repea
 
 
 def without_close(points: np.ndarray) -> np.ndarray:
-    """A copy without the points within a metre of the LiDAR in both x and y."""
+    """Return a copy without the points within a metre of the LiDAR in both x and y."""
     return points[~((np.abs(points[:, 0]) < _CLOSE) & (np.abs(points[:, 1]) < _CLOSE))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.measure import Measure, json_ready
 from ddp_repro.evaluation.score import Score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 
@@ -32,19 +32,19 @@ class BEVScore(Score):
         iou: of every class at every threshold of :mod:`ddp_repro.tasks.bev.metrics`.
     """
 
-    miou: float
-    drivable: float
-    ped_crossing: float
-    walkway: float
-    stop_line: float
-    carpark: float
-    divider: float
-    miou_at_half: float
-    iou: list[list[float]]
+    miou: float | None
+    drivable: float | None
+    ped_crossing: float | None
+    walkway: float | None
+    stop_line: float | None
+    carpark: float | None
+    divider: float | None
+    miou_at_half: float | None
+    iou: list[list[float | None]]
 
 
 def bev_score(steps: int, seed: int | None, counts: ThresholdCounts) -> BEVScore:
     """Return the scores of a run in percent."""
     best = dict(zip(BEV_CLASSES, (100 * counts.best_iou()).tolist(), strict=True))
     means = {metric: 100 * counts.value(metric) for metric in counts.metrics}
-    return BEVScore(steps=steps, seed=seed, **means, **best, iou=(100 * counts.iou()).tolist())
+    return BEVScore(steps=steps, seed=seed, **json_ready(means | best | {"iou": (100 * counts.iou()).tolist()}))

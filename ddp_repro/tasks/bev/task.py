@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import EvalConfig, Recipe
+from ddp_repro.settings.recipe import EvalConfig, Recipe, refuse_boundaries
 from ddp_repro.tasks.bev import evaluate, made_up, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
@@ -19,7 +18,7 @@ from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 SHARED = ("image_size", "map_range", "map_cell")
 
 
-class BEV:
+class BEV(Task):
     """Classes that may overlap, for every cell of the ground around a car."""
 
     name = "bev"
@@ -34,7 +33,6 @@ class BEV:
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.bev_score)
 
     def open(
         self, data: BEVDataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -63,12 +61,15 @@ class BEV:
         """Return nothing: masks are drawn from nuScenes' own map."""
 
     def check_evaluation(self, evaluation: EvalConfig) -> None:
-        """Accept all settings; :func:`evaluate_bev` refuses several views."""
+        refuse_boundaries(evaluation, self.name)  # evaluate_bev refuses several views
 
     def tally(self, model: Any, evaluation: EvalConfig) -> ThresholdCounts:
         return ThresholdCounts(model.num_classes)
 
-    def predictor(self, model: nn.Module, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.bev_score(steps, seed, tally)
+
+    def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         raise ConfigError(self.not_from_a_picture)
 
     def classes(self, data: BEVDataConfig) -> Classes:
@@ -78,4 +79,4 @@ class BEV:
         raise ConfigError(self.not_from_a_picture)
 
 
-TASK: Task = BEV()
+TASK = BEV()

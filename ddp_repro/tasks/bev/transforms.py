@@ -39,7 +39,7 @@ class ImageAugmentation:
 
     @classmethod
     def at_test(cls, camera_size: tuple[int, int], size: tuple[int, int], resize: float = TEST_RESIZE) -> Self:
-        """The bottom of the picture, in the middle; sizes are (height, width)."""
+        """Cut the bottom of the picture, in the middle; sizes are (height, width)."""
         height, width = _resized(camera_size, resize)
         return cls(size=size, resize=resize, left=max(0, width - size[1]) // 2, top=height - size[0])
 
@@ -51,7 +51,7 @@ class ImageAugmentation:
         rng: np.random.Generator,
         resize_range: tuple[float, float] = TRAIN_RESIZE,
     ) -> Self:
-        """The bottom of the picture, anywhere along its width; mirrored half of the time."""
+        """Cut the bottom of the picture, anywhere along its width; mirrored half of the time."""
         resize = rng.uniform(*resize_range)
         height, width = _resized(camera_size, resize)
         left = int(rng.uniform(0, max(0, width - size[1])))
@@ -61,7 +61,8 @@ class ImageAugmentation:
     def apply(self, picture: Image.Image) -> Image.Image:
         """Pillow's bicubic resize, and its nearest-neighbour turn."""
         height, width = self.size
-        picture = picture.resize(_resized(picture.size[::-1], self.resize)[::-1])
+        resized_height, resized_width = _resized((picture.height, picture.width), self.resize)
+        picture = picture.resize((resized_width, resized_height))
         picture = picture.crop((self.left, self.top, self.left + width, self.top + height))
         if self.flip:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

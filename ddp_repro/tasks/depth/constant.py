@@ -7,7 +7,6 @@ import torch
 
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.evaluation.saved_predictions import score
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
@@ -18,7 +17,7 @@ def mean_depth_map(dataset: PairDataset) -> np.ndarray:
 
     A pixel that no picture measured has the mean of its row, or else of everything.
     """
-    size = dataset.load(0)[1].shape
+    size = transforms.size_of(dataset.load(0)[1])
     total, count = np.zeros(size), np.zeros(size)
     for index in range(len(dataset)):
         depth = transforms.resize_label(dataset.load(index)[1], size)
@@ -34,11 +33,11 @@ def evaluate_mean_depth(train: PairDataset, dataset: PairDataset, evaluation: Ev
 
     Raises:
         ConfigError: no such protocol.
-        DataError: a damaged image, or one without a depth that counts.
+        DataError: a damaged image.
     """
     constant, tally = mean_depth_map(train), DepthErrors(protocol_named(evaluation.protocol))
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):
         truth = dataset.load(index)[1]
         prediction = transforms.resize_image(constant, truth.shape)
-        score(tally, torch.from_numpy(prediction), torch.from_numpy(truth), dataset.ids[index])
+        tally.update(torch.from_numpy(prediction), torch.from_numpy(truth))
     return tally

@@ -30,7 +30,7 @@ PLAUSIBLE_MEDIAN = (0.05, 300.0)  # metres; outside, the unit is wrong rather th
 
 
 def depth_spec(name: str, root: Path) -> DepthSpec:
-    """The description of a depth dataset; the unit of a user's own ``depth_folder`` is read from ``root``.
+    """Return the description of a depth dataset; the unit of a user's own ``depth_folder`` is read from ``root``.
 
     Raises:
         DataError: no such dataset, or an unreadable ``depth.json``.
@@ -72,7 +72,7 @@ class DepthDataset(PairDataset):
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         sample = self.samples[index]
         image, depth = read_depth_pair(sample, self.spec)
-        window = self.spec.eval_window(depth.shape)
+        window = self.spec.eval_window(transforms.size_of(depth))
         image, depth = image[window], depth[window]
         if not self.train and not depth.any():
             raise DataError(f"{sample.label}: holds no measurement to evaluate against; expected depth above 0")
@@ -81,7 +81,7 @@ class DepthDataset(PairDataset):
     def _augment(self, image: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Training window, random rotation, flip, crop and colours, in the released order."""
         image, depth = transforms.resize_pair(image, depth, self.data.image_scale)
-        window = self.spec.train_window(depth.shape)
+        window = self.spec.train_window(transforms.size_of(depth))
         image, depth = random_rotation(image[window], depth[window], self.spec.rotation, rng)
         image, depth = transforms.random_flip(image, depth, rng)
         image, depth = random_crop(image, depth, self.data.crop_size, rng)
@@ -111,7 +111,7 @@ def open_split(
 
 
 def _annotated(samples: list[Sample], train: bool) -> list[Sample]:
-    """The samples with a depth map.
+    """Return the samples with a depth map.
 
     Those that the split lists without one are left out. One whose depth map is listed but not there is left out at
     evaluation only, where the count is reported: training on less than the recipe says would go unnoticed.
@@ -135,7 +135,7 @@ def read_depth_pair(sample: Sample, spec: DepthSpec) -> tuple[np.ndarray, np.nda
         DataError: a missing or damaged file, one that is no 16-bit PNG, sizes that differ, or a median depth that
             only a wrong unit explains.
     """
-    image, stored = read_image(sample.image), read_depth(sample.label)
+    image, stored = read_image(sample.image), read_depth(sample.truth)
     require_equal_sizes(image, stored, sample)
     return image, to_metres(spec.decode(stored), spec, sample.label)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddp_repro.tasks.depth.protocols import Protocol
@@ -15,7 +18,7 @@ HIGHER_IS_BETTER = ("delta1", "delta2", "delta3")
 
 
 def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
-    """The measures of :data:`METRICS`, in this order; float64 (9,).
+    """Return the measures of :data:`METRICS`, in this order; float64 (9,).
 
     ======== =====================================================
     rel      mean of |d - d*| / d*
@@ -28,7 +31,8 @@ def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
     ======== =====================================================
 
     Args:
-        prediction, truth: d and d* of the counted pixels, metres, greater than 0, both (N,).
+        prediction, truth: d and d* of the counted pixels, metres, greater than 0, both (N,).  Without a pixel all
+            measures are NaN.
     """
     d, truth = prediction.double(), truth.double()
     difference, g = d - truth, d.log() - truth.log()
@@ -46,39 +50,57 @@ def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 class DepthErrors:
-    """Sums of the images' measures under one protocol; those of disjoint images add up.
+    """The images' measures under one protocol; a measure of a dataset is the mean over its images.
+
+    An image without a pixel that counts has no measures, and is left out of the mean.
 
     Attributes:
-        sums: (10,) float64 on the CPU; the measures of :data:`METRICS`, and the number of images.
+        values: per image the measures of :data:`METRICS`, (9,) float64, NaN where no pixel counts.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
-        self.sums = torch.zeros(len(METRICS) + 1, dtype=torch.float64)
+        self.values: list[NDArray[np.float64]] = []
 
     def update(self, prediction: Tensor, truth: Tensor) -> DepthErrors:
-        """Measure one image.
+        """Measure one image; see :meth:`image_statistics`."""
+        self.values.append(self.image_statistics(prediction, truth)["measures"])
+        return self
+
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return an image's measures without counting it.
+
+        Beside "measures", (9,), are what measures over the pixels of all images need: "pixels", (), their number, and
+        "log_bias", (), the mean of ln d - ln d*.  A mean over pixels of several images weighs the images' means by
+        "pixels"; the means of the squares are the squares of rmse and rmse_log.
 
         Args:
             prediction: metres, (H, W).
             truth: metres, (H, W) on the same device; 0 = no measurement.
 
         Raises:
-            ValueError: shapes differ, a prediction that is not finite, or no pixel that counts.
+            ValueError: shapes differ, or a prediction that is not finite.
         """
         if prediction.shape != truth.shape or truth.dim() != 2:
             raise ValueError(f"prediction has shape {tuple(prediction.shape)}, depth {tuple(truth.shape)}")
         if not prediction.isfinite().all():
             raise ValueError("the predicted depth is not finite")
         valid = self.protocol.valid(truth)
-        if not valid.any():
-            raise ValueError(f"no pixel has a depth that the protocol {self.protocol.name} counts")
-        clamped = prediction[valid].clamp(self.protocol.min_depth, self.protocol.max_depth)
-        errors = depth_errors(clamped.cpu(), truth[valid].cpu())
-        self.sums += torch.cat([errors, torch.ones(1, dtype=torch.float64)])
+        clamped = prediction[valid].clamp(self.protocol.min_depth, self.protocol.max_depth).cpu()
+        truth = truth[valid].cpu()
+        bias = (clamped.double().log() - truth.double().log()).mean()
+        return {
+            "measures": depth_errors(clamped, truth).numpy(),
+            "pixels": np.array(len(truth)),
+            "log_bias": bias.numpy(),
+        }
+
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> DepthErrors:
+        """Count images by their statistics: "measures", (N, 9)."""
+        self.values.extend(statistics["measures"])
         return self
 
     def merge(self, other: DepthErrors) -> DepthErrors:
@@ -89,22 +111,25 @@ class DepthErrors:
         """
         if other.protocol != self.protocol:
             raise ValueError(f"cannot merge measures of {self.protocol.name} and {other.protocol.name}")
-        self.sums += other.sums
+        self.values += other.values
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the sums, e.g. by those over all processes."""
-        self.sums = combine(self.sums)
-
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, float]:
         """All measures, JSON-ready up to NaN."""
         return {metric: self.value(metric) for metric in self.metrics}
 
     @property
     def images(self) -> int:
-        """Number of images measured."""
-        return int(self.sums[-1])
+        """Number of images seen."""
+        return len(self.values)
+
+    @property
+    def measured(self) -> int:
+        """Number of images that have measures."""
+        return sum(not np.isnan(values[0]) for values in self.values)
 
     def value(self, metric: str) -> float:
-        """Mean of a measure over the images; NaN where there are none."""
-        return float(self.sums[METRICS.index(metric)] / self.sums[-1])
+        """Mean of a measure over the images that have it, rounded once, whatever their order; NaN where none has."""
+        column = METRICS.index(metric)
+        present = [float(values[column]) for values in self.values if not np.isnan(values[column])]
+        return math.fsum(present) / len(present) if present else math.nan

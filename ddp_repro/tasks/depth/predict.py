@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
+from ddp_repro.protocols.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,14 @@ class DepthEstimator(Predictor):
     """Predicts depth in metres, float32: the mean over the views."""
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """Return the mean depth of an image over its views, float (H, W) in metres."""
         depths = zip(self.at_original_size(outputs, index), self.views, strict=True)
         return torch.stack([(depth.flip(-1) if view.flip else depth)[0, 0] for depth, view in depths]).mean(0)
 
 
-def estimate_depth(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> DepthPrediction:
+def estimate_depth(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> DepthPrediction:
     """Return the depth of a prepared picture and its uncertainty."""
-    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+    input_size, size = image.input_size, image.size
     runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
     outputs = torch.stack([run.output for run in runs])
     spreads: dict[str, np.ndarray] = {}
@@ -69,13 +71,14 @@ def estimate_depth(model: nn.Module, image: ViewedImage, steps: int, noise_sampl
     shown = next(reversed(spreads), None)
     return DepthPrediction(
         depth=resized(outputs.mean(0)[0, 0], input_size, size),
-        uncertainty=spreads.get(shown),
+        uncertainty=spreads[shown] if shown else None,
         uncertainty_score=shown,
         step_spread=spreads.get("step_spread"),
         sample_spread=spreads.get("sample_spread"),
     )
 
 
-def step_depths(model: nn.Module, run: Trajectory) -> Tensor:
-    """The depth that each step would have returned, (S, B, 1, h, w) in metres."""
-    return torch.stack([model.finish([each], average_steps=False) for each in run.decoded])
+def step_depths(model: Method, run: Trajectory) -> Tensor:
+    """Return the depth that each step would have returned, (S, B, 1, h, w) in metres."""
+    finish = cast(Any, model).finish  # of a model whose trajectory has steps
+    return torch.stack([finish([decoded], average_steps=False) for decoded in run.decoded])

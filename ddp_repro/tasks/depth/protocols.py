@@ -7,6 +7,7 @@ every depth table prints its protocol.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class Protocol:
         return f"rows {top:.3f} to {bottom:.3f} of the height and columns {left:.3f} to {right:.3f} of the width"
 
 
-_NYU_WINDOW = {"rows": (45, 471), "columns": (41, 601)}  # of 480 x 640 pixels
+_NYU_WINDOW: dict[str, Any] = {"rows": (45, 471), "columns": (41, 601)}  # of 480 x 640 pixels
 
 PROTOCOLS: dict[str, Protocol] = {
     each.name: each
@@ -91,7 +92,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def protocol_named(name: str | None) -> Protocol:
-    """The protocol that ``EvalConfig.protocol`` names.
+    """Return the protocol that ``EvalConfig.protocol`` names.
 
     Raises:
         ConfigError: there is none of this name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.measure import Measure, json_ready
 from ddp_repro.evaluation.score import Score
 from ddp_repro.tasks.depth.metrics import DepthErrors
 
@@ -25,17 +25,18 @@ MEASURES = {
 class DepthScore(Score):
     """Measures of :mod:`ddp_repro.tasks.depth.metrics`, each the mean over images, of one sampling seed."""
 
-    rel: float
-    sq_rel: float
-    rmse: float
-    rmse_log: float
-    log10: float
-    silog: float
-    delta1: float
-    delta2: float
-    delta3: float
+    rel: float | None
+    sq_rel: float | None
+    rmse: float | None
+    rmse_log: float | None
+    log10: float | None
+    silog: float | None
+    delta1: float | None
+    delta2: float | None
+    delta3: float | None
 
 
 def score(steps: int, seed: int | None, errors: DepthErrors) -> DepthScore:
     """Return the scores of a run."""
-    return DepthScore(steps=steps, seed=seed, **errors.to_dict())
+    measured = errors.measured if errors.measured < errors.images else None
+    return DepthScore(steps=steps, seed=seed, measured=measured, **json_ready(errors.to_dict()))

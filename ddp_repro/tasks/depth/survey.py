@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from ddp_repro.data.io import read_depth
 from ddp_repro.data.spec import Sample
 from ddp_repro.data.survey import VALUES, Survey, count_values, in_threads, surveyed
+from ddp_repro.data.transforms import size_of
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.tasks.depth.dataset import DepthDataset, to_metres
 from ddp_repro.tasks.depth.datasets.spec import DepthSpec
@@ -24,7 +27,7 @@ def survey(dataset: DepthDataset, recipe: Recipe) -> Survey:
         DataError: a damaged depth map, or an impossible unit; names the file.
     """
     protocol = recipe.evaluation.protocol
-    cap = recipe.model.max_depth if protocol is None else protocol_named(protocol).max_depth
+    cap = cast(Any, recipe.model).max_depth if protocol is None else protocol_named(protocol).max_depth
     return survey_depth(dataset.spec, dataset.samples, dataset.data.train_split, cap)
 
 
@@ -40,9 +43,9 @@ def survey_depth(spec: DepthSpec, samples: list[Sample], split: str, cap: float 
     chosen = surveyed(samples)
 
     def read(sample: Sample) -> np.ndarray:
-        stored = spec.decode(read_depth(sample.label))
-        to_metres(stored, spec, sample.label)
-        return count_values(stored[spec.eval_window(stored.shape)])
+        stored = spec.decode(read_depth(sample.truth))
+        to_metres(stored, spec, sample.truth)
+        return count_values(stored[spec.eval_window(size_of(stored))])
 
     counts, empty = np.zeros(VALUES, np.int64), 0
     for values in in_threads(read, chosen):

@@ -6,20 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, refuse_boundaries
 from ddp_repro.tasks.depth import dataset as datasets
 from ddp_repro.tasks.depth import made_up, predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
 
 
-class Depth:
+class Depth(Task):
     """Metres for every pixel."""
 
     name = "depth"
@@ -34,8 +33,6 @@ class Depth:
     evaluate = None
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.score)
-    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -54,12 +51,19 @@ class Depth:
 
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         protocol_named(evaluation.protocol)
+        refuse_boundaries(evaluation, self.name)
 
     def tally(self, model: Any, evaluation: EvalConfig) -> DepthErrors:
         return DepthErrors(protocol_named(evaluation.protocol))
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
+    def survey(self, dataset: Any, recipe: Any) -> Any:
+        return survey.survey(dataset, recipe)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.DepthEstimator:
         return predict.DepthEstimator(model, images, views, view_average)
 
@@ -73,4 +77,4 @@ class Depth:
         return lambda prediction, image, folder, name: save_depth(prediction, image, limit, folder, name)
 
 
-TASK: Task = Depth()
+TASK = Depth()

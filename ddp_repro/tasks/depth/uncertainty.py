@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.data.io import DataError
 from ddp_repro.diffusion.uncertainty import depth_spread
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.evaluation.processes import in_turn, rank_and_world
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.depth.predict import step_depths
 from ddp_repro.tasks.depth.protocols import Protocol
 
+SPREADS = ("step_spread", "sample_spread")
 FRACTIONS = 50  # of the pixels, left out one after another
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepthUncertainty:
     """The outcome of :func:`evaluate_depth_uncertainty`; each value is the mean over images.
+
+    Images without a depth that counts are left out; where none is left, values are NaN.
 
     Attributes:
         correlation: Spearman's rank correlation of uncertainty and relative error, by score.
@@ -49,12 +54,12 @@ class DepthUncertainty:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return vars(self)
+        """JSON-ready; undefined numbers (NaN) become null."""
+        return json_ready(vars(self))
 
 
 def evaluate_depth_uncertainty(
-    model: nn.Module,
+    model: Method,
     dataset: PairDataset,
     protocol: Protocol,
     *,
@@ -74,7 +79,7 @@ def evaluate_depth_uncertainty(
 
     Raises:
         ConfigError: an impossible setting, a model without diffusion, or one of another task.
-        DataError: a damaged image, or one without a depth that counts.
+        DataError: a damaged image.
     """
     task_named(model.config.task).check(model.config, dataset)
     check_positive(limit=limit)
@@ -88,14 +93,13 @@ def evaluate_depth_uncertainty(
         for index in tqdm(range(rank, count, world), unit="image", disable=not progress or rank > 0):
             image = view_image(dataset, index, [View()])
             runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
-            scores = {
-                "step_spread": depth_spread(step_depths(model, runs[0]))[0],
-                "sample_spread": depth_spread(torch.stack([run.output for run in runs]))[0],
-            }
+            samples = torch.stack([run.output for run in runs])
+            spreads = (depth_spread(step_depths(model, runs[0]))[0], depth_spread(samples)[0])
+            scores = dict(zip(SPREADS, spreads, strict=True))
             input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
             valid = protocol.valid(image.truth)
             if not valid.any():
-                raise DataError(f"image {image.id}: no pixel has a depth that the protocol {protocol.name} counts")
+                continue
             resized = {
                 name: to_image_size(s[None, None], input_size, size)[0, 0].cpu()[valid] for name, s in scores.items()
             }
@@ -104,11 +108,15 @@ def evaluate_depth_uncertainty(
             curves.append({name: sparsification(s, error) for name, s in {**resized, "oracle": error}.items()})
             correlations.append({name: rank_correlation(s, error) for name, s in resized.items()})
     curves, correlations = in_turn(curves), in_turn(correlations)
+    if not curves:  # undefined, then
+        nothing = torch.full((FRACTIONS,), torch.nan, dtype=torch.float64)
+        curves.append(dict.fromkeys((*SPREADS, "oracle"), nothing))
+        correlations.append(dict.fromkeys(SPREADS, math.nan))
     means = {name: torch.stack([curve[name] for curve in curves]).mean(0) for name in curves[0]}
     return DepthUncertainty(
         dataset=dataset.name, images=count, steps=steps, noise_samples=noise_samples, seed=seed,
         fractions=[i / FRACTIONS for i in range(FRACTIONS)],
-        correlation={name: sum(c[name] for c in correlations) / count for name in correlations[0]},
+        correlation={name: sum(c[name] for c in correlations) / len(correlations) for name in correlations[0]},
         sparsification={name: curve.tolist() for name, curve in means.items()},
         ause=_areas(curves), seconds=time.perf_counter() - started,
     )  # fmt: skip

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.gathering import gathered
 
 METRICS = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
 BINARY_THRESHOLD = 127.5  # PySODMetrics: half of 255
-CURVE = 256  # thresholds
 AUTHORS_THRESHOLD = 128.0  # the HCE code of DIS5K's authors; differs where a grey map is exactly 128
 
 
@@ -136,17 +132,13 @@ class DichotomousErrors:
         self.images += tally.images
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images by those of all processes; names stay where they were measured."""
-        rows = [
-            np.concatenate([image.f_curve, image.e_curve, [image.weighted_f, image.mae, image.s, _number(image.hce)]])
-            for image in self.images
-        ]
-        table = torch.from_numpy(np.array(rows, np.float64).reshape(len(rows), 2 * CURVE + 4))
-        self.images = [
-            ImageErrors(row[:CURVE], row[CURVE:-4], *map(float, row[-4:-1]), None if math.isnan(row[-1]) else row[-1])
-            for row in gathered(table, combine).numpy()
-        ]
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> DichotomousErrors:
+        """Count images by their statistics: "f_curve" and "e_curve", (N, 256), and "measures", (N, 4)."""
+        columns = (statistics[name] for name in ("f_curve", "e_curve", "measures"))
+        for f_curve, e_curve, values in zip(*columns, strict=True):
+            weighted, mae, s, effort = map(float, values)
+            self.images.append(ImageErrors(f_curve, e_curve, weighted, mae, s, effort if self.effort else None))
+        return self
 
     def to_dict(self) -> dict[str, float]:
         """Return the set's measures; HCE only where it was asked for.
@@ -157,14 +149,14 @@ class DichotomousErrors:
         if not self.images:
             raise ValueError("no image was measured")
         values = {
-            "max_f": np.mean([image.f_curve for image in self.images], axis=0).max(),
-            "weighted_f": np.mean([image.weighted_f for image in self.images]),
-            "mae": np.mean([image.mae for image in self.images]),
-            "s": np.mean([image.s for image in self.images]),
-            "mean_e": np.mean([image.e_curve for image in self.images]),
+            "max_f": max(map(_mean, zip(*(image.f_curve for image in self.images), strict=True))),
+            "weighted_f": _mean(image.weighted_f for image in self.images),
+            "mae": _mean(image.mae for image in self.images),
+            "s": _mean(image.s for image in self.images),
+            "mean_e": _mean(value for image in self.images for value in image.e_curve),
         }
         if self.effort:
-            values["hce"] = np.mean([image.hce for image in self.images if image.hce is not None])
+            values["hce"] = _mean(image.hce for image in self.images if image.hce is not None)
         return {metric: float(value) for metric, value in values.items()}
 
     def value(self, metric: str) -> float:
@@ -180,8 +172,10 @@ class DichotomousErrors:
         )  # without its normalisation the library takes floats and bools
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean, rounded once, whatever the order."""
+    numbers = [float(value) for value in values]
+    return math.fsum(numbers) / len(numbers)
 
 
 def _library() -> ModuleType:

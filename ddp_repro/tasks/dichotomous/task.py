@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ddp_repro.data.roots import checked_root
@@ -17,22 +19,25 @@ from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.dichotomous import dataset as datasets
 from ddp_repro.tasks.dichotomous import made_up, predict, score
 from ddp_repro.tasks.dichotomous.datasets import dis5k
-from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors, ImageErrors
+from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors
 from ddp_repro.tasks.dichotomous.predict import as_8_bit
 
 
 class Tally(DichotomousErrors):
     """The measures of maps in [0, 1] that are tensors."""
 
-    def update(self, prediction: Tensor, truth: Tensor, name: str = "") -> ImageErrors:  # type: ignore[override]
-        """Measure one image: two maps (H, W) in [0, 1].
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return what one image adds, without counting it, of two maps (H, W) in [0, 1].
 
         Raises:
             ValueError: shapes differ, or values that are not finite.
         """
         if not prediction.isfinite().all():
             raise ValueError("the predicted map is not finite")
-        return super().update(as_8_bit(prediction), as_8_bit(truth), name=name)
+        image = DichotomousErrors().update(as_8_bit(prediction), as_8_bit(truth))
+        assert image.hce is not None
+        measures = np.array([image.weighted_f, image.mae, image.s, image.hce])
+        return {"f_curve": image.f_curve, "e_curve": image.e_curve, "measures": measures}
 
 
 class Dichotomous:

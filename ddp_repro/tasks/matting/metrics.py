@@ -5,18 +5,16 @@ scipy and scikit-image come with the ``genpercept`` extra and are imported where
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.gathering import gathered
 
 METRICS = ("sad", "mad", "mse", "grad", "conn")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255  # values of a trimap
@@ -144,10 +142,10 @@ class MattingErrors:
         self.images += tally.images
         return self
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images by those of all processes; names stay where they were measured."""
-        rows = torch.tensor([image.values for image in self.images], dtype=torch.float64).reshape(-1, len(METRICS))
-        self.images = [ImageErrors(tuple(values)) for values in gathered(rows, combine).tolist()]
+    def add(self, statistics: Mapping[str, NDArray[Any]]) -> MattingErrors:
+        """Count images by their statistics: "measures", (N, 5)."""
+        self.images += [ImageErrors(tuple(map(float, values))) for values in statistics["measures"]]
+        return self
 
     def value(self, metric: str) -> float:
         """Return a measure's mean over the images.
@@ -158,7 +156,7 @@ class MattingErrors:
         if not self.images:
             raise ValueError("no image was measured")
         index = METRICS.index(metric)
-        return float(np.mean([image.values[index] for image in self.images]))
+        return math.fsum(image.values[index] for image in self.images) / len(self.images)
 
     def to_dict(self) -> dict[str, float]:
         """Return the means of all measures."""
@@ -183,8 +181,9 @@ def _gradient_magnitude(alpha: Alpha) -> NDArray[np.float64]:
         from scipy.ndimage import gaussian_filter
     except ImportError as error:
         raise ConfigError("GRAD needs scipy: uv sync --extra genpercept") from error
+    along: list[Any] = [(1, 0), (0, 1)]  # one order an axis, which scipy takes but does not declare
     vertical, horizontal = (
-        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=order) for order in ((1, 0), (0, 1))
+        gaussian_filter(np.asarray(alpha, np.float64), GRADIENT_SIGMA, order=axes) for axes in along
     )
     return np.hypot(vertical, horizontal)
 
@@ -198,7 +197,7 @@ def _connection_level(prediction: Alpha, alpha: Alpha, step: float) -> NDArray[n
     undecided = np.ones(np.shape(alpha), bool)
     thresholds = np.arange(0, 1 + step, step)
     for below, threshold in pairwise(thresholds):
-        components = label((prediction >= threshold) & (alpha >= threshold), connectivity=1)
+        components = np.asarray(label((prediction >= threshold) & (alpha >= threshold), connectivity=1))
         sizes = np.bincount(components.ravel())[1:]
         connected = components == 1 + sizes.argmax() if len(sizes) else np.zeros_like(undecided)
         leaves = undecided & ~connected

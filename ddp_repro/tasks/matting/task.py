@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ddp_repro.data.roots import checked_root
@@ -17,21 +19,22 @@ from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.matting import dataset as datasets
 from ddp_repro.tasks.matting import made_up, predict, score
 from ddp_repro.tasks.matting.datasets import p3m
-from ddp_repro.tasks.matting.metrics import ImageErrors, MattingErrors
+from ddp_repro.tasks.matting.metrics import MattingErrors
 
 
 class Tally(MattingErrors):
     """The measures of maps in [0, 1] that are tensors."""
 
-    def update(self, prediction: Tensor, truth: Tensor, name: str = "") -> ImageErrors:  # type: ignore[override]
-        """Measure one image: two maps (H, W) in [0, 1].
+    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+        """Return what one image adds, without counting it, of two maps (H, W) in [0, 1].
 
         Raises:
             ValueError: shapes differ, or values that are not finite.
         """
         if not prediction.isfinite().all():
             raise ValueError("the predicted map is not finite")
-        return super().update(prediction.cpu().numpy(), truth.cpu().numpy(), name=name)
+        image = MattingErrors(self.gradient_divisor).update(prediction.cpu().numpy(), truth.cpu().numpy())
+        return {"measures": np.array(image.values)}
 
 
 class Matting:

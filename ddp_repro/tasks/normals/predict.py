@@ -58,6 +58,7 @@ class NormalsEstimator(Predictor):
     """Predicts unit normals, float32 (3, H, W): the mean direction over the views."""
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """Return the map of one picture at its own size."""
         views = zip(self.at_original_size(outputs, index), self.views, strict=True)
         return F.normalize(sum(_unmirrored(each[0]) if view.flip else each[0] for each, view in views), dim=0)
 

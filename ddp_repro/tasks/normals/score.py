@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
-from ddp_repro.tasks.normals.metrics import NormalErrors
+from ddp_repro.tasks.normals.metrics import NormalErrors, PooledHistogram
 
 MEASURES = {
     "mean_angle": Measure("mean", "lower", 1, "°"),
@@ -35,7 +35,7 @@ class NormalsScore(Score):
     within_30: float
 
 
-def score(steps: int, seed: int | None, errors: NormalErrors) -> NormalsScore:
+def score(steps: int, seed: int | None, errors: NormalErrors | PooledHistogram) -> NormalsScore:
     """Return the scores of a run."""
     values = {SHORT.get(name, name): value for name, value in errors.to_dict().items()}
     return NormalsScore(steps=steps, seed=seed, **values)

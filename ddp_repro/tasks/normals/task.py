@@ -16,7 +16,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.normals import dataset as datasets
 from ddp_repro.tasks.normals import made_up, predict, score
-from ddp_repro.tasks.normals.metrics import NormalErrors
+from ddp_repro.tasks.normals.metrics import PooledHistogram
 
 
 class Normals:
@@ -58,8 +58,8 @@ class Normals:
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> NormalErrors:
-        return NormalErrors()
+    def tally(self, model: Any, evaluation: EvalConfig) -> PooledHistogram:
+        return PooledHistogram()
 
     def predictor(
         self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str

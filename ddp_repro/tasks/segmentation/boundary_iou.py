@@ -1,4 +1,4 @@
-"""Boundary IoU (Cheng et al. 2021), summed over a data set, and means of per-class scores with and without a class.
+"""Boundary IoU (Cheng et al. 2021), summed over a data set.
 
 The boundary of a class is its mask without the mask eroded d times by a 3×3 square, d = 2 % of the image's diagonal,
 where everything outside the image counts as another class.  So a pixel is on its class's boundary unless all pixels of
@@ -9,14 +9,14 @@ per class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE_INDEX = 255
+from ddp_repro.tasks.segmentation.metrics import IGNORE_INDEX, PixelCounts
+
 RATIO = 0.02
 
 
@@ -51,7 +51,7 @@ def _box_sums(edges: Tensor, rows: int, columns: int) -> Tensor:
     return corner[rows:, columns:] - corner[:-rows, columns:] - corner[rows:, :-columns] + corner[:-rows, :-columns]
 
 
-class BoundaryIoU:
+class BoundaryIoU(PixelCounts):
     """Boundary pixels of each class, in both maps and in either; counts of disjoint images add up exactly.
 
     Args:
@@ -62,9 +62,10 @@ class BoundaryIoU:
         mask_ignored: leave out what is predicted on ignored pixels.  The released code counts it.
 
     Attributes:
-        counts: (3, K) int64 on the CPU: intersection, predicted and true boundary pixels.
+        counts: (2, K) int64 on the CPU: boundary pixels in both maps, and in either.
     """
 
+    rows = ("boundary_intersection", "boundary_union")
     metrics = ("mbiou",)
     higher_is_better = True
 
@@ -77,18 +78,12 @@ class BoundaryIoU:
         mask_ignored: bool = False,
         ratio: float = RATIO,
     ) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        super().__init__(num_classes)
         self.ignore_index, self.mask_ignored, self.ratio = ignore_index, mask_ignored, ratio
         self.unscored = ignore_index if unscored is None else unscored
-        self.counts = torch.zeros(3, num_classes, dtype=torch.int64)
 
-    @property
-    def num_classes(self) -> int:
-        return self.counts.shape[1]
-
-    def update(self, prediction: Tensor, label: Tensor) -> BoundaryIoU:
-        """Count the pixels of one image, or of each of a batch.
+    def count(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the boundary pixels of each class in both maps and in either, (2, K), of one image or of a batch.
 
         Args:
             prediction: class of every pixel, (H, W) or (B, H, W), 0..K-1.
@@ -103,45 +98,24 @@ class BoundaryIoU:
                 "(H, W), or (B, H, W), of one shape"
             )
         maps = (x.long().reshape(-1, *x.shape[-2:]) for x in (prediction, label))
-        for predicted, truth in zip(*maps, strict=True):
-            self._count(predicted, truth)
-        return self
+        images = [self._count_image(predicted, truth) for predicted, truth in zip(*maps, strict=True)]
+        return torch.stack(images).sum(0)
 
-    def _count(self, prediction: Tensor, label: Tensor) -> None:
+    def _count_image(self, prediction: Tensor, label: Tensor) -> Tensor:
         valid = label != self.ignore_index
-        self._check_range("label", label[valid])
+        self._check_range("label", label[valid], self.ignore_index)
         self._check_range("prediction", prediction)
         predicted_edge, true_edge = boundary(prediction, self.ratio), boundary(label, self.ratio) & valid
         if self.mask_ignored:
             predicted_edge &= valid
         both = predicted_edge & true_edge & (prediction == label)
         selected = (label[both], prediction[predicted_edge], label[true_edge])
-        self.counts += torch.stack([torch.bincount(x, minlength=self.num_classes) for x in selected]).cpu()
+        shared, predicted, true = (torch.bincount(x, minlength=self.num_classes).cpu() for x in selected)
+        return torch.stack([shared, predicted + true - shared])
 
-    def _check_range(self, name: str, values: Tensor) -> None:
-        if not values.numel():
-            return
-        low, high = (int(value) for value in torch.aminmax(values))
-        if low < 0 or high >= self.num_classes:
-            wrong = low if low < 0 else high
-            ignored = f" or {self.ignore_index} (ignored)" if name == "label" else ""
-            raise ValueError(f"{name} holds class {wrong}; expected 0..{self.num_classes - 1}{ignored}")
-
-    def merge(self, other: BoundaryIoU) -> BoundaryIoU:
-        """Add the counts of ``other`` to these.
-
-        Raises:
-            ValueError: another number of classes.
-        """
-        if other.num_classes != self.num_classes:
-            raise ValueError(f"cannot merge boundary counts of {self.num_classes} and {other.num_classes} classes")
-        self.counts += other.counts
-        return self
-
-    def biou(self) -> Tensor:
+    def iou(self) -> Tensor:
         """(K,) float64 boundary IoU; NaN for a class without boundary pixels, and for the unscored one."""
-        intersection, predicted, true = self.counts.double()
-        scores = intersection / (predicted + true - intersection)  # 0 / 0 = NaN
+        scores = super().iou()
         if 0 <= self.unscored < self.num_classes:
             scores[self.unscored] = torch.nan
         return scores
@@ -149,27 +123,12 @@ class BoundaryIoU:
     @property
     def mbiou(self) -> float:
         """Mean boundary IoU over the classes that occur; NaN when nothing was counted."""
-        return float(self.biou().nanmean())
+        return float(self.iou().nanmean())
 
     def value(self, metric: str) -> float:
         """One of :attr:`metrics`, as a fraction."""
         return getattr(self, metric)
 
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        """Replace the counts, e.g. by their sum over processes."""
-        self.counts = combine(self.counts)
-
     def to_dict(self) -> dict[str, Any]:
         """All measures, JSON-ready up to NaN."""
-        return {"mbiou": self.mbiou, "biou": self.biou().tolist()}
-
-
-def mean_over_classes(scores: Tensor, left_out: int | None = None) -> float:
-    """Return the mean of per-class scores (K,), NaN left out, and class ``left_out`` too.
-
-    A model that may predict "unlabelled", which the truth never has, gets an IoU of 0 for it as soon as one pixel is
-    predicted so.  The released evaluation keeps that 0 in the mean; leaving the class out is the mean over those that
-    exist.
-    """
-    chosen = torch.arange(len(scores)) != left_out if left_out is not None else slice(None)
-    return float(scores[chosen].nanmean())
+        return {"mbiou": self.mbiou, "biou": self.iou().tolist()}

@@ -25,7 +25,7 @@ NAMES = (*SPECS, "folder")
 
 
 def dataset_spec(name: str, root: Path) -> DatasetSpec:
-    """The description of a segmentation dataset; the classes of a user's own ``folder`` are read from ``root``.
+    """Return the description of a segmentation dataset; the classes of a user's own ``folder`` are read from ``root``.
 
     Raises:
         DataError: no such dataset, or an unreadable ``classes.json``.
@@ -84,6 +84,6 @@ def read_pair(sample: Sample, table: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Raises:
         DataError: a missing or damaged file, sizes that differ, or an id that the dataset does not have.
     """
-    image, stored = read_image(sample.image), read_label(sample.label)
+    image, stored = read_image(sample.image), read_label(sample.truth)
     require_equal_sizes(image, stored, sample)
-    return image, to_train_ids(stored, table, sample.label)
+    return image, to_train_ids(stored, table, sample.truth)

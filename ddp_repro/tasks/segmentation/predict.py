@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, average_views, best_class, gives_probabilities, resized
+from ddp_repro.protocols.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +65,21 @@ class Segmenter(Predictor):
     """Predicts classes, int64."""
 
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
+        """Return the label map of an image from its views' averaged probabilities, int64 (H, W)."""
         if len(self.views) == 1:
-            size = tuple(self.images[index].truth.shape)
+            size = self.images[index].size
             return best_class(outputs[0][index], self.input_sizes[0], size)[1]  # a softmax would not change the argmax
         scores, probabilities = self.at_original_size(outputs, index), gives_probabilities(self.model)
         mean = average_views(scores, self.views, are_probabilities=probabilities, view_average=self.view_average)
         return mean[0].argmax(0)
 
 
-def segment(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> Prediction:
+def segment(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> Prediction:
     """Return the classes of a prepared picture and their uncertainty.
 
     A pixel has one of the data set's classes, also where the model could say "unlabelled".
     """
-    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+    input_size, size = image.input_size, image.size
     runs = _Runs.of(model, image, steps, noise_samples, seed)
     counted = model.config.diffusion and steps > 1
     entropy = resized(predictive_entropy(runs.average[None, None])[0], input_size, size)
@@ -115,7 +117,7 @@ class _Runs:
     base: Tensor | None
 
     @classmethod
-    def of(cls, model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> _Runs:
+    def of(cls, model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> _Runs:
         changes, averages, outputs, base = [], [], [], None
         for run in sampling_runs(model, image, steps, noise_samples, seed):
             changes.append(change_count(run.predictions)[0])

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from ddp_repro.data.io import DataError
+from ddp_repro.evaluation.per_image.collection import Collection
 from ddp_repro.evaluation.result import EvaluationResult
-from ddp_repro.evaluation.saved_predictions import read_manifest, read_prediction, saved_runs, score
+from ddp_repro.evaluation.saved_predictions import read_manifest, read_prediction, saved_runs
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
 def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
@@ -34,19 +35,20 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
         )
     if len(dataset) < count:
         raise DataError(f"{folder}: holds predictions of {count} images, but the dataset has only {len(dataset)}")
-    matrices = {key: ConfusionMatrix(len(classes)) for key in saved_runs(folder)}
+    collection = Collection(saved_runs(folder), lambda: ClassCounts(len(classes)), dataset.ids[:count])
     for index in range(count):
         label = torch.from_numpy(dataset.load(index)[1])
-        for key, matrix in matrices.items():
-            score(
-                matrix, read_prediction(folder, key, dataset.ids[index], tuple(label.shape)), label, dataset.ids[index]
-            )
+        for key in collection.keys:
+            prediction = read_prediction(folder, key, dataset.ids[index], tuple(label.shape))
+            collection.count(dataset.ids[index], key, prediction, label)
+    per_image = collection.together()
     return EvaluationResult(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
         class_names=dataset.class_names,
         images=count,
-        tallies=matrices,
+        tallies=collection.tallies(per_image),
+        per_image=per_image,
         scales=tuple(manifest["scales"]),
         flip=manifest["flip"],
         view_average=manifest["view_average"],

@@ -31,8 +31,8 @@ def survey_labels(spec: DatasetSpec, samples: list[Sample], split: str) -> Surve
     table, chosen = id_table(spec.label_ids), surveyed(samples)
 
     def read(sample: Sample) -> np.ndarray:
-        stored = read_label(sample.label)
-        to_train_ids(stored, table, sample.label)
+        stored = read_label(sample.truth)
+        to_train_ids(stored, table, sample.truth)
         return count_values(stored)
 
     return summarize(spec, sum(in_threads(read, chosen), np.zeros(VALUES, np.int64)), split, len(chosen), len(samples))

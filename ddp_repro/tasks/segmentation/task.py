@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import Any, cast
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
@@ -19,10 +18,11 @@ from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.segmentation import dataset as datasets
 from ddp_repro.tasks.segmentation import made_up, predict, score, survey
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
-class Segmentation:
+class Segmentation(Task):
     """A class for every pixel."""
 
     name = "segmentation"
@@ -37,8 +37,6 @@ class Segmentation:
     evaluate = None
     predict = staticmethod(predict.segment)
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.score)
-    survey = staticmethod(survey.survey)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -50,11 +48,11 @@ class Segmentation:
         return datasets.SegmentationDataset(spec, samples[:limit], data, train=train, mean=mean, std=std)
 
     def complete(self, recipe: Recipe) -> Recipe:
-        if recipe.model.num_classes is not None:
+        if cast(Any, recipe.model).num_classes is not None:
             return recipe
         data = dataclasses.replace(recipe.data, root=str(resolve(recipe.data.root)))
         checked_root(data, None, public=data.dataset in datasets.SPECS)
-        return override(recipe, {"model.num_classes": len(self.classes(data).names)})
+        return override(recipe, {"model.num_classes": len(self.classes(cast(DataConfig, data)).names)})
 
     def check(self, model: Any, dataset: Any) -> None:
         if dataset.truth != self.truth:
@@ -71,11 +69,21 @@ class Segmentation:
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> ConfusionMatrix:
-        return ConfusionMatrix(getattr(model, "output_classes", model.num_classes))
+    def tally(self, model: Any, evaluation: EvalConfig) -> ClassCounts:
+        classes = getattr(model, "output_classes", model.num_classes)
+        unlabelled = model.num_classes if classes > model.num_classes else None
+        masked, scored = evaluation.boundary_on_ignored == "left_out", evaluation.unlabelled == "in_mean"
+        boundary = BoundaryIoU(classes, unscored=unlabelled, mask_ignored=masked) if evaluation.boundary else None
+        return ClassCounts(classes, unscored=None if scored else unlabelled, boundary=boundary)
+
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
+    def survey(self, dataset: Any, recipe: Any) -> Any:
+        return survey.survey(dataset, recipe)
 
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.Segmenter:
         return predict.Segmenter(model, images, views, view_average)
 
@@ -89,4 +97,4 @@ class Segmentation:
         return lambda prediction, image, folder, name: save_prediction(prediction, image, classes.colors, folder, name)
 
 
-TASK: Task = Segmentation()
+TASK = Segmentation()

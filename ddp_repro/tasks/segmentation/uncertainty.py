@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy, sample_variance
+from ddp_repro.evaluation.measure import or_none
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
-from ddp_repro.evaluation.result import or_none
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.uncertainty.calibration import CalibrationHistogram
 from ddp_repro.evaluation.uncertainty.error_detection import DetectionScores, ErrorHistogram
@@ -27,6 +27,7 @@ from ddp_repro.evaluation.views import (
     to_image_size,
     view_image,
 )
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
@@ -108,7 +109,7 @@ class UncertaintyResult:
 
 
 def evaluate_uncertainty(
-    model: nn.Module,
+    model: Method,
     dataset: SegmentationDataset,
     *,
     steps: int = 3,
@@ -158,15 +159,11 @@ def evaluate_uncertainty(
     )
 
 
-def uncertainty_maps(
-    model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int
-) -> UncertaintyMaps:
+def uncertainty_maps(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> UncertaintyMaps:
     """Every uncertainty score of an image; the paper's and the entropy from noise sample 0."""
-    averages = []
-    for run in sampling_runs(model, image, steps, noise_samples, seed):
-        averages.append(run.probabilities.mean(0))
-        if len(averages) == 1:
-            first = run
+    runs = sampling_runs(model, image, steps, noise_samples, seed)
+    first = next(runs)  # the others are not kept: all steps of many classes would fill the memory
+    averages = [first.probabilities.mean(0), *(run.probabilities.mean(0) for run in runs)]
     samples = torch.stack(averages)
     scores = {"entropy": predictive_entropy(first.probabilities)}
     if model.config.diffusion:
@@ -181,8 +178,8 @@ def uncertainty_maps(
     )
 
 
-def score_names(model: nn.Module) -> tuple[str, ...]:
-    """The scores that a model has; the baseline's one pass leaves only the entropy."""
+def score_names(model: Method) -> tuple[str, ...]:
+    """Return the scores that a model has; the baseline's one pass leaves only the entropy."""
     return ("change_count", "entropy", "sample_variance", "disagreement") if model.config.diffusion else ("entropy",)
 
 
@@ -196,7 +193,7 @@ class _Tally:
         self.values = torch.zeros(images, len(self.errors), len(MEASURES), dtype=torch.float64)
 
     def add(self, index: int, image: ViewedImage, maps: UncertaintyMaps) -> None:
-        input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+        input_size, size = image.input_size, image.size
         label = image.truth.to(maps.output.device)
         valid = label != IGNORE_INDEX
         wrong = (best_class(maps.output, input_size, size)[1] != label)[valid]

@@ -24,9 +24,13 @@ DURATION = re.compile(r"(?:(?P<hours>\d+(?:\.\d+)?)h)?(?:(?P<minutes>\d+(?:\.\d+
 class Worker(Protocol):
     """Who does the work: trains and scores a run, and checks whether it reads its map."""
 
-    def run(self, name: str) -> None: ...
+    def run(self, name: str) -> None:
+        """Train a recipe, by name and seed, and score it."""
+        ...
 
-    def check(self, name: str) -> None: ...
+    def check(self, name: str) -> None:
+        """Measure whether a run reads its map."""
+        ...
 
 
 @dataclass(frozen=True)

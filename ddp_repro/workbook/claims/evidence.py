@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddp_repro.evaluation.statistics import Estimate, least, paired_difference
+from ddp_repro.evaluation.statistics import Estimate, Unit, least, paired_difference
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.workbook import catalogue
 from ddp_repro.workbook.claims.claim import Arm, Claim, Comparison, Side
+from ddp_repro.workbook.claims.images import ImageEvidence
 from ddp_repro.workbook.runs.analyses import Analysis, find_analyses
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.measures import measures
@@ -25,11 +26,14 @@ class Measurement:
 
     Attributes:
         pairs: how many trainings all arms have in common.
+        beside: of several trainings, the estimate with the test images drawn anew too; None: what each image added was
+            not kept.
     """
 
     estimate: Estimate
     words: str
     pairs: int = 1
+    beside: Estimate | None = None
 
 
 class Evidence:
@@ -92,19 +96,29 @@ class Evidence:
         return None
 
     def _compare_on(self, comparison: Comparison, scores: Scores, seeds: list[int]) -> Measurement:
-        measure = measures()[comparison.metric]
-        sides = (comparison.first, *comparison.rivals)
-        values, unit = [_side(side, scores, seeds, comparison.metric) for side in sides], "trainings"
-        if len(seeds) == 1 and self._are_of_one_training(comparison):
-            by_seed = [_side_by_sampling(side, scores, seeds[0], comparison.metric) for side in sides]
-            if len({len(row) for row in by_seed}) == 1:
-                values, unit = by_seed, "sampling seeds"
-        sign = 1.0 if measure.direction == "higher" else -1.0
-        parts = [paired_difference(values[0], rival, unit).scaled(sign) for rival in values[1:]]
+        measure, sides = measures()[comparison.metric], (comparison.first, *comparison.rivals)
+        one = len(seeds) == 1 and self._are_of_one_training(comparison)
+        values = [_side(side, scores, seeds, comparison.metric) for side in sides]
         means = [f"{s.words} {statistics.fmean(v):.{measure.decimals}f}" for s, v in zip(sides, values, strict=True)]
-        weights = "one set of weights" if unit == "sampling seeds" else f"seeds {', '.join(map(str, seeds))}"
+        weights = "one set of weights" if one else f"seeds {', '.join(map(str, seeds))}"
         words = f"{measure.label}: {', '.join(means)} ({weights})"
-        return Measurement(least(parts), words, len(seeds))
+        unit: Unit = "sampling seeds" if one else "trainings"
+        images = self._with_images(comparison, scores, seeds, unit)
+        if one and images:
+            return Measurement(images, words)
+        if one:
+            values = [_side_by_sampling(side, scores, seeds[0], comparison.metric) for side in sides]
+        sign = 1.0 if measure.direction == "higher" else -1.0
+        estimate = least([paired_difference(values[0], rival, unit).scaled(sign) for rival in values[1:]])
+        return Measurement(estimate, words, len(seeds), images if len(seeds) > 1 else None)
+
+    def _with_images(
+        self, comparison: Comparison, scores: Scores, seeds: list[int], unit: Unit
+    ) -> Estimate | None:  # fmt: skip
+        """Return the difference with the test images drawn anew too, where the records have companions."""
+        if scores is not self.sources[0]:
+            return None
+        return ImageEvidence(self.records, comparison.metric, self.output).difference(comparison, seeds, unit)
 
     def _are_of_one_training(self, comparison: Comparison) -> bool:
         recipes = [catalogue.recipe(arm.recipe, self.preset) for arm in comparison.arms]

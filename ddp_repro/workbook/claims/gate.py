@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ddp_repro.evaluation.measure import number_text, or_nan
 from ddp_repro.workbook.runs.analyses import Analysis
 
 # By measure: what the right map must at least be worth over another image's, in points of mIoU, or in REL.  The paper's
@@ -11,6 +12,7 @@ from ddp_repro.workbook.runs.analyses import Analysis
 MAP_EFFECT = {"miou": 1.0, "rel": 0.01}
 IGNORED = "not testable: this model ignores its map"
 UNCHECKED = "not testable: whether this model reads its map was not checked"
+UNDEFINED_SCORE = "not testable: a score is undefined"
 RULE = (
     "A claim about diffusion is testable on a model that reads its map: at the last step the true map must beat "
     "another image's by at least {miou:g} point of mIoU (REL: {rel:g}), with the whole 95 % interval over images and "
@@ -26,6 +28,8 @@ def judge_map_use(analyses: Sequence[Analysis]) -> str | None:
     """
     if not analyses:
         return UNCHECKED
+    if any(analysis.result["effect"]["estimate"] is None for analysis in analyses):
+        return UNDEFINED_SCORE
     return None if all(_reads(analysis) for analysis in analyses) else IGNORED
 
 
@@ -33,12 +37,13 @@ def describe_map_use(analyses: Sequence[Analysis]) -> str:
     """Return the effect of the map in words: that of the training with the smallest one."""
     if not analyses:
         return "effect of the map unknown"
-    weakest = min(analyses, key=lambda analysis: analysis.result["effect"]["estimate"])
+    weakest = min(analyses, key=lambda analysis: or_nan(analysis.result["effect"]["estimate"]))
     effect, digits = weakest.result["effect"], {"miou": 2, "rel": 4}[weakest.result["measure"]]
     low, high = (effect[end] for end in ("low", "high"))
     interval = "unknown" if low is None else f"{low:+.{digits}f} to {high:+.{digits}f}"
     number = f", the smallest of {len(analyses)} trainings" if len(analyses) > 1 else ""
-    return f"true map minus another image's: {effect['estimate']:+.{digits}f} (95 % interval: {interval}{number})"
+    value = number_text(effect["estimate"], digits, "+")
+    return f"true map minus another image's: {value} (95 % interval: {interval}{number})"
 
 
 def _reads(map_use: Analysis) -> bool:

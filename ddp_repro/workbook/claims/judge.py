@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ddp_repro.evaluation.statistics import Decision, Interval, StatisticsError, decide_table
 from ddp_repro.workbook.claims.claim import Claim
 from ddp_repro.workbook.claims.evidence import Evidence, Measurement
-from ddp_repro.workbook.claims.gate import describe_map_use, judge_map_use
+from ddp_repro.workbook.claims.gate import UNDEFINED_SCORE, describe_map_use, judge_map_use
 from ddp_repro.workbook.tables.rendering import NOT_RUN
 
 
@@ -67,8 +67,8 @@ def describe_interval(interval: Interval, digits: int) -> str:
 def _examine(claim: Claim, evidence: Evidence) -> Judged:
     try:
         measurement = evidence.measure(claim)
-    except StatisticsError as error:  # a score that is undefined, of images without a labelled pixel
-        return Judged(claim, None, f"not testable: {error}", str(error))
+    except StatisticsError as error:  # of images without a labelled pixel
+        return Judged(claim, None, UNDEFINED_SCORE, str(error))
     if measurement is None:
         return Judged(claim, None, NOT_RUN, NOT_RUN)
     if not claim.diffusion:

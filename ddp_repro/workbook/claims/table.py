@@ -20,6 +20,8 @@ NOTES = (
     "undecided, with the number that would decide it at the spread and effect seen.",
     f"Effects carry {LEVEL:.0%} t-intervals over pairs of trainings that share their seed (of a single training: over "
     "its sampling seeds, which speaks of these weights alone). “Best of” is against every rival at once.",
+    "Other images, too: the same by a bootstrap over trainings and test images, where what each image added was kept; "
+    "it speaks of other test images, where the t-interval speaks of these.",
     "By itself: a claim judged as if it were the only one. With Holm's correction, any wrong verdict of the table "
     f"stays below {1 - LEVEL:.0%}; this verdict counts. p is the error rate at which the claim would just be decided.",
     RULE,
@@ -39,6 +41,7 @@ def claims_table(paper: str, questions: Sequence[Sequence[Claim]], evidence: Evi
         ("Numbers", "paper"): [row.claim.printed for row in rows],
         ("Numbers", title): [row.evidence for row in rows],
         ("Effect", "with interval"): [_effect(row) for row in rows],
+        ("Effect", "other images, too"): [_beside(row) for row in rows],
         ("Verdict", "by itself"): [row.reason or _raw(row) for row in rows],
         ("Verdict", "with Holm's correction"): [row.reason or _corrected(row) for row in rows],
         ("", "Model"): [row.claim.model for row in rows],
@@ -62,6 +65,11 @@ def minimum_of(claim: Claim) -> str:
 
 def _effect(row: Judged) -> str:
     return describe_interval(row.decision.raw.interval, digits_of(row.claim)) if row.decision else NOTHING
+
+
+def _beside(row: Judged) -> str:
+    beside = row.measurement.beside if row.decision else None
+    return describe_interval(beside.interval(), digits_of(row.claim)) if beside else NOTHING
 
 
 def _raw(row: Judged) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ IGNORE = 255
 _IGNORE_COLOUR = (235, 235, 235)
 
 
-def show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: object) -> AxesImage:
+def show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = False, **options: Any) -> AxesImage:
     """Fill ``axes`` with a picture: no ticks, a thin frame, the title above or below."""
     shown = axes.imshow(picture, **options)
     if title and below:
@@ -29,7 +29,7 @@ def show(axes: Axes, picture: np.ndarray, title: str = "", *, below: bool = Fals
 
 
 def colour_bar(drawing: MatplotlibFigure, axes: Axes, shown: AxesImage, label: str) -> None:
-    """A colour bar exactly as high as its picture."""
+    """Draw a colour bar exactly as high as its picture."""
     bar = drawing.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.05, 1)))
     bar.set_label(label, size=6.5)
     bar.outline.set_visible(False)
@@ -55,7 +55,7 @@ def enlarged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def class_legend(drawing: MatplotlibFigure, seen: np.ndarray, names: tuple[str, ...], palette: np.ndarray) -> None:
-    """The classes among the labels ``seen``, most frequent first, below the panels."""
+    """Name the classes among the labels ``seen``, most frequent first, below the panels."""
     from matplotlib.patches import Patch
 
     counts = np.bincount(seen[seen != IGNORE], minlength=len(names))

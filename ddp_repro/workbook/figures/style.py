@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.workbook.drawing import content_hash
@@ -54,7 +54,7 @@ class Figure:
     drawing: MatplotlibFigure
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """Return what a notebook shows."""
         return _rendered(self, "png", dpi=150)
 
 
@@ -63,7 +63,7 @@ def paper_style() -> Iterator[None]:
     """Matplotlib settings for the body of a ``with`` statement."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(cast(Any, _SETTINGS)):
         yield
 
 
@@ -92,7 +92,7 @@ def save_figure(figure: Figure, folder: Path) -> list[Path]:
     return [*paths, page]
 
 
-def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
+def _rendered(figure: Figure, suffix: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with paper_style():
         figure.drawing.savefig(buffer, format=suffix, bbox_inches="tight", pad_inches=0.03, **options)
@@ -100,7 +100,7 @@ def _rendered(figure: Figure, suffix: str, **options: object) -> bytes:
 
 
 def _html(figure: Figure, drawn: str) -> str:
-    """The figure for a page one folder above its own."""
+    """Return the figure for a page one folder above its own."""
     picture = f"figures/{html.escape(figure.name)}"
     sources = ", ".join(html.escape(source) for source in figure.sources)
     return (

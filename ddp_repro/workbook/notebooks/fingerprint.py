@@ -36,6 +36,7 @@ def code_hash() -> str:
     digest = hashlib.sha256()
     for package in ("ddp_repro", "data_prep"):
         spec = importlib.util.find_spec(package)
+        assert spec and spec.submodule_search_locations  # both are packages
         folder = Path(spec.submodule_search_locations[0])
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", *COMPILED)):
             digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())

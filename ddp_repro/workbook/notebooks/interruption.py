@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def interruptible(last_resort: Callable[[Interrupted], None] = lambda interrupted: None) -> Iterator[None]:
+def interruptible(last_resort: Callable[[Interrupted], object] = lambda interrupted: None) -> Iterator[None]:
     """Raise :class:`Interrupted` in the body of a ``with`` statement at the first of :data:`SIGNALS`.
 
     Later signals are ignored, so that pressing Ctrl-C twice cannot cut the cleaning up in half.  Where ``nohup`` has
@@ -59,6 +59,6 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing; Python prints a traceback where a signal that has arrived finds SIG_IGN in place of a handler."""
 
 
-def _end(interrupted: Interrupted, last_resort: Callable[[Interrupted], None]) -> None:
+def _end(interrupted: Interrupted, last_resort: Callable[[Interrupted], object]) -> None:
     last_resort(interrupted)
     os._exit(interrupted.exit_code)

@@ -41,7 +41,7 @@ class Parameter:
         return value
 
     def parse(self, text: str) -> Any:
-        """The value typed on a command line: a Python literal (``1e-4`` is a float), ``true``/``none``, or plain text.
+        """Read a value typed on a command line: a Python literal (``1e-4`` is a float), ``true``/``none``, or text.
 
         Raises:
             ConfigError: the text is not a value of this parameter's type.
@@ -51,7 +51,7 @@ class Parameter:
         return self.check(_literal(text))
 
     def description(self) -> str:
-        """The type in words, e.g. ``a list like [1, 3]``."""
+        """Return the type in words, e.g. ``a list like [1, 3]``."""
         if isinstance(self.default, (list, dict)) and self.default:
             return f"a {type(self.default).__name__} like {self.default!r}"
         return " or ".join(sorted("None" if t is type(None) else t.__name__ for t in self._types()))
@@ -88,10 +88,11 @@ class Notebook:
 
     @property
     def name(self) -> str:
+        """The file's name without suffix."""
         return self.path.stem
 
     def parameter(self, name: str) -> Parameter:
-        """The declared parameter.
+        """Return the declared parameter.
 
         Raises:
             ConfigError: there is none of that name; a close one is suggested.
@@ -129,7 +130,7 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def find_notebooks(folder: Path, preset: str, names: list[str], everything: bool = False) -> list[Notebook]:
-    """The named notebooks of ``folder``, or, without names, those that are for ``preset``, in order of name.
+    """Return the named notebooks of ``folder``, or, without names, those that are for ``preset``, in order of name.
 
     Without names, notebooks that run only on request are left out unless ``everything`` is asked for.
 
@@ -158,7 +159,11 @@ def _parameters(source: str, path: Path) -> dict[str, Parameter]:
     try:
         for node in ast.parse(source).body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(targets[0], ast.Name):
+            if (
+                not isinstance(node, (ast.Assign, ast.AnnAssign))
+                or not isinstance(targets[0], ast.Name)
+                or node.value is None
+            ):
                 raise ValueError(f"line {node.lineno} is not of the form name = literal")
             annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else None
             name = targets[0].id

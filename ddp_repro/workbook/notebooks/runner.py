@@ -41,14 +41,16 @@ class Job:
 
     @property
     def output(self) -> Path:
+        """The executed notebook."""
         return self.folder / "notebooks" / f"{self.notebook.name}.ipynb"
 
     @property
     def status(self) -> Path:
+        """What was run, and how it ended."""
         return self.output.with_suffix(".json")
 
     def identity(self) -> dict[str, Any]:
-        """What the result depends on; equal identities mean equal work."""
+        """Return what the result depends on; equal identities mean equal work."""
         return fingerprint(self.notebook, self.preset, self.parameters)
 
 

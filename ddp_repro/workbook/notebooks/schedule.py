@@ -59,7 +59,7 @@ def _event() -> Event:
 
 
 def next_job(waiting: list[JobT], running: list[JobT], related: Callable[[JobT, JobT], bool]) -> JobT:
-    """The first waiting job that is unrelated to all that run, else the first."""
+    """Return the first waiting job that is unrelated to all that run, else the first."""
     free = (job for job in waiting if not any(related(job, other) for other in running))
     return next(free, waiting[0])
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from ddp_repro.evaluation.measure import json_ready
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
@@ -32,7 +33,7 @@ from ddp_repro.workbook.runs.works import analysis_work
 SCHEMA = 1
 Kind = str  # the file's name: sweep, drift, uncertainty, depth_uncertainty, speed, trajectories, robustness, …
 MACHINE = ("cpu", "gpu", "backend", "threads", "packages")  # what a speed depends on
-Measure = Callable[[nn.Module, Any], dict[str, Any]]  # of the model and its evaluation dataset
+Measure = Callable[[Method, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Subject:
 
 
 def load_analysis(kind: Kind, run: str, preset: str, output: str | Path = "results") -> Analysis | None:
-    """The analysis of a run's weights, or None where there is none.
+    """Return the analysis of a run's weights, or None where there is none.
 
     Raises:
         RecordError: the file is damaged, or of another version.
@@ -121,7 +122,7 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measur
         code=provenance.code(), environment=provenance.environment(next(model.parameters()).device),
         wall_seconds=round(time.perf_counter() - started, 2), result=result, work=now,
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1, ensure_ascii=False)
     write_atomically(_path(kind, record.run, record.preset, subject.output), (text + "\n").encode())
     return made
 

@@ -7,7 +7,9 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve, run_folder, working_root
@@ -42,7 +44,7 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
     from ddp_repro.tasks.bev.constant import evaluate_constant_map
     from ddp_repro.tasks.build import build_dataset
 
-    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    neutral: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(recipe.data, recipe.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
@@ -56,13 +58,13 @@ def score_constant_map(recipe: Recipe, output: str | Path = "results") -> Consta
         training=train.fingerprint(), dataset=dataset.fingerprint(), samples=samples, code=provenance.code(),
         score=bev_score(0, None, counts), work=now,
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1) + "\n"
     write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
     return made
 
 
 def load_constant_map(name: str, preset: str, output: str | Path = "results") -> ConstantMap | None:
-    """What :func:`score_constant_map` left for a recipe; None where it was not asked for.
+    """Return what :func:`score_constant_map` left for a recipe; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.

@@ -7,7 +7,9 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve, run_folder, working_root
@@ -47,7 +49,7 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
     from ddp_repro.workbook.runs.training import source_of
 
     learnt = source_of(recipe) if recipe.weights_of else recipe
-    neutral = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    neutral: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
     with contextlib.chdir(working_root()):
         train = build_dataset(learnt.data, learnt.data.train_split, train=True, **neutral)
         dataset = build_dataset(recipe.data, recipe.data.eval_split, train=False, **neutral)
@@ -62,13 +64,13 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
         protocol=recipe.evaluation.protocol, code=provenance.code(), work=now,
         score=DepthScore(steps=0, seed=None, **errors),
     )  # fmt: skip
-    text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(made), indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1) + "\n"
     write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
     return made
 
 
 def load_mean_depth(name: str, preset: str, output: str | Path = "results") -> MeanDepth | None:
-    """What :func:`score_mean_depth` left for a recipe; None where it was not asked for.
+    """Return what :func:`score_mean_depth` left for a recipe; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.

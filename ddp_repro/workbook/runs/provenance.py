@@ -54,7 +54,7 @@ class Environment:
 
 
 def code() -> Code:
-    """The source now in use."""
+    """Return the source now in use."""
     folder = Path(ddp_repro.__file__).parent
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
@@ -65,7 +65,7 @@ def code() -> Code:
 
 
 def environment(device: torch.device | str) -> Environment:
-    """The machine and packages, as seen from a run on ``device``."""
+    """Return the machine and packages, as seen from a run on ``device``."""
     device = torch.device(device)
     return Environment(
         python=platform.python_version(),
@@ -94,7 +94,7 @@ def are_weights(path: Path, recorded: str) -> bool:
 
 
 def public_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON, with absolute paths made relative to the clone, or cut to their last part outside it."""
+    """Return the recipe as JSON, absolute paths made relative to the clone, or cut to their last part outside it."""
     values = to_dict(dataclasses.replace(recipe, data=recipe.data.placed(_public_path)))
     train = values["train"]
     for name in ("backbone_weights", "initialize_from"):
@@ -105,7 +105,7 @@ def public_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def public_file(path: Path) -> str:
-    """A path fit for a record: relative to the clone, or only its name when it lies elsewhere."""
+    """Return a path fit for a record: relative to the clone, or only its name when it lies elsewhere."""
     return _public_path(str(path.absolute()))
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import statistics
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ddp_repro.data.survey import Survey
+from ddp_repro.evaluation.measure import json_ready, or_nan, spread
 from ddp_repro.evaluation.score import Score
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
@@ -83,12 +83,16 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One printed number beside the measured mean (both percent) and the tolerance it was judged with."""
+    """One printed number beside the measured mean (both percent) and the tolerance it was judged with.
+
+    Attributes:
+        measured: None where it is undefined; the verdict then is "trend only".
+    """
 
     column: str
     steps: int
     paper: float
-    measured: float
+    measured: float | None
     tolerance: float
     verdict: Verdict
 
@@ -100,6 +104,8 @@ class Record:
     Attributes:
         work: what the scores depend on, the training apart; None: a record from before this was written down.
         confirmed: the latest other code that was found to behave as that of the record.
+        images_sha256: of the companion file ``images.npz`` (:mod:`ddp_repro.workbook.runs.companion`), which holds what
+            each image added to the scores; None in records from before there was one.
     """
 
     recipe: dict[str, Any]
@@ -114,6 +120,7 @@ class Record:
     verdict: Verdict
     work: Work | None = None
     confirmed: Code | None = None
+    images_sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -127,6 +134,7 @@ class Record:
 
     @property
     def preset(self) -> str:
+        """The preset of the recipe."""
         return self.recipe["preset"]
 
     @property
@@ -150,11 +158,13 @@ class Record:
         return list(self.scores[0].measures())
 
     def values(self, steps: int, metric: str | None = None) -> list[float]:
-        """A measure (by default the first) of each seed at ``steps`` (empty: not run)."""
-        return [getattr(score, metric or self.metrics[0]) for score in self.scores if score.steps == steps]
+        """Return a measure (by default the first) of each seed at ``steps``, NaN where undefined."""
+        name = metric or self.metrics[0]
+        scores = [score for score in self.scores if score.steps == steps and name in score.measures()]
+        return [or_nan(getattr(score, name)) for score in scores]
 
     def settings(self) -> Recipe:
-        """The recipe as an object."""
+        """Return the recipe as an object."""
         return from_dict(Recipe, self.recipe)
 
 
@@ -174,20 +184,16 @@ def run_name(recipe: dict[str, Any]) -> str:
     return recipe["name"] + ("-ms" if multi_scale else "")
 
 
-def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (None for a single value)."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
 def save_record(record: Record, path: Path) -> None:
     """Write ``record`` as JSON, atomically: a run that dies leaves the former record as it was.
 
+    What is undefined (None or NaN) is written as null.
+
     Raises:
         OSError: the folder cannot be written.
-        ValueError: a score is not finite.
     """
-    values = {"schema": SCHEMA} | dataclasses.asdict(record)
-    values["summary"] = _summary(record)  # derived; for people who read the file
+    values = json_ready({"schema": SCHEMA} | dataclasses.asdict(record))
+    values["summary"] = json_ready(_summary(record))  # derived; for people who read the file
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, text.encode())
 
@@ -230,7 +236,7 @@ def read_dataclass(
 
 
 def _score_type(values: dict[str, Any]) -> dict[type, type]:
-    """What the scores of a stored record are: those of its recipe's task."""
+    """Return what the scores of a stored record are: those of its recipe's task."""
     try:
         return {Score: task_named(task_of(values["recipe"])).score_type}
     except (KeyError, TypeError, AttributeError, ConfigError):
@@ -258,7 +264,7 @@ def _build(hint: Any, value: Any, where: str, classes: dict[type, type]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _build_union([a for a in arguments if a is not type(None)], value, where, classes)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build_fields(classes.get(hint, hint), value, where, classes)
     if origin in (list, tuple):  # JSON has no tuples
         _expect(value, list, where)
@@ -298,6 +304,8 @@ def _build_fields(kind: type, value: Any, where: str, classes: dict[type, type])
     for name in value:
         if name not in hints:
             raise RecordError(f"field {prefix + name!r} is unknown")
+    if issubclass(kind, Score):  # a measure may be undefined, whether or not a task's own class of scores says so
+        hints = {name: hint | None if hint is float else hint for name, hint in hints.items()}
     return kind(**{name: _build(hints[name], value[name], prefix + name, classes) for name in value})
 
 

@@ -12,9 +12,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
 
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.data.survey import Survey
@@ -22,6 +22,7 @@ from ddp_repro.evaluation.evaluate import check_evaluation, evaluate_model
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
@@ -33,7 +34,7 @@ from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.runs import provenance, records
+from ddp_repro.workbook.runs import companion, provenance, records
 from ddp_repro.workbook.runs import training as trainings
 from ddp_repro.workbook.runs.records import Record, load_record, save_record
 from ddp_repro.workbook.runs.samples import missing_samples, save_samples
@@ -47,6 +48,7 @@ from ddp_repro.workbook.runs.training import (
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
+from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, is_lent, recorded_weights
 from ddp_repro.workbook.runs.works import OURS, scores_work
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
@@ -137,8 +139,8 @@ def run_table(
     return [made[name] for name in rows or names if name in made]
 
 
-def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
-    """The images that a recipe is evaluated on, from whatever folder a notebook runs in.
+def evaluation_dataset(recipe: Recipe, model: Method) -> PairDataset:
+    """Return the images that a recipe is evaluated on, from whatever folder a notebook runs in.
 
     Raises:
         DataError: missing images or labels.
@@ -147,8 +149,8 @@ def evaluation_dataset(recipe: Recipe, model: nn.Module) -> PairDataset:
     return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
 
 
-def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> nn.Module:
-    """The model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> Method:
+    """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
 
     Args:
         checkpoint: what the run was given; None: it was trained here.
@@ -156,8 +158,8 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
-    path = _given_weights(record.settings(), checkpoint, output)
-    path = path or _recorded_weights(record, output)
+    path = given_weights(record.settings(), checkpoint, output)
+    path = path or recorded_weights(record, output)
     if not path.is_file():
         raise ConfigError(
             f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
@@ -169,7 +171,7 @@ def trained_model(record: Record, output: str | Path = "results", checkpoint: st
 
 def has_weights(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> bool:
     """Whether the weights of a finished run are here, as :func:`trained_model` would load them."""
-    return (_given_weights(record.settings(), checkpoint, output) or _recorded_weights(record, output)).is_file()
+    return (given_weights(record.settings(), checkpoint, output) or recorded_weights(record, output)).is_file()
 
 
 def _run(
@@ -183,7 +185,7 @@ def _run(
     predictions: str | Path | None = None,
 ) -> Record:
     recipe = task_named(recipe.model.task).complete(recipe)
-    weights, lent = _given_weights(recipe, checkpoint, output), _is_lent(recipe, checkpoint)
+    weights, lent = given_weights(recipe, checkpoint, output), is_lent(recipe, checkpoint)
     with contextlib.chdir(working_root()):
         model, dataset, labels = _checked(recipe, weights, lent, output, overwrite, predictions, may_train)
     with workplace(recipe, output) as folder:
@@ -202,7 +204,7 @@ def _run(
             trained = trainings.finished_training(folder, recipe, output)
         elif lent and not weights.is_file():
             train(source_of(recipe), output=output, progress=progress)
-        weights = weights or _chosen(trained, recipe)
+        weights = weights or chosen_weights(cast(TrainResult, trained), recipe)
         save_to = None if predictions is None else resolve(predictions)
         return _evaluate(recipe, model, dataset, weights, _training(folder, trained), path, progress, save_to)
 
@@ -210,7 +212,7 @@ def _run(
 def _checked(
     recipe: Recipe, weights: Path | None, lent: bool, output: str | Path, overwrite: bool,
     predictions: str | Path | None, may_train: bool,
-) -> tuple[nn.Module, PairDataset, list[Survey] | None]:  # fmt: skip
+) -> tuple[Method, PairDataset, list[Survey] | None]:  # fmt: skip
     """Return the model, the images to evaluate and the labels to train on, after all has been checked that can be.
 
     Nothing is written but a ``mini`` recipe's data.
@@ -232,7 +234,7 @@ def _checked(
     if _finished(path, recipe, folder, weights, dataset, overwrite, lent) and predictions is None:
         return model, dataset, None
     labels = None
-    if not trains:
+    if weights is not None and not trains:
         load_checkpoint(model, weights)
     elif may_train:
         source = source_of(recipe) if lent else recipe
@@ -250,30 +252,36 @@ def _record_path(recipe: Recipe, output: str | Path) -> Path:
 
 
 def _evaluate(
-    recipe: Recipe, model: nn.Module, dataset: PairDataset, weights: Path, trained: records.Training | None,
+    recipe: Recipe, model: Method, dataset: PairDataset, weights: Path, trained: records.Training | None,
     path: Path, progress: bool, save_to: Path | None,
 ) -> Record:  # fmt: skip
     identity = provenance.weights_sha256(weights)
     work = scores_work(recipe, dataset.fingerprint(), identity).done()
     origin = load_checkpoint(model, weights).origin
     model.to(_device())
-    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to)
     checkpoint = records.Checkpoint(sha256=identity, origin=origin, file=provenance.public_file(weights))
+    images = dataset.ids[: recipe.evaluation.limit]
+    journal = companion.journal_of(
+        recipe, path.parent, weights=checkpoint.sha256, data=dataset.fingerprint(), images=images, device=_device()
+    )
+    result = evaluate_model(model, dataset, recipe.evaluation, progress=progress, save_to=save_to, journal=journal)
     record = dataclasses.replace(_record(recipe, dataset, result, checkpoint, trained), work=work)
     if rank_and_world()[0] == 0:
         save_samples(model, dataset, recipe, path.parent)
+        companion.save_image_statistics(result.per_image, path.parent)
         save_record(record, path)
+        journal.remove()
     return record
 
 
 def _complete(
-    record: Record, recipe: Recipe, model: nn.Module, dataset: PairDataset, output: str | Path, weights: Path | None
+    record: Record, recipe: Recipe, model: Method, dataset: PairDataset, output: str | Path, weights: Path | None
 ) -> None:
     """Make the file of samples anew that figures need, where it is gone, from the weights that the record is of."""
     path = missing_samples(recipe, _record_path(recipe, output).parent)
     if path is None or rank_and_world()[0] != 0:
         return
-    weights = weights or _recorded_weights(record, output)
+    weights = weights or recorded_weights(record, output)
     if not weights.is_file():
         say(f"{record.run}: {path.name} is gone, and so are the weights to make it from; --overwrite trains anew")
         return
@@ -282,16 +290,11 @@ def _complete(
     save_samples(model.to(_device()), dataset, recipe, path.parent)
 
 
-def _recorded_weights(record: Record, output: str | Path) -> Path:
-    """Return where the weights that were trained for a record lie, if they are still there."""
-    return run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
-
-
 def _finished(
     path: Path, recipe: Recipe, folder: Path, weights: Path | None, dataset: PairDataset, overwrite: bool, lent: bool,
     tell: Callable[[str], None] = lambda reason: None,
 ) -> Record | None:  # fmt: skip
-    """The record of this very work, or None if it is to be done; ``tell`` is told why.
+    """Return the record of this very work, or None if it is to be done; ``tell`` is told why.
 
     ``lent`` weights are not the user's choice: where they were trained anew they are scored anew, and a clone that has
     the record alone will do without them.
@@ -303,7 +306,13 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if lent and weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256) and not changed:
+    if (
+        lent
+        and weights
+        and weights.is_file()
+        and not provenance.are_weights(weights, record.checkpoint.sha256)
+        and not changed
+    ):
         return None
     if weights is not None and not lent and not provenance.are_weights(weights, record.checkpoint.sha256):
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
@@ -317,6 +326,8 @@ def _finished(
     held = weights or folder / Path(record.checkpoint.file).name
     if changed or (overwrite and not held.is_file() and missing_samples(recipe, path.parent)):
         return None  # perhaps because nothing is left to make the samples from
+    if held.is_file() and not companion.is_complete(record, path.parent):
+        return None
     works = [(record.work, scores_work(recipe, dataset.fingerprint(), record.checkpoint.sha256))]
     if weights is None:  # a clone has the record alone: that will do
         if held.is_file() and not provenance.are_weights(held, record.checkpoint.sha256):
@@ -326,7 +337,7 @@ def _finished(
 
 
 def _still(record: Record, works: list[tuple[Work | None, Work]], tell: Callable[[str], None]) -> Record | None:
-    """The record if what it depends on (each beside how it is now) is the same; noted if only the probe says so."""
+    """Return the record if what it depends on, beside how it is now, is the same; notes if only the probe says so."""
     if any(before is None for before, _ in works):
         tell(f"{record.run}: its record is of an earlier form, which does not tell whether the code behaves the same")
         return None
@@ -347,13 +358,13 @@ def _record(
         fingerprint=result.dataset_fingerprint, classes=list(result.class_names),
         unannotated=getattr(dataset, "unannotated", 0),
     )  # fmt: skip
-    score = task_named(recipe.model.task).score
-    scores = [score(steps, seed, tally) for (steps, seed), tally in result.tallies.items()]
+    scores = companion.scores_of(recipe, result.per_image)
     comparisons = compare(recipe, scored, scores)
     return Record(
         recipe=provenance.public_recipe(recipe), scores=scores, dataset=scored, checkpoint=checkpoint, training=trained,
         code=provenance.code(), environment=provenance.environment(_device()), wall_seconds=round(result.seconds, 2),
         comparisons=comparisons, verdict=overall(comparisons),
+        images_sha256=companion.statistics_sha256(result.per_image),
     )  # fmt: skip
 
 
@@ -366,27 +377,6 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
         code_fingerprint=inputs.work.code.get(OURS, trainings.UNKNOWN), processes=result.processes, work=inputs.work,
         labels=inputs.labels,
     )  # fmt: skip
-
-
-def _given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:
-    """Weights that are not trained under this recipe's own name; None: they are."""
-    if checkpoint is None:
-        lender = recipe.weights_of
-        return run_folder(output, recipe.preset, lender) / "model.safetensors" if lender else None
-    return paper_of(recipe).official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
-
-
-def _is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:
-    """Whether the weights are those that another recipe's training leaves."""
-    return checkpoint is None and recipe.weights_of is not None
-
-
-def _chosen(result: TrainResult, recipe: Recipe) -> Path:
-    if recipe.evaluation.weights == "last":
-        return result.checkpoint
-    if result.best is None:
-        raise ConfigError(f"no validation of {recipe.name} had a score, so there are no best weights to evaluate")
-    return result.best
 
 
 def _device() -> torch.device:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
-
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import paper_of
 
 
-def save_samples(model: nn.Module, dataset: PairDataset, recipe: Recipe, folder: Path) -> None:
+def save_samples(model: Method, dataset: PairDataset, recipe: Recipe, folder: Path) -> None:
     """Write the samples of a run into the folder of its record; a model without steps to show has none."""
     if samples := paper_of(recipe).samples(recipe):
         samples.save(model, dataset, recipe, folder / samples.file)

@@ -15,15 +15,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from ddp_repro import training
-from ddp_repro.data.io import DataError
 from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.checkpoints import check_part
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.networks.acceleration import set_checkpointing
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
@@ -36,8 +35,9 @@ from ddp_repro.store.paths import resolve, run_folder, working_root
 from ddp_repro.store.work import Changed, Current, Work
 from ddp_repro.tasks.build import build_dataset, check_dataset, survey_dataset
 from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
-from ddp_repro.workbook.catalogue import recipes_of
+from ddp_repro.workbook.runs.synthetic import prepare_data
 from ddp_repro.workbook.runs.works import weights_work
 
 T = TypeVar("T")
@@ -106,7 +106,8 @@ def train_in(
     resume = decided_by_main(
         lambda: _may_resume(recipe, folder, output, overwrite) or _make_room(recipe, folder, output, labels)
     )
-    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress)
+    watch = getattr(paper_of(recipe), "watch", None)
+    result = training.train(_resolved(recipe, output), folder, resume=resume, progress=progress, watch=watch)
     if rank_and_world()[0] == 0:
         (folder / "previous.safetensors").unlink(missing_ok=True)
         if (inputs := read_inputs(folder)) and inputs.processes != result.processes:
@@ -115,7 +116,7 @@ def train_in(
 
 
 def check_training(
-    recipe: Recipe, output: str | Path, overwrite: bool, model: nn.Module | None = None
+    recipe: Recipe, output: str | Path, overwrite: bool, model: Method | None = None
 ) -> list[Survey] | None:
     """Refuse a training that cannot work before anything is written but a ``mini`` recipe's data.
 
@@ -136,11 +137,12 @@ def check_training(
             f"{recipe.name} is not trained, but evaluated with the weights of {recipe.weights_of}: {remedy}"
         )
     training.check_settings(recipe)
-    model = model or recipe.model.build()
-    training.check_trainable(model, recipe.train)
-    set_checkpointing(model, recipe.train.gradient_checkpointing)
+    network: Method = model or recipe.model.build()
+    training.check_trainable(network, recipe.train)
+    set_checkpointing(network, recipe.train.gradient_checkpointing)
     prepare_data(recipe)
-    data, normalisation = recipe.data, {"mean": model.mean, "std": model.std}
+    data = recipe.data
+    normalisation: dict[str, Any] = {"mean": network.mean, "std": network.std}
     images = build_dataset(data, data.train_split, train=True, **normalisation)
     check_dataset(recipe.model, images)
     if recipe.train.validate_every:
@@ -148,9 +150,9 @@ def check_training(
     resume = _may_resume(recipe, run_folder(output, recipe.preset, recipe.name), output, overwrite)
     missing = [stage for stage in _stages(recipe) if not _weights_of(stage, recipe, output).is_file()]
     for stage in missing:
-        _check_first_stage(stage, recipe, model, output)
+        _check_first_stage(stage, recipe, network, output)
     if not (resume or missing):
-        training.load_initial_weights(model, _resolved(recipe, output).train)
+        training.load_initial_weights(network, _resolved(recipe, output).train)
     return None if resume else decided_by_main(lambda: _surveyed(recipe, images))
 
 
@@ -163,7 +165,7 @@ def _surveyed(recipe: Recipe, images: TaskDataset) -> list[Survey]:
     return labels
 
 
-def _check_first_stage(name: str, recipe: Recipe, model: nn.Module, output: str | Path) -> None:
+def _check_first_stage(name: str, recipe: Recipe, model: Method, output: str | Path) -> None:
     """Refuse a recipe whose weights this one starts from, and which has to be trained before, if they will not fit."""
     first = named_recipe(name, recipe.preset)
     if recipe.train.initialize_from == name:
@@ -185,7 +187,7 @@ def _refuse_other_model(first: Recipe, recipe: Recipe) -> None:
 
 
 def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> TrainResult:
-    """The finished training in ``folder``, whatever code it was done with.
+    """Return the finished training in ``folder``, whatever code it was done with.
 
     Raises:
         ConfigError: there is none, or it is another recipe's.
@@ -196,7 +198,7 @@ def finished_training(folder: Path, recipe: Recipe, output: str | Path) -> Train
 
 
 def read_inputs(folder: Path) -> TrainingInputs | None:
-    """What the weights in ``folder`` were trained from; None where there are none, or they do not say.
+    """Return what the weights in ``folder`` were trained from; None where there are none, or they do not say.
 
     Raises:
         ConfigError: the file is damaged.
@@ -212,7 +214,7 @@ def read_inputs(folder: Path) -> TrainingInputs | None:
 
 
 def _read_form(values: dict[str, Any]) -> TrainingInputs:
-    """The content of a ``training.json``, also of one from before it held a :class:`Work`."""
+    """Return the content of a ``training.json``, also of one from before it held a :class:`Work`."""
     if "work" in values:
         work = Work(**values["work"])
     else:
@@ -249,40 +251,13 @@ def compare_trainings(before: Work, now: Work) -> Current | Changed:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The settings that decide scores and differ between two recipes (as JSON), in words."""
+    """Return the settings that decide scores and differ between two recipes (as JSON), in words."""
     return changed_settings(before, now, "weights", "scores")
-
-
-def prepare_data(recipe: Recipe) -> None:
-    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare.
-
-    Raises:
-        DataError: there are none in a folder that no recipe has by default: the name may be a mistake.
-    """
-    if recipe.preset != "mini":
-        return
-    for data in filter(None, (recipe.data, recipe.data.added)):
-        _prepare_mini(data.dataset, Path(data.root))
-
-
-def _prepare_mini(dataset: str, root: Path) -> None:
-    if root.is_dir():
-        return
-    from data_prep.mini import MINI_DATASETS, write_mini
-
-    settings = [data for each in recipes_of("mini").values() for data in (each.data, each.data.added) if data]
-    usual = {data.root for data in settings if data.dataset == dataset}
-    if resolve(root) not in map(resolve, usual):
-        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
-        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
-    with file_lock(root.with_name(f".{root.name}.lock")):
-        if not root.is_dir():
-            write_mini(dataset, root)
 
 
 @contextmanager
 def workplace(recipe: Recipe, output: str | Path) -> Iterator[Path]:
-    """The folder of a recipe's run, held against other processes, with relative paths starting from the clone."""
+    """Hold the folder of a recipe's run against other processes, with relative paths starting from the clone."""
     folder = run_folder(output, recipe.preset, recipe.name)
     lock = file_lock(folder / ".lock") if rank_and_world()[0] == 0 else contextlib.nullcontext()
     with contextlib.chdir(working_root()), lock:
@@ -321,7 +296,7 @@ def decided_by_main(decide: Callable[[], T]) -> T:
 
 
 def say(message: str) -> None:
-    """A line for the user, once however many processes there are."""
+    """Print a line for the user, once however many processes there are."""
     if rank_and_world()[0] == 0:
         print(message, file=sys.stderr, flush=True)
 
@@ -338,14 +313,14 @@ def _weights_of(stage: str, recipe: Recipe, output: str | Path) -> Path:
 
 
 def _resolved(recipe: Recipe, output: str | Path) -> Recipe:
-    """The recipe with the files of finished weights in place of the recipes' names that it starts from."""
+    """Return the recipe with the files of finished weights in place of the recipes' names that it starts from."""
 
     def place(stage: str) -> str:
         return os.path.relpath(_weights_of(stage, recipe, output))
 
     start, sources = recipe.train.initialize_from, weight_sources(recipe.train.weights)
     parts = tuple(str(source.at(place(source.recipe)) if source.recipe else source) for source in sources)
-    whole = place(start) if is_recipe_name(start) else start
+    whole = place(start) if start and is_recipe_name(start) else start
     train_settings = dataclasses.replace(recipe.train, initialize_from=whole, weights=parts or None)
     return dataclasses.replace(recipe, train=train_settings)
 
@@ -391,7 +366,7 @@ def _write_inputs(folder: Path, inputs: TrainingInputs) -> None:
 
 
 def _inputs_inside(weights: Path) -> TrainingInputs | None:
-    """What weights say about themselves that the trainer wrote without this workbook; their code is not known."""
+    """Read what weights that the trainer wrote without this workbook say of themselves; their code is unknown."""
     _, metadata = read_state_dict(weights)
     if not {"recipe", "data"} <= metadata.keys():
         return None

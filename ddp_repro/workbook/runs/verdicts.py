@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
+from ddp_repro.evaluation.measure import or_nan, or_none, spread
 from ddp_repro.evaluation.score import Score
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import paper_of
-from ddp_repro.workbook.runs.records import Comparison, Dataset, Verdict, spread
+from ddp_repro.workbook.runs.records import Comparison, Dataset, Verdict
 from ddp_repro.workbook.tables.printed import EVALUATION_IMAGES, paper_value
 
 
@@ -26,23 +28,30 @@ def compare(recipe: Recipe, dataset: Dataset, scores: Sequence[Score]) -> list[C
     ):
         paper = paper_value(recipe, steps, column)
         if paper is not None:
-            values = [getattr(score, metric) for score in scores if score.steps == steps]
+            values = [or_nan(getattr(score, metric)) for score in scores if score.steps == steps]
             comparisons.append(_comparison(column, steps, paper, values, paper_of(recipe).tolerance(column)))
     return comparisons
 
 
 def overall(comparisons: Sequence[Comparison]) -> Verdict:
-    """``differs`` if any number does, ``reproduced`` if all agree, ``trend only`` without a number to compare with."""
-    if not comparisons:
-        return "trend only"
-    return "differs" if any(c.verdict == "differs" for c in comparisons) else "reproduced"
+    """``differs`` if any number does, ``reproduced`` if all agree, ``trend only`` without a number to compare with.
+
+    A measured number that is undefined is none to compare with.
+    """
+    verdicts = {comparison.verdict for comparison in comparisons}
+    return "differs" if "differs" in verdicts else "reproduced" if verdicts == {"reproduced"} else "trend only"
 
 
 def _comparison(column: str, steps: int, paper: float, values: list[float], minimum: float) -> Comparison:
     mean, std = spread(values)
-    tolerance = max(minimum, 2 * (std or 0.0))
-    verdict: Verdict = "reproduced" if abs(mean - paper) <= tolerance + 1e-9 else "differs"
-    return Comparison(column=column, steps=steps, paper=paper, measured=mean, tolerance=tolerance, verdict=verdict)
+    if math.isnan(mean):
+        tolerance, verdict = minimum, "trend only"
+    else:
+        tolerance = max(minimum, 2 * (std or 0.0))
+        verdict = "reproduced" if abs(mean - paper) <= tolerance + 1e-9 else "differs"
+    return Comparison(
+        column=column, steps=steps, paper=paper, measured=or_none(mean), tolerance=tolerance, verdict=verdict
+    )
 
 
 def _may_claim(recipe: Recipe, dataset: Dataset) -> bool:

@@ -90,7 +90,7 @@ def _measured(recipe: Recipe, settings: dict[str, Any], inputs: dict[str, str | 
 
 
 def _probe(of: str, recipe: Recipe, code: dict[str, str], take: Callable[[], Probe]) -> Mapping[str, float | None]:
-    """A probe of a recipe's small model; none for a task that has nothing to try it on."""
+    """Return a probe of a recipe's small model; none for a task that has nothing to try it on."""
     if task_named(recipe.model.task).made_up_batch is None:
         return {}
     settings = {n: v for n, v in deciding(public_recipe(recipe), "weights", "scores").items() if n[:6] != "model."}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.tables.peer_costs import peer_count
@@ -39,15 +40,17 @@ def count_peer(table: str, row: PaperRow) -> Count | None:
     if peer.macs:
         macs = Macs(**peer.macs)
         values |= {"flops": macs.total / 1e9, "modules": macs.modules / 1e9}
-        agreement = agree_macs(row.values["flops"], macs)
+        agreement = agree_macs(cast(float, row.values["flops"]), macs)
     return Count(values, agreement, peer.remark)
 
 
 def evaluation_size(settings: Recipe) -> tuple[int, int]:
     """(height, width) of the largest image that the evaluation's keep-ratio resize yields.
 
-    Where pictures are not resized it is the training crop.
+    Where pictures are not resized it is the training crop; that of data of a fixed size is its own.
     """
+    if not hasattr(settings.data, "image_scale"):
+        return settings.data.image_size
     if settings.data.image_scale is None:
         return settings.data.crop_size
     long, short = settings.data.image_scale

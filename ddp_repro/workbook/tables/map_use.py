@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ddp_repro.evaluation.measure import number_text
 from ddp_repro.workbook.runs.analyses import Analysis
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.rendering import NOTHING, Table
@@ -41,10 +42,12 @@ def _row(analysis: Analysis, number: int) -> dict[tuple[str, str], str]:
     step, measure = analysis.result["steps"][number], measures()[analysis.result["measure"]]
     effect = step["effect"]
     cells = {("", "Run"): analysis.run, ("", "Step"): str(number + 1), ("", "t"): f"{step['time']:.2f}"}
-    scores = {kind: _number(value, measure.decimals) for kind, value in step["scores"].items()}
+    scores = {kind: number_text(value, measure.decimals) for kind, value in step["scores"].items()}
     cells |= {(measure.heading, HEADINGS.get(kind, kind)): text for kind, text in scores.items()}
     low, high = (_number(effect[side], measure.decimals) for side in ("low", "high"))
-    return cells | {("Effect", "true − another's"): f"{_number(effect['estimate'], measure.decimals)} [{low}, {high}]"}
+    return cells | {
+        ("Effect", "true − another's"): f"{number_text(effect['estimate'], measure.decimals)} [{low}, {high}]"
+    }
 
 
 def _number(value: float | None, decimals: int) -> str:

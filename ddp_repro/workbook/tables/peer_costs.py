@@ -44,7 +44,7 @@ class PeerCount:
 
 
 def peer_count(table: str, method: str, backbone: str | None) -> PeerCount | None:
-    """The cost of a printed row, or None if it is not a peer's."""
+    """Return the cost of a printed row, or None if it is not a peer's."""
     from ddp_repro.costs.peers import find_peer, measure_peer
 
     peer = find_peer(table, method, backbone)
@@ -65,7 +65,7 @@ def peer_count(table: str, method: str, backbone: str | None) -> PeerCount | Non
 
 
 def _work(peer: Peer) -> Work:
-    """What a count depends on."""
+    """Return what a count depends on."""
     code = {"ddp_repro": code_hash(["ddp_repro.costs.peers"])}
     settings = json.loads(json.dumps(dataclasses.asdict(peer)))
     return Work(
@@ -74,7 +74,7 @@ def _work(peer: Peer) -> Work:
 
 
 def _probe() -> dict[str, float | None]:
-    """The parameters and MACs of a small network, by kind, as peers are counted."""
+    """Return the parameters and MACs of a small network, by kind, as peers are counted."""
     with torch.device("meta"):
         network = nn.Sequential(
             nn.Conv2d(3, 8, 3, groups=1), nn.BatchNorm2d(8), nn.Flatten(2), nn.Linear(36, 16), nn.LayerNorm(16),

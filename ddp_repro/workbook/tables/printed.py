@@ -57,7 +57,7 @@ class PaperTable:
     notes: tuple[str, ...] = ()
 
     def column(self, key: str) -> PaperColumn | None:
-        """The column called ``key``, or None."""
+        """Return the column called ``key``, or None."""
         return next((c for c in self.columns if c.key == key), None)
 
     @property

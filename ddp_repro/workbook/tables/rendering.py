@@ -35,12 +35,12 @@ class Table:
     prose: bool = False
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Return what a notebook shows."""
         return to_html(self)
 
 
 def to_markdown(table: Table) -> str:
-    """The table, its notes and its provenance as GitHub Markdown."""
+    """Return the table, its notes and its provenance as GitHub Markdown."""
     parts = [f"### {table.title}", _flat(table.frame).to_markdown(index=False, disable_numparse=True)]
     if table.notes:
         parts.append("\n".join(f"- {note}" for note in table.notes))
@@ -51,12 +51,12 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The cells alone, one header line (quantity and source joined)."""
+    """Return the cells alone, one header line (quantity and source joined)."""
     return _flat(table.frame).to_csv(index=False)
 
 
 def to_latex(table: Table) -> str:
-    """A ``table`` environment for the booktabs and multirow packages, with the provenance as a comment above it."""
+    """Return a ``table`` environment for booktabs and multirow, with the provenance as a comment above it."""
     comment = "".join(f"% {line}\n" for line in table.provenance.to_csv(index=False).splitlines())
     escaped = table.frame.map(_latex)
     escaped.columns = pd.MultiIndex.from_arrays([[_latex(c[level]) for c in table.frame.columns] for level in (0, 1)])
@@ -68,7 +68,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """A self-contained ``<section>`` (no style of its own) with table, notes and provenance."""
+    """Return a self-contained ``<section>`` (no style of its own) with table, notes and provenance."""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     provenance = ""
     if len(table.provenance):
@@ -112,19 +112,21 @@ def _html_scrolling(frame: pd.DataFrame, prose: bool = False) -> str:
 
 
 def _html_folded(frame: pd.DataFrame) -> str:
-    """The rows that were run; the others fold into one line."""
+    """Return the rows that were run; the others fold into one line."""
     kinds = [_kind(source) for source in frame.columns.get_level_values(1)]
     measured = frame.loc[:, [kind == "measured" for kind in kinds]]
     idle = measured.eq(NOT_RUN).all(axis=1) if len(measured.columns) else pd.Series(False, index=frame.index)
-    parts = [] if idle.all() else [_html_scrolling(frame[~idle], prose=True)]
+    parts = [] if idle.all() else [_html_scrolling(frame.loc[~idle, :], prose=True)]
     if idle.any():
         count = f"{idle.sum()} {'row' if idle.sum() == 1 else 'rows'}"
-        parts.append(f"<details><summary>{count} not run</summary>{_html_scrolling(frame[idle], prose=True)}</details>")
+        parts.append(
+            f"<details><summary>{count} not run</summary>{_html_scrolling(frame.loc[idle, :], prose=True)}</details>"
+        )
     return "\n".join(parts)
 
 
 def _html_cells(frame: pd.DataFrame, prose: bool) -> str:
-    """The cells with a class per source, so that a style sheet can set printed and measured numbers apart.
+    """Return the cells with a class per source, so that a style sheet can set printed and measured numbers apart.
 
     In prose, the heading is an attribute of each cell: it stands before it where a narrow page shows rows as blocks.
     """

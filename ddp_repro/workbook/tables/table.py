@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.settings.presets import INFO
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import full_name, paper_named, paper_of, recipe, recipe_names
 from ddp_repro.workbook.runs.constant_map import ConstantMap, load_constant_map
 from ddp_repro.workbook.runs.mean_depth import MeanDepth, load_mean_depth
-from ddp_repro.workbook.runs.records import Record, find_records, spread
+from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.counts import Count, count_peer, evaluation_size
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.printed import PaperColumn, PaperRow, PaperTable, load_table
@@ -123,13 +124,14 @@ def table_frame(columns: dict[tuple[str, str], list[str]]) -> pd.DataFrame:
 def _printed_row(row: PaperRow, printed: PaperTable, known: set[str]) -> _Row:
     labels = {key: str(getattr(row, key) if getattr(row, key) is not None else NOTHING) for key in printed.headers}
     ours = recipe(row.recipe, "paper") if row.recipe in known else None
-    for field, value in row.overrides.items() if ours else ():
-        ours = paper_of(ours).variant(ours, field, value)
+    if ours:
+        for field, value in row.overrides.items():
+            ours = paper_of(ours).variant(ours, field, value)
     return _Row(labels, row, ours, row.steps or (1 if ours else None))
 
 
 def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_Row]:
-    """The rows of a recipe that the paper does not print; the default steps say ``not run`` until it has a record."""
+    """Return the rows of a recipe that the paper does not print; its steps say ``not run`` until it has a record."""
     rows = []
     for steps in record.steps if record else own.evaluation.steps:
         method = paper_of(own).row_label(own, steps)
@@ -158,7 +160,7 @@ def _identifying(rows: list[_Row], headers: dict[str, str]) -> dict[tuple[str, s
 def _quantity(
     column: PaperColumn, rows: list[_Row], records: dict[str, Record], title: str, size: tuple[int, int] | None
 ) -> dict[tuple[str, str], list[str]]:
-    """The paper's column and, where there is one, its counterpart of ours."""
+    """Return the paper's column and, where there is one, its counterpart of ours."""
     heading = column.label + (f" ({column.unit})" if column.unit else "")
     heading += {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
     columns = {(heading, PAPER): [_paper_cell(row.paper, column) for row in rows]}
@@ -191,6 +193,8 @@ def _count(row: _Row, printed: PaperTable) -> Count | None:
     if row.recipe is None:
         return count_peer(printed.name, row.paper) if row.paper else None
     size = printed.image_size if row.paper else evaluation_size(row.recipe)
+    if size is None:
+        return None
     flops = row.paper.values.get("flops") if row.paper else None
     return paper_of(row.recipe).count(row.recipe, size, row.steps or 1, flops)
 
@@ -206,14 +210,14 @@ def _remarks(rows: list[_Row]) -> tuple[str, ...]:
 
 
 def _has_multi_scale(rows: list[_Row], records: dict[str, Record]) -> bool:
-    """The paper's recipes always have the column; others once a multi-scale test was run."""
+    """Tell whether there is the column: the paper's recipes always have it, others once a multi-scale test was run."""
     recipes = [row.recipe for row in rows if row.recipe]
     return all(r.preset == "paper" for r in recipes) or any(f"{r.name}-ms" in records for r in recipes)
 
 
 def _measured_cell(row: _Row, column: PaperColumn, records: dict[str, Record]) -> str:
     if row.constant:
-        return f"{getattr(row.constant.score, column.key):.{column.decimals}f}"
+        return number_text(getattr(row.constant.score, column.key), column.decimals)
     if row.recipe is None:
         return NOTHING if row.paper and row.paper.recipe is None else NOT_RUN
     record = records.get(row.recipe.name + ("-ms" if column.key == "miou_ms" else ""))
@@ -239,10 +243,7 @@ def _measured_row(record: Record, steps: int) -> dict[tuple[str, str], str]:
 
 
 def _mean_std(values: list[float], decimals: int) -> str:
-    if not values:
-        return NOT_RUN
-    mean, std = spread(values)
-    return f"{mean:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std is not None else "")
+    return mean_text(values, decimals) if values else NOT_RUN
 
 
 def short_number(value: float) -> str:
@@ -256,6 +257,7 @@ def _run_names(rows: list[_Row]) -> list[str]:
 
 
 def measured_title(preset: str, dataset: str, records: list[Record]) -> str:
+    """Return a measured column's heading: preset, data and number of images."""
     label = INFO[preset].label or DATA_LABELS.get(dataset, dataset)
     counts = sorted({record.dataset.images for record in records})
     images = f", {' / '.join(map(str, counts))} images" if counts else ""
@@ -286,13 +288,18 @@ def _general_notes(records: list[Record], preset: str) -> tuple[str, ...]:
     notes = []
     if any(len(record.seeds) > 1 for record in records):
         notes.append("± is the sample standard deviation over sampling seeds, of one set of weights.")
+    notes += [
+        f"{record.run}: {min(counts)} of {record.dataset.images} images have something to measure; means are over them."
+        for record in records
+        if (counts := [score.measured for score in record.scores if score.measured is not None])
+    ]
     if preset != "paper":
         notes.append(f"The {preset} preset shows that the code path works, and trends; it claims no printed number.")
     return tuple(notes)
 
 
 def _confirmed(record: Record) -> str:
-    """A note on a record whose code is not the present one, but was found to behave as that."""
+    """Return a note on a record whose code is not the present one, but was found to behave as that."""
     return f" (behaves the same at {record.confirmed.commit[:9]})" if record.confirmed else ""
 
 

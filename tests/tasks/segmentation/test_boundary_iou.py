@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU, boundary, erosions, mean_over_classes
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.evaluation.measure import json_ready
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU, boundary, erosions
+from ddp_repro.tasks.segmentation.metrics import ClassCounts, mean_over_classes
+from ddp_repro.workbook.catalogue import recipe
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "siblings" / "ddps_boundary_iou.npz")
 TRUTH, PREDICTION = (torch.from_numpy(GOLDEN[name]).long() for name in ("gt", "pred"))
@@ -25,7 +31,7 @@ def assert_scores(ours: Tensor, name: str) -> None:
 
 @pytest.mark.parametrize("ignore_index", [0, 255])
 def test_boundary_scores_are_the_released_ones(ignore_index: int) -> None:
-    assert_scores(BoundaryIoU(6, ignore_index=ignore_index).update(PREDICTION, TRUTH).biou(), f"ig{ignore_index}_bIoU")
+    assert_scores(BoundaryIoU(6, ignore_index=ignore_index).update(PREDICTION, TRUTH).iou(), f"ig{ignore_index}_bIoU")
 
 
 def test_the_boundary_is_the_released_one() -> None:
@@ -35,7 +41,7 @@ def test_the_boundary_is_the_released_one() -> None:
 
 
 def test_scores_with_a_class_zero_are_the_released_ones() -> None:
-    matrix = ConfusionMatrix(6).update(PREDICTION, TRUTH.masked_fill(TRUTH == 0, 255))
+    matrix = ClassCounts(6).update(PREDICTION, TRUTH.masked_fill(TRUTH == 0, 255))
     assert_scores(matrix.iou(), "ig0_IoU")
     assert_scores(matrix.accuracy(), "ig0_Acc")
     assert matrix.aacc == pytest.approx(float(GOLDEN["ig0_aAcc"]), abs=1e-12)
@@ -47,15 +53,15 @@ def test_scores_with_the_unlabelled_class_last_are_the_same() -> None:
     """The order of labels: what the released code calls 1..5, 0 is 0..4, 5 here, and 255 in the truth."""
     prediction, truth = (PREDICTION - 1) % 6, (TRUTH - 1) % 6
     truth = truth.masked_fill(truth == 5, 255)
-    scores = BoundaryIoU(6, unscored=5).update(prediction, truth).biou()
+    scores = BoundaryIoU(6, unscored=5).update(prediction, truth).iou()
     assert_scores(scores.roll(1), "ig0_bIoU")
-    iou = ConfusionMatrix(6).update(prediction, truth).iou()
+    iou = ClassCounts(6).update(prediction, truth).iou()
     assert_scores(iou.roll(1), "ig0_IoU")
     assert mean_over_classes(iou, left_out=5) == pytest.approx(0.8307, abs=5e-5)
 
 
 def test_scores_without_an_ignored_class_are_the_released_ones() -> None:
-    matrix = ConfusionMatrix(6).update(PREDICTION, TRUTH)
+    matrix = ClassCounts(6).update(PREDICTION, TRUTH)
     assert_scores(matrix.accuracy(), "ig255_Acc")
     assert matrix.aacc == pytest.approx(float(GOLDEN["ig255_aAcc"]), abs=1e-12)
 
@@ -78,15 +84,69 @@ def test_counts_add_up() -> None:
     parts = [BoundaryIoU(6).update(p, t) for p, t in zip(PREDICTION, TRUTH, strict=True)]
     merged = parts[2].merge(parts[0]).merge(parts[1])
     assert torch.equal(whole.counts, merged.counts) and whole.mbiou == merged.mbiou == whole.value("mbiou")
-    whole.reduce(lambda counts: 2 * counts)
-    assert torch.equal(whole.counts, 2 * merged.counts) and whole.to_dict()["mbiou"] == merged.mbiou
+    assert whole.to_dict()["mbiou"] == merged.mbiou
+
+
+def test_the_task_counts_boundaries_where_asked() -> None:
+    task = task_named("segmentation")
+    plain, edges = (task.tally(recipe("ade20k_mini").model, EvalConfig(boundary=flag)) for flag in (False, True))
+    assert plain.metrics == ("miou", "macc", "aacc") and edges.metrics == (*plain.metrics, "mbiou")
+    prediction, truth = PREDICTION - 1, TRUTH.masked_fill(TRUTH == 0, 256) - 1  # five classes, and 255
+    prediction = prediction.clamp(min=0)
+    stacked: dict[str, list[np.ndarray]] = {}
+    for pair in zip(prediction, truth, strict=True):
+        for tally in (plain, edges):
+            tally.update(*pair)
+        for name, values in edges.image_statistics(*pair).items():
+            stacked.setdefault(name, []).append(values)
+    assert plain.miou == edges.miou and np.isnan(plain.mbiou)
+    alone = BoundaryIoU(edges.num_classes).update(prediction, truth)
+    assert edges.mbiou == alone.mbiou < 1
+    again = task.tally(recipe("ade20k_mini").model, EvalConfig(boundary=True))
+    again.add({name: np.stack(values) for name, values in stacked.items()})
+    assert json_ready(again.to_dict()) == json_ready(edges.to_dict())
+    assert torch.equal(again.boundary.counts, edges.boundary.counts)
+    score = task.score(1, 0, edges)
+    assert score.measures() == edges.metrics and score.mbiou == 100 * alone.mbiou and score.biou[149] is None
+    assert task.score(1, 0, plain).measures() == plain.metrics
+
+
+def test_both_quirks_of_the_released_evaluation_are_switches() -> None:
+    """A class that predictions may have and the truth never has, and boundaries predicted on ignored ground."""
+    model = SimpleNamespace(num_classes=5, output_classes=6)
+    prediction, truth = (PREDICTION - 1) % 6, (TRUTH - 1) % 6
+    truth = truth.masked_fill(truth == 5, 255)
+    made = {
+        (mean, ground): task_named("segmentation").tally(
+            model, EvalConfig(boundary=True, unlabelled=mean, boundary_on_ignored=ground)
+        ).update(prediction, truth)
+        for mean in ("in_mean", "left_out") for ground in ("counted", "left_out")
+    }  # fmt: skip
+    released, sound = made["in_mean", "counted"], made["left_out", "left_out"]
+    assert released.miou == pytest.approx(0.6646, abs=5e-5) and sound.miou == pytest.approx(0.8307, abs=5e-5)
+    assert released.mbiou == pytest.approx(float(np.nanmean(GOLDEN["ig0_bIoU"])), abs=1e-12)
+    assert sound.mbiou == made["in_mean", "left_out"].mbiou > released.mbiou
+    assert made["left_out", "counted"].mbiou == released.mbiou
+
+
+def test_nothing_but_ignored_pixels_has_no_boundary() -> None:
+    tally = ClassCounts(3, boundary=BoundaryIoU(3, mask_ignored=True))
+    tally.update(torch.zeros(9, 9, dtype=int), torch.full((9, 9), 255))
+    score = task_named("segmentation").score(1, 0, tally)
+    assert (score.mbiou, score.biou) == (None, [None] * 3)
+
+
+@pytest.mark.parametrize("task", ["depth", "bev"])
+def test_other_tasks_have_no_boundaries(task: str) -> None:
+    with pytest.raises(ConfigError, match=f"the task is {task}"):
+        task_named(task).check_evaluation(EvalConfig(boundary=True, protocol="nyu"))
 
 
 def test_predictions_on_ignored_pixels() -> None:
     label = torch.zeros(50, 50, dtype=torch.long)
     label[:, 25:] = 255
     prediction = label.masked_fill(label == 255, 1)
-    released, masked = (BoundaryIoU(2, mask_ignored=mask).update(prediction, label).biou() for mask in (False, True))
+    released, masked = (BoundaryIoU(2, mask_ignored=mask).update(prediction, label).iou() for mask in (False, True))
     assert released[1] == 0 and masked[1].isnan()
     assert released[0] == masked[0] == 1
 

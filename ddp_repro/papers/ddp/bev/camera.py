@@ -30,8 +30,9 @@ class CameraNeck(nn.Module):
         self.lateral = nn.ModuleList([conv_norm_relu(fine + channels, channels, 1),
                                       conv_norm_relu(middle + coarse, channels, 1)])  # fmt: skip
         self.smooth = nn.ModuleList(conv_norm_relu(channels, channels, 3) for _ in range(2))
-        for block in [*self.lateral, *self.smooth]:
-            initialize_convolution(block[0])
+        for module in [*self.lateral.modules(), *self.smooth.modules()]:
+            if isinstance(module, nn.Conv2d):
+                initialize_convolution(module)
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Three backbone maps -> two levels (B, channels, h_i, w_i), finest first."""

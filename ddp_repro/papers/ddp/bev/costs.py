@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.networks.attention.deformable import attention_backend
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
 from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
-from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
-from ddp_repro.papers.ddp.model import shape_of, tokens_of
 from ddp_repro.tasks.bev.made_up import made_up_sample
 
 STEPS = 3
@@ -101,7 +100,7 @@ def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int =
 
 def _initial_model(config: BEVConfig, device: str) -> BEVDDP:
     torch.manual_seed(0)
-    return build_model(config).eval().to(device)
+    return BEVDDP(config).eval().to(device)
 
 
 def _stages(model: BEVDDP, batch: dict[str, Any]) -> Iterator[Stage]:
@@ -126,7 +125,7 @@ def _stages(model: BEVDDP, batch: dict[str, Any]) -> Iterator[Stage]:
 
 
 def _diffusion_stages(model: BEVDDP, features: Tensor) -> Iterator[Stage]:
-    """What :meth:`DDP.sample` does with a BEV feature."""
+    """Yield what :meth:`DDP.sample` does with a BEV feature."""
     config, starts, shape = model.config, model.config.noise_samples, shape_of(features)
     passes = starts * STEPS
     noise = torch.randn(1, *model.noise_shape(features), device=features.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from ddp_repro.papers.ddp.bev.layers import conv_norm_relu
 
-SECOND_NORM = {"eps": 1e-3}
+SECOND_NORM: dict[str, Any] = {"eps": 1e-3}
 SECOND_LAYERS = 5  # beyond the first of each block
 
 
@@ -21,7 +22,7 @@ class ConvFuser(nn.Sequential):
         super().__init__(*conv_norm_relu(sum(in_channels), channels, 3))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C_i, x, y) -> (B, channels, x, y)"""
+        """Fuse maps (B, C_i, x, y) into one (B, channels, x, y)."""
         return super().forward(torch.cat(list(maps), dim=1))
 
 
@@ -39,6 +40,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output (B, outputs, x / stride, y / stride)."""
         out = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
         return (out + (x if self.downsample is None else self.downsample(x))).relu()
 

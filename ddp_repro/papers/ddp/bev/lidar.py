@@ -43,6 +43,7 @@ class SparseConvNormReLU(nn.Module):
         self.conv, self.norm = SparseConv3d(inputs, outputs, kernel), _norm(outputs)
 
     def forward(self, features: Tensor, rulebook: Rulebook) -> Tensor:
+        """Convolve the features (N, C) of the sites; (N', C')."""
         return self.norm(self.conv(features, rulebook)).relu()
 
 
@@ -55,6 +56,7 @@ class SparseBasicBlock(nn.Module):
         self.conv2, self.bn2 = SparseConv3d(channels, channels), _norm(channels)
 
     def forward(self, features: Tensor, rulebook: Rulebook) -> Tensor:
+        """Return the block's output (N, C) at the same sites."""
         out = self.bn1(self.conv1(features, rulebook)).relu()
         return (self.bn2(self.conv2(out, rulebook)) + features).relu()
 
@@ -92,7 +94,7 @@ class SparseEncoder(nn.Module):
         rulebook, results = submanifold_rulebook(sites), []
         features = self.input(features, rulebook)
         for number, stage in enumerate(self.stages):
-            for block in stage:
+            for block in stage.children():
                 features = block(features, rulebook)
             if number < len(DOWNSAMPLING):
                 down = strided_rulebook(rulebook.sites, *DOWNSAMPLING[number])
@@ -143,7 +145,7 @@ class LidarEncoder(nn.Module):
         return sorted_sites(torch.cat(features), torch.cat(coordinates), self.encoder.shape, len(clouds))
 
     def nothing_like(self, feature: Tensor) -> Tensor:
-        """The feature of no LiDAR at all: zeros (B, C, x, y) beside a camera feature (B, C', x, y)."""
+        """Return the feature of no LiDAR at all: zeros (B, C, x, y) beside a camera feature (B, C', x, y)."""
         return feature.new_zeros(len(feature), self.out_channels, *feature.shape[2:])
 
 

@@ -19,6 +19,7 @@ from ddp_repro.diffusion import MultiLabelEmbedding, draw_noise
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.decoder import LabelDecoder
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
 from ddp_repro.papers.ddp.bev import released as released_bev
@@ -29,7 +30,7 @@ from ddp_repro.papers.ddp.bev.layers import set_norm_momentum
 from ddp_repro.papers.ddp.bev.lidar import LidarEncoder
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
-from ddp_repro.papers.ddp.model import DDP, Generators, shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP, Generators
 from ddp_repro.tasks.bev.loss import focal_loss
 
 PRESENT = 0.5  # probability above which a class counts as present when a prediction is fed back
@@ -70,7 +71,7 @@ class BEVDDP(DDP):
     - "masks", training only: (B, K, X, Y), the true map, boolean or 0 and 1.
     """
 
-    config: BEVConfig  # type: ignore[assignment]
+    config: BEVConfig
     config_type = BEVConfig
     dialects = (released_bev, released)
 
@@ -80,7 +81,7 @@ class BEVDDP(DDP):
 
     @classmethod
     def from_config(cls, config: BEVConfig) -> BEVDDP:
-        """The model that ``config`` describes, with initial weights."""
+        """Return the model that ``config`` describes, with initial weights."""
         return cls(config)
 
     def undecayed(self, name: str) -> bool:
@@ -90,6 +91,7 @@ class BEVDDP(DDP):
     # -- the encoder ---------------------------------------------------------------------------------------------------
 
     def build_encoder(self) -> None:
+        """Add the sensors' encoders, their fusion, and the BEV encoder."""
         self.camera = CameraEncoder(self.config)
         if self.config.sensors == "fusion":
             self.lidar = LidarEncoder(self.config)
@@ -107,6 +109,7 @@ class BEVDDP(DDP):
 
     @property
     def feature_channels(self) -> int:
+        """Channels of the BEV feature."""
         return self.config.feature_channels
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -172,7 +175,7 @@ class BEVDDP(DDP):
     # -- Algorithm 2 ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         batch: BEVBatch | None = None,
         steps: int = 3,
@@ -199,7 +202,10 @@ class BEVDDP(DDP):
         Returns:
             Probabilities (B, K, X, Y).
         """
-        features = self.encode(batch) if features is None else features
+        if features is None:
+            if batch is None:
+                raise ValueError("sample needs a batch, or the features of one")
+            features = self.encode(batch)
         if noise is None:
             count = self.config.noise_samples if noise_samples is None else noise_samples
             noise = draw_noise((count, *self.noise_shape(features)), len(features), generator)

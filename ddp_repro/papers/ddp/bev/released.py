@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def is_official(keys: Iterable[str]) -> bool:
 
 
 def config_of(keys: Iterable[str]) -> BEVConfig:
-    """The published configuration that a checkpoint with these keys belongs to, with or without time layers."""
+    """Return the published configuration that a checkpoint with these keys belongs to, with or without time layers."""
     keys = list(keys)
     published = NUSCENES_FUSION if any(key.startswith("encoders.lidar.") for key in keys) else NUSCENES_CAMERA
     return dataclasses.replace(published, time_conditioned=_has_time_layers(keys))
@@ -96,7 +97,7 @@ def _has_time_layers(keys: Iterable[str]) -> bool:
 
 
 def _segmentation_name(key: str) -> str | None:
-    """The name that a tensor shared with the segmentation models has there."""
+    """Return the name that a tensor shared with the segmentation models has there."""
     if key.startswith(_SHARED_AS_IS):
         return key
     return next((new + key.removeprefix(old) for old, new in _SHARED.items() if key.startswith(old)), None)
@@ -125,7 +126,7 @@ def _first_layout(weight: Tensor) -> Tensor:
     return weight.permute(1, 2, 3, 4, 0)
 
 
-def _check_constants(constants: Mapping[str, Tensor], model: nn.Module) -> None:
+def _check_constants(constants: Mapping[str, Tensor], model: Any) -> None:
     view = model.camera.view_transform
     cells = torch.tensor([view.size, view.size, 1])
     ours = {"dx": view.cell, "bx": view.first_centre, "nx": cells, "frustum": view.frustum}

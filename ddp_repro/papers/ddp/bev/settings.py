@@ -177,5 +177,5 @@ NUSCENES_FUSION = BEVConfig(sensors="fusion", bev_widths=(128, 256), noise_sampl
 
 
 def paper_plain(config: BEVConfig) -> BEVConfig:
-    """The sampling that the paper describes: one start noise, and the prediction of the last step."""
+    """Return settings that sample as the paper says: one start noise, and the prediction of the last step."""
     return dataclasses.replace(config, noise_samples=1, average_steps=False)

@@ -34,7 +34,7 @@ class Sites:
     batch: int
 
     def keys(self, margin: int = 0) -> Tensor:
-        """A number per site (N,), ascending; with a margin, numbers of neighbours differ by the same everywhere."""
+        """Return a number per site (N,), ascending; with a margin, neighbours' differ by the same everywhere."""
         key = self.coordinates[:, 0]
         for axis, length in enumerate(self.shape):
             key = key * (length + 2 * margin) + self.coordinates[:, axis + 1] + margin

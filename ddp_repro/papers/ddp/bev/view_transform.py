@@ -35,7 +35,7 @@ class Calibration:
 
     @classmethod
     def of(cls, batch: Mapping[str, Any]) -> Self:
-        """The calibration inside a batch, under the attributes' names."""
+        """Return the calibration inside a batch, under the attributes' names."""
         return cls(
             batch["camera_to_lidar"].float(),
             batch["intrinsics"][..., :3, :3].float(),
@@ -60,6 +60,10 @@ class ViewTransform(nn.Module):
     Args:
         config: its ``image_size``, ``channels``, ``view_channels``, depths and lifted grid.
     """
+
+    cell: Tensor
+    first_centre: Tensor
+    frustum: Tensor
 
     def __init__(self, config: BEVConfig) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,11 @@ from ddp_repro.costs.floor import floor_of
 from ddp_repro.evaluation.views import best_class
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.attention.deformable import attention_backend, attention_by
+from ddp_repro.networks.decoder import DecoderLayer
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.model import DDP, shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import CompileMode
@@ -166,17 +168,17 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
 
 
 def initial_model(config: ModelConfig, device: torch.device | str) -> DDP:
-    """A model whose attention reads between pixels and not where it starts, at whole pixels: as a trained one does."""
+    """Return a model whose attention reads between pixels, as a trained one's, not where it starts, at whole ones."""
     torch.manual_seed(0)
-    model = build_model(config).eval()
+    model = cast(DDP, build_model(config).eval())
     for layer in model.decoder.layers:
-        torch.nn.init.normal_(layer.attention.sampling_offsets.weight, std=0.05)
+        torch.nn.init.normal_(cast(DecoderLayer, layer).attention.sampling_offsets.weight, std=0.05)
     return model.to(device)
 
 
 def to_labels(model: DDP, images: Tensor, output: Tensor) -> Tensor:
-    """A map at the decoder's resolution -> classes, or metres, at the image's."""
-    size = tuple(images.shape[-2:])
+    """Return a map at the decoder's resolution -> classes, or metres, at the image's."""
+    size = shape_of(images)
     if output.shape[1] == 1:
         return F.interpolate(output, size=size, mode="bilinear", align_corners=False)[:, 0]
     return torch.stack([best_class(scores.float(), size, size)[1] for scores in output])

@@ -11,9 +11,10 @@ from torch import nn
 
 from ddp_repro.costs.agreement import agree_macs
 from ddp_repro.costs.macs import Macs, count_macs, count_parameters
+from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as bench_published
 from ddp_repro.papers.ddp.build import build_model
-from ddp_repro.papers.ddp.model import shape_of, tokens_of
+from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.workbook.tables.counts import Count
 
@@ -67,7 +68,7 @@ def _measure_one_step(config: ModelConfig, image_size: tuple[int, int]) -> Compl
         model = build_model(config).eval()
         images = torch.empty(1, 3, *image_size)
         features, encoder = count_macs(bench_published.encode_image, model, images)
-        if config.diffusion:
+        if isinstance(model, DDP):
             noisy_map = torch.empty(1, *model.noise_shape(features))
             _, step = count_macs(bench_published.decode, model, features, noisy_map, torch.ones(1))
         else:

@@ -69,6 +69,7 @@ def reset_peak(device: torch.device) -> int:
 
 
 def peak_so_far(device: torch.device) -> int:
+    """Return the most bytes in use at once, since the last reset where the system can reset it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if STATUS.is_file():

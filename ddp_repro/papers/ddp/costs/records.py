@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, measure
 from ddp_repro.papers.ddp.costs.memory import peak_memory
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
@@ -79,9 +80,10 @@ class Target:
 def run_bench(recipe: Recipe, setting: Setting, output: str | Path = "results", progress: bool = True) -> BenchRecord:
     """Measure, and write the record."""
     started = time.perf_counter()
-    measurement = measure(recipe.model, setting, progress)
+    config = picture_settings(recipe)
+    measurement, peaks = measure(config, setting, progress), peak_memory(config, setting)
     record = BenchRecord(
-        recipe=recipe.name, setting=setting, measurement=measurement, peak_bytes=peak_memory(recipe.model, setting),
+        recipe=recipe.name, setting=setting, measurement=measurement, peak_bytes=peaks,
         code=provenance.code(), environment=provenance.environment(setting.device),
         wall_seconds=round(time.perf_counter() - started, 1),
     )  # fmt: skip
@@ -105,7 +107,7 @@ def find_benches(output: str | Path = "results") -> list[BenchRecord]:
 
 
 def targets(record: BenchRecord) -> list[Target]:
-    """The demands that this record can answer, for the device that it is of."""
+    """Return the demands that this record can answer, for the device that it is of."""
     found, whole = record.measurement, f"{max(record.setting.steps)} steps"
     demands = []  # (text, numerators, denominators, bound, at least)
     if record.environment.gpu is None:
@@ -128,7 +130,7 @@ def targets(record: BenchRecord) -> list[Target]:
 
 
 def report(record: BenchRecord) -> str:
-    """The record as Markdown: stages and their floors, whole images, targets."""
+    """Return the record as Markdown: stages and their floors, whole images, targets."""
     found, lines = record.measurement, [f"### {record.conditions}", ""]
     lines += ["| | ms | quartiles | floor (ms) | × floor |", "| --- | --- | --- | --- | --- |"]
     for timing in (t for t in found.timings if not t.name.endswith(" floor")):
@@ -147,7 +149,7 @@ def report(record: BenchRecord) -> str:
 
 
 def growth(records: Sequence[BenchRecord], like: BenchRecord) -> list[BenchRecord]:
-    """The records that differ from ``like`` in the image size alone, by pixels."""
+    """Return the records that differ from ``like`` in the image size alone, by pixels."""
 
     def kind(record: BenchRecord) -> tuple[object, ...]:
         environment = record.environment

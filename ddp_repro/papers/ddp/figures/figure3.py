@@ -6,14 +6,16 @@ The paper's numbers appear in an axis of their own, never on the scale of a meas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ddp_repro.evaluation.measure import spread
 from ddp_repro.papers.ddp.samples.segmentation import SavedTrajectory
+from ddp_repro.tasks.segmentation.score import SegmentationScore
 from ddp_repro.workbook.figures.panels import IGNORE, class_legend, colour_bar, colours, enlarged, row_label, show
 from ddp_repro.workbook.figures.style import BLACK, BLUE, GREY, ORANGE, SEQUENTIAL, TEXT_WIDTH, Figure, paper_style
-from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.printed import load_table
 from ddp_repro.workbook.tables.table import measured_title
 
@@ -60,7 +62,7 @@ def figure_3a(record: Record, baseline: Record | None = None) -> Figure:
 
 
 def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
-    """The way of one image: the noisy map that enters a step, and the prediction that leaves it."""
+    """Draw the way of one image: the noisy map that enters a step, and the prediction that leaves it."""
     import matplotlib.pyplot as plt
 
     steps = [s for s in SHOWN_STEPS if s <= len(trajectory.predictions)]
@@ -92,7 +94,7 @@ def figure_3b(trajectory: SavedTrajectory, record: Record) -> Figure:
 
 
 def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
-    """The uncertainty map (label changes over the steps) beside the map of errors of the last step."""
+    """Draw the uncertainty map (label changes over the steps) beside the map of errors of the last step."""
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
 
@@ -123,7 +125,7 @@ def figure_3c(trajectory: SavedTrajectory, record: Record) -> Figure:
 
 
 def figure_prediction(picture: np.ndarray, prediction: Prediction, dataset: SegmentationDataset, run: str) -> Figure:
-    """A picture (H, W, 3), its label map over it, and its uncertainty."""
+    """Draw a picture (H, W, 3), its label map over it, and its uncertainty."""
     import matplotlib.pyplot as plt
 
     height, width = picture.shape[:2]
@@ -148,7 +150,7 @@ def _draw_measured(axes: Axes, record: Record, baseline: Record | None) -> None:
     import pandas as pd
     import seaborn as sns
 
-    scores = [(s.steps, s.miou, s.seed) for s in record.scores]
+    scores = [(s.steps, s.miou, s.seed) for s in cast(list[SegmentationScore], record.scores)]
     frame = pd.DataFrame(scores, columns=["steps", "mIoU", "seed"])
     sns.lineplot(
         frame, x="steps", y="mIoU", errorbar="sd", color=BLUE, marker="o", markeredgewidth=0, ax=axes,
@@ -163,7 +165,7 @@ def _draw_measured(axes: Axes, record: Record, baseline: Record | None) -> None:
 
 
 def _draw_printed(axes: Axes) -> None:
-    """Reference marks: the numbers of the text, hollow, without a line where the paper gives only two points."""
+    """Mark the numbers of the text, hollow, without a line where the paper gives only two points."""
     rows = [row for row in load_table("ddp_figure3").rows if row.backbone == "ConvNeXt-T"]
     plain = [row for row in rows if row.method == "DDP"]
     aligned = [row for row in rows if row.method != "DDP"]
@@ -175,9 +177,9 @@ def _draw_printed(axes: Axes) -> None:
     axes.set_facecolor("#F7F7F7")
 
 
-def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, object]) -> None:
+def _mark(axes: Axes, rows: list[PaperRow], label: str, style: dict[str, Any]) -> None:
     points = [(row.steps, row.values["miou"]) for row in rows]
-    defaults: dict[str, object] = {"linestyle": "none", "fillstyle": "none", "markeredgewidth": 1.0}
+    defaults: dict[str, Any] = {"linestyle": "none", "fillstyle": "none", "markeredgewidth": 1.0}
     axes.plot(*zip(*points, strict=True), label=label, **(defaults | style))
 
 

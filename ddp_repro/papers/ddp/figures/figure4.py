@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddp_repro.evaluation.measure import or_nan
 from ddp_repro.workbook.figures.style import (
     BLACK,
     BLUE,
@@ -61,7 +62,7 @@ def figure_4(variants: Sequence[Variant], speed: Analysis, baseline: Record | No
     plain = variants[0]
     with paper_style():
         drawing, axes = plt.subplots(2, 3, figsize=(TEXT_WIDTH, 4.0), layout="constrained")
-        drawing.get_layout_engine().set(wspace=0.06, hspace=0.08)
+        drawing.set_layout_engine("constrained", wspace=0.06, hspace=0.08)
         _draw_steps(axes[0, 0], variants, baseline)
         _draw_cost(axes[0, 1], variants, speed)
         _draw_time_differences(axes[0, 2], plain)
@@ -83,7 +84,7 @@ def figure_4(variants: Sequence[Variant], speed: Analysis, baseline: Record | No
 
 
 def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "miou") -> dict[int, list[float]]:
-    """Steps -> one value per seed, at the model's own or another time difference.
+    """Return one value per seed by steps, at the model's own or another time difference.
 
     The first time difference of a sweep's settings is the model's own.
     """
@@ -92,12 +93,12 @@ def curve(sweep: Analysis, time_difference: int | None = None, metric: str = "mi
     found: dict[int, list[float]] = {}
     for score in sweep.result["scores"]:
         if score["time_difference"] == wanted:
-            found.setdefault(score["steps"], []).append(score[metric])
+            found.setdefault(score["steps"], []).append(or_nan(score[metric]))
     return found
 
 
 def _printed() -> str:
-    """The paper's numbers in words: they are of another model and other images, so they share no axis with ours."""
+    """Say the paper's numbers in words: they are of another model and images, and share no axis with ours."""
     rows = [row for row in load_table("ddp_figure3").rows if row.backbone == "ConvNeXt-T"]
     words = {method: [] for method in dict.fromkeys(row.method for row in rows)}
     for row in rows:
@@ -110,7 +111,7 @@ def _draw_steps(axes: Axes, variants: Sequence[Variant], baseline: Record | None
     for variant in variants:
         _band(axes, curve(variant.sweep), label=variant.name, **LOOKS[variant.name])
     if baseline:
-        level = baseline.scores[0].miou
+        level = baseline.values(baseline.steps[0])[0]
         axes.axhline(level, color=ORANGE, linewidth=1.1, linestyle=(0, (7, 2, 1.5, 2)), label="non-diffusion baseline")
     _finish(axes, "(a) dynamic inference", "sampling steps", "mIoU (%)", list(curve(variants[0].sweep)))
 
@@ -156,7 +157,7 @@ def _draw_per_step(axes: Axes, variants: Sequence[Variant], key: str, title: str
     _finish(axes, title, "step of the run", label, list(range(1, variants[0].drift.settings["steps"] + 1)))
 
 
-def _band(axes: Axes, values: Mapping[float, Sequence[float]], **look: object) -> None:
+def _band(axes: Axes, values: Mapping[int, Sequence[float]], **look: Any) -> None:
     x = list(values)
     mean = np.array([np.mean(v) for v in values.values()])
     deviation = np.array([np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values.values()])

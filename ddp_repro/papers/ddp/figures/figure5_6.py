@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddp_repro.data.transforms import size_of
 from ddp_repro.papers.ddp.samples.segmentation import SavedTrajectory
 from ddp_repro.workbook.figures.panels import IGNORE, class_legend, colours, enlarged, show
 from ddp_repro.workbook.figures.style import BLACK, SEQUENTIAL, TEXT_WIDTH, Figure, paper_style
@@ -37,7 +38,7 @@ def figure_trajectories(name: str, sampled: Analysis, trajectories: Sequence[Sav
     with paper_style():
         size = (TEXT_WIDTH, len(trajectories) * (panel * height / width + 0.02) + 0.22 + 0.15 * legend_rows)
         drawing, axes = plt.subplots(len(trajectories), len(titles), figsize=size, layout="constrained", squeeze=False)
-        drawing.get_layout_engine().set(w_pad=0.012, h_pad=0.012, wspace=0.0, hspace=0.0)
+        drawing.set_layout_engine("constrained", w_pad=0.012, h_pad=0.012, wspace=0.0, hspace=0.0)
         for row, trajectory in zip(axes, trajectories, strict=True):
             _draw_row(row, trajectory, steps, brightest)
         for column, title in zip(axes[0], titles, strict=True):
@@ -57,7 +58,7 @@ def figure_trajectories(name: str, sampled: Analysis, trajectories: Sequence[Sav
 def _draw_row(row: Sequence[Axes], trajectory: SavedTrajectory, steps: Sequence[int], brightest: float) -> None:
     from matplotlib.colors import ListedColormap
 
-    size = trajectory.image.shape[:2]
+    size = size_of(trajectory.image)
     predictions = [enlarged(trajectory.predictions[s - 1], size) for s in (*steps, len(trajectory.predictions))]
     errors = np.where(trajectory.label == IGNORE, np.nan, predictions[-1] != trajectory.label)
     show(row[0], trajectory.image)

@@ -51,8 +51,8 @@ def figure_bev(records: Sequence[Record], samples: Sequence[list[BEVSample]]) ->
     reach = max(float(sample.spread.max()) for each in samples for sample in each)
     with paper_style():
         drawing = plt.figure(figsize=(TEXT_WIDTH, count * block + legend), layout="constrained")
-        drawing.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-        parts = np.atleast_1d(drawing.subfigures(count, 1))
+        drawing.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+        parts = drawing.subfigures(count, 1, squeeze=False)[:, 0]
         for part, same in zip(parts, zip(*samples, strict=True), strict=True):
             upper, lower = part.subfigures(2, 1, height_ratios=(views, maps + 0.35))
             _draw_views(upper.subplots(2, 3), same[-1])
@@ -81,7 +81,7 @@ def colour_map(masks: np.ndarray) -> np.ndarray:
 
 
 def overlay(sample: BEVSample, camera: int) -> np.ndarray:
-    """A camera's picture with the predicted map on it, uint8 (H, W, 3).
+    """Draw a camera's picture with the predicted map on it, uint8 (H, W, 3).
 
     Every pixel is followed to where its ray meets the ground, and takes that cell's colour.
     """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from ddp_repro.data.transforms import resize_image
+from ddp_repro.data.transforms import resize_image, size_of
+from ddp_repro.evaluation.measure import number_text, or_nan, spread
 from ddp_repro.papers.ddp.samples.depth import NOISE_SAMPLES, SPREAD_STEPS, DepthSample
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
 from ddp_repro.workbook.figures.panels import show
 from ddp_repro.workbook.figures.style import (
@@ -26,7 +28,7 @@ from ddp_repro.workbook.figures.style import (
 )
 from ddp_repro.workbook.runs.analyses import Analysis
 from ddp_repro.workbook.runs.mean_depth import MeanDepth
-from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import measured_title
 
@@ -59,8 +61,9 @@ def figure_depth(record: Record, samples: list[DepthSample]) -> Figure:
         bars = 0.42  # inches below the panels
         size = (TEXT_WIDTH, rows * (panel + 0.03) + titled * 0.16 + bars)
         drawing = plt.figure(figsize=size, layout="constrained")
-        drawing.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
-        upper, lower = drawing.subfigures(2, 1, height_ratios=(size[1] - bars, bars))
+        drawing.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+        parts = drawing.subfigures(2, 1, height_ratios=(size[1] - bars, bars), squeeze=False)
+        upper, lower = parts[:, 0]
         axes = upper.subplots(rows, columns, squeeze=False).reshape(len(samples), 6)
         scales = _scales(samples, record)
         for number, sample in enumerate(samples):
@@ -114,7 +117,7 @@ def _scales(samples: list[DepthSample], record: Record) -> dict[str, Normalize]:
     near, far = np.quantile(known, (0.01, 0.99))
     spreads = np.concatenate([_step_spread(sample).ravel() for sample in samples])
     return {
-        "depth": LogNorm(max(near, record.settings().model.min_depth), far, clip=True),
+        "depth": LogNorm(max(near, picture_settings(record.settings()).min_depth), far, clip=True),
         "error": Normalize(0, 0.5, clip=True),
         "spread": Normalize(0, max(float(np.quantile(spreads, 0.99)), 1e-6), clip=True),
     }
@@ -122,8 +125,8 @@ def _scales(samples: list[DepthSample], record: Record) -> dict[str, Normalize]:
 
 def _draw_sample(
     axes: np.ndarray, sample: DepthSample, scales: dict[str, Normalize], *, titles: bool
-) -> dict[str, object]:
-    size = sample.image.shape[:2]
+) -> dict[str, Any]:
+    size = size_of(sample.image)
     truth, shown = sample.truth.astype(float), {}
     depth = {step: resize_image(sample.depths[step - 1].astype(np.float32), size) for step in (FIRST, SHOWN)}
     error = np.abs(depth[SHOWN] - truth) / np.where(truth > 0, truth, np.nan)
@@ -140,12 +143,12 @@ def _draw_sample(
 
 
 def _step_spread(sample: DepthSample) -> np.ndarray:
-    """Standard deviation (h, w) over the first steps of the sampling run, as ``predict`` gives it."""
+    """Return the standard deviation (h, w) over the first steps of the sampling run, as ``predict`` gives it."""
     return sample.depths[:SHOWN].astype(float).std(0)
 
 
-def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **options: object) -> object:
-    """A map of measured pixels; where they are sparse, each is drawn three pixels wide, so that it can be seen."""
+def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **options: Any) -> Any:
+    """Draw a map of measured pixels, three pixels wide where they are sparse, so that they can be seen."""
     measured = truth > 0
     points = np.where(measured, values, -1.0)
     if measured.mean() < 0.5:
@@ -154,7 +157,7 @@ def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **opt
     return show(axes, np.where(points >= 0, points, np.nan), title, **options)
 
 
-def _bars(drawing: SubFigure, shown: dict[str, object]) -> None:
+def _bars(drawing: SubFigure, shown: dict[str, Any]) -> None:
     from matplotlib.ticker import LogLocator
 
     labels = {"depth": "depth (m, logarithmic)", "error": "relative error", "spread": "uncertainty (m)"}
@@ -205,10 +208,10 @@ def _draw_sparsification(axes: Axes, uncertainty: Analysis | None) -> None:
     found, fractions = uncertainty.result, uncertainty.result["fractions"]
     curves, areas = found["sparsification"], found["ause"]
     for (name, label), colour in zip(SPREADS.items(), (GREEN, VERMILION), strict=True):
-        axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {areas[name]:.2f})")
+        axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {number_text(areas[name], 2)})")
     axes.plot(fractions, curves["oracle"], color=BLACK, linestyle="--", label="oracle")
-    level = curves["oracle"][0]
-    axes.axhline(level, color=PURPLE, linestyle=":", label=f"at random (AUSE {areas['random']:.2f})")
+    level = or_nan(curves["oracle"][0])
+    axes.axhline(level, color=PURPLE, linestyle=":", label=f"at random (AUSE {number_text(areas['random'], 2)})")
     axes.set(xlabel="fraction of pixels left out", ylabel="REL of the rest", ylim=(0, None))
 
 

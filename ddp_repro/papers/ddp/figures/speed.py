@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import spread
 from ddp_repro.papers.ddp.costs.bench import STAGES
 from ddp_repro.papers.ddp.costs.records import BenchRecord, bench_folder, find_benches, growth
 from ddp_repro.workbook.figures.style import (
@@ -18,7 +19,7 @@ from ddp_repro.workbook.figures.style import (
     paper_style,
     save_figure,
 )
-from ddp_repro.workbook.runs.records import Record, spread
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.measures import measures
 
 GROWING = {"encoder": (BLUE, "o"), "neck": (SKY, "s"), "step": (ORANGE, "^")}
@@ -89,7 +90,7 @@ def figure_growth(records: Sequence[BenchRecord]) -> Figure:
 
 
 def figure_accuracy_over_time(record: Record, bench: BenchRecord) -> Figure:
-    """The score over the time of an image, one point per number of steps; the paper's trade-off on this machine.
+    """Draw the score over the time of an image, one point per number of steps; the paper's trade-off on this machine.
 
     Raises:
         ValueError: no number of steps was both scored and timed.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+from ddp_repro.evaluation.measure import number_text, or_nan
 from ddp_repro.workbook.figures.style import (
     BLACK,
     BLUE,
@@ -42,7 +43,7 @@ def figure_uncertainty(analysis: Analysis) -> Figure:
         drawing, axes = plt.subplots(
             1, 3, figsize=(TEXT_WIDTH, 2.55), width_ratios=(1.15, 1, 1.1), layout="constrained"
         )
-        drawing.get_layout_engine().set(wspace=0.06)
+        drawing.set_layout_engine("constrained", wspace=0.06)
         _draw_risk(axes[0], analysis)
         _draw_reliability(axes[1], analysis)
         _draw_detection(axes[2], analysis)
@@ -81,11 +82,11 @@ def _draw_reliability(axes: Axes, analysis: Analysis) -> None:
         total = sum(found["pixels"]) or 1
         bins = zip(found["confidence"], found["accuracy"], found["pixels"], strict=True)
         filled = [(100 * c, 100 * a, 4 + 120 * n / total) for c, a, n in bins if n]
-        x, y, area = zip(*filled, strict=True)
+        x, y, area = zip(*filled, strict=True) if filled else ((), (), ())  # empty where no pixel has a label
         axes.plot(x, y, color=colour, linewidth=0.9)
         axes.scatter(
             x, y, s=area, color=colour, marker=marker, alpha=0.85, linewidth=0, zorder=3,
-            label=f"(b) {label}, ECE {100 * found['ece']:.1f} %",
+            label=f"(b) {label}, ECE {number_text(100 * or_nan(found['ece']), 1)} %",
         )  # fmt: skip
     _finish(axes, "(b) reliability", "confidence (%)", "accuracy (%)")
     axes.set(xlim=(0, 102), ylim=(0, 102))
@@ -127,4 +128,4 @@ def _shared_legend(drawing: MatplotlibFigure, axes: Sequence[Axes]) -> None:
     handles, labels = zip(*entries, strict=True)
     legend = drawing.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.2)
     for handle in legend.legend_handles[-len(_AVERAGES) :]:
-        handle.set_sizes([16])
+        cast(Any, handle).set_sizes([16])

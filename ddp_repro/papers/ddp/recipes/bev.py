@@ -11,7 +11,7 @@ from ddp_repro.tasks.bev.settings import BEVDataConfig
 
 Sensors = Literal["camera", "fusion"]
 SWIN_T = "swin_tiny_patch4_window7_224.ms_in1k"  # the README's command starts from nuImages weights instead
-MODALITIES = {"camera": "C", "fusion": "C+L"}
+MODALITIES: dict[Literal["camera", "fusion"], str] = {"camera": "C", "fusion": "C+L"}
 
 # Twenty epochs of the class-balanced set, which others report to have 123,580 samples: 3862 batches of 32.  As
 # released, but in single precision: half precision there also rounds LiDAR coordinates, to 3 cm at 50 m.

@@ -75,7 +75,7 @@ def mini(dataset: str) -> Recipe:
 
 
 def real(dataset: str) -> Recipe:
-    """A small real set with a pretrained EfficientNet-Lite0: ``sevenscenes`` (a room) or ``kitti_lidar`` (a street)."""
+    """Return EfficientNet-Lite0, pretrained, on a small real set: ``sevenscenes`` or ``kitti_lidar``."""
     outdoor = dataset == "kitti_lidar"
     plain = mini("kitti" if outdoor else "nyu")
     model = dataclasses.replace(plain.model, backbone="tf_efficientnet_lite0.in1k", channels=96)

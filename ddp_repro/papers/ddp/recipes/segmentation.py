@@ -7,6 +7,7 @@ are the same models made small enough for real images on a modest machine, and f
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ddp_repro.papers.ddp.recipes import variants
 from ddp_repro.papers.ddp.settings import ModelConfig
@@ -56,7 +57,7 @@ def cityscapes(size: str) -> Recipe:
 
 
 def aligned(plain: Recipe, variant: str = "same_noise") -> Recipe:
-    """The self-aligned stage as released: 5,000 iterations from the finished plain model, evaluated to 10 steps."""
+    """Return the self-aligned stage as released: 5,000 iterations from the finished model, evaluated to 10 steps."""
     suffix = {"same_noise": "", "fresh_noise": "_fresh"}[variant]
     stage = variants.aligned(
         plain, variant=variant, iterations=5000, learning_rate=6e-6, warmup_iterations=1500, suffix=suffix
@@ -74,7 +75,9 @@ def small_aligned(plain: Recipe) -> list[Recipe]:
     """
     plain = dataclasses.replace(plain, evaluation=dataclasses.replace(plain.evaluation, steps=(1, 3)))
     iterations, rate = plain.train.iterations // 5, plain.train.learning_rate / 10
-    stage = dict(iterations=iterations, learning_rate=rate, warmup_iterations=plain.train.warmup_iterations // 3)
+    stage: dict[str, Any] = dict(
+        iterations=iterations, learning_rate=rate, warmup_iterations=plain.train.warmup_iterations // 3
+    )
     return [
         variants.aligned(plain, variant="same_noise", **stage),
         variants.aligned(plain, variant="fresh_noise", suffix="_fresh", **stage),
@@ -82,7 +85,7 @@ def small_aligned(plain: Recipe) -> list[Recipe]:
 
 
 def baseline(plain: Recipe) -> Recipe:
-    """The same encoder, decoder and training without noise, time or denoising steps ("Non-diffusion Baseline")."""
+    """Return the same without noise, time or denoising steps ("Non-diffusion Baseline")."""
     return dataclasses.replace(
         plain, name=f"{plain.name}_baseline", row=f"Non-diffusion Baseline {plain.row.removeprefix('DDP ')}",
         model=dataclasses.replace(plain.model, diffusion=False, average_steps=False),
@@ -136,7 +139,7 @@ def camvid() -> Recipe:
 
 
 def ablation_base(preset: str) -> Recipe:
-    """The recipe that Table 5's cells vary: the paper's Swin-T on ADE20K, or a model small enough to train a dozen.
+    """Return what Table 5's cells vary: the paper's Swin-T on ADE20K, or a model small enough to train a dozen.
 
     Raises:
         ConfigError: there is no such preset, or it has no ablations.
@@ -179,7 +182,7 @@ def camvid_map() -> Recipe:
 
 
 def camvid_drift() -> Recipe:
-    """The same at scale 1.0, where the network trusts its map so far that it feeds on its own errors."""
+    """Return the same at scale 1.0, where the network trusts its map so far that it feeds on its own errors."""
     return _at_scale("camvid_drift", 1.0)
 
 
@@ -193,7 +196,7 @@ def _at_scale(name: str, scale: float) -> Recipe:
 
 
 def symmetric(plain: Recipe) -> Recipe:
-    """The weights of ``plain`` sampled without the asymmetric time intervals of Section 3.3."""
+    """Return the weights of ``plain``, sampled without the asymmetric time intervals of Section 3.3."""
     return dataclasses.replace(
         plain, name=f"{plain.name}_td0", row=f"{plain.row}, td = 0", weights_of=plain.name,
         model=dataclasses.replace(plain.model, time_difference=0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import Recipe
@@ -20,7 +21,7 @@ SMALL_LAYERS = (1, 2, 3, 6)  # around the three layers of the small models
 
 
 def ablation(plain: Recipe, field: str, value: Any) -> Recipe:
-    """The cell of Table 5 where ``field`` has ``value``: ``plain`` with exactly this one setting changed.
+    """Return the cell of Table 5 where ``field`` has ``value``: ``plain`` with exactly this one setting changed.
 
     The cell of the plain recipe's own value is the plain recipe, so that it is never trained twice.
     """
@@ -41,7 +42,7 @@ def cells(plain: Recipe, table: str) -> dict[Any, Recipe]:
     if table not in ABLATIONS:
         raise ConfigError(f"{table!r} has no trained ablations; those that have: {', '.join(ABLATIONS)}")
     field, values = ABLATIONS[table]
-    if field == "model.layers" and plain.model.layers not in values:
+    if field == "model.layers" and picture_settings(plain).layers not in values:
         values = SMALL_LAYERS
     return {value: ablation(plain, field, value) for value in values}
 
@@ -54,7 +55,7 @@ def ablations(plain: Recipe) -> list[Recipe]:
 def aligned(
     plain: Recipe, *, variant: str, iterations: int, learning_rate: float, warmup_iterations: int, suffix: str = ""
 ) -> Recipe:
-    """The self-aligned stage (Algorithm 4), a short second training that starts from the finished plain weights."""
+    """Return the self-aligned stage (Algorithm 4), a short second training that starts from finished weights."""
     train = dataclasses.replace(
         plain.train, iterations=iterations, learning_rate=learning_rate, warmup_iterations=warmup_iterations,
         self_aligned=variant, initialize_from=plain.name, backbone_weights=None,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from ddp_repro.data.transforms import resize_image
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.views import inference_mode, model_device
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.bev.evaluate import sensor_batch
@@ -60,7 +60,7 @@ class BEVSample:
     spread: np.ndarray
 
 
-def save_bev_samples(model: nn.Module, dataset: NuScenesBEV, recipe: Recipe, path: Path) -> None:
+def save_bev_samples(model: Method, dataset: NuScenesBEV, recipe: Recipe, path: Path) -> None:
     """Predict :data:`SAMPLES` samples, evenly spaced over the split, and write what Figure 7 shows of them."""
     count = min(len(dataset), recipe.evaluation.limit or len(dataset))
     indices = sorted({round(i) for i in np.linspace(0, count - 1, SAMPLES)})
@@ -100,7 +100,7 @@ def load_bev_samples(path: Path) -> list[BEVSample]:
 
 
 def _views(dataset: NuScenesBEV, index: int) -> dict[str, np.ndarray]:
-    """The cameras' whole pictures, made smaller, with the intrinsics that fit them."""
+    """Return the cameras' whole pictures, made smaller, with the intrinsics that fit them."""
     record, pictures = dataset.records[index], dataset.pictures(index)
     scale = min(1.0, WIDTH / pictures[0].shape[1])
     size = round(pictures[0].shape[0] * scale), round(pictures[0].shape[1] * scale)
@@ -112,7 +112,7 @@ def _views(dataset: NuScenesBEV, index: int) -> dict[str, np.ndarray]:
     }
 
 
-def _prediction(model: nn.Module, dataset: NuScenesBEV, index: int, seed: int) -> dict[str, np.ndarray]:
+def _prediction(model: Method, dataset: NuScenesBEV, index: int, seed: int) -> dict[str, np.ndarray]:
     item = dataset[index]
     batch = sensor_batch([item], dataset, model_device(model))
     generator = [image_generator(seed, item["id"])]

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.transforms import resize_image
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, view_image
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.depth.dataset import DepthDataset
@@ -48,7 +49,7 @@ class DepthSample:
     spread: np.ndarray
 
 
-def save_depth_samples(model: nn.Module, dataset: DepthDataset, recipe: Recipe, path: Path) -> None:
+def save_depth_samples(model: Method, dataset: DepthDataset, recipe: Recipe, path: Path) -> None:
     """Sample :data:`IMAGES` images, evenly spaced over the split, and write what Figures 8 and 9 show of them.
 
     The non-diffusion baseline has no steps; nothing is written for it.
@@ -86,7 +87,7 @@ def load_depth_samples(path: Path) -> list[DepthSample]:
 
 
 def shrink_truth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The nearest measurement of every cell, so that the points of a sparse map survive; (H, W) -> ``size``."""
+    """Return the nearest measurement of every cell, so that the points of a sparse map survive; (H, W) -> ``size``."""
     rows = np.arange(depth.shape[0]) * size[0] // depth.shape[0]
     columns = np.arange(depth.shape[1]) * size[1] // depth.shape[1]
     nearest = np.full(size, np.inf, dtype=np.float32)
@@ -94,7 +95,7 @@ def shrink_truth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32)
 
 
-def _sample(model: nn.Module, dataset: DepthDataset, index: int, recipe: Recipe) -> dict[str, np.ndarray]:
+def _sample(model: Method, dataset: DepthDataset, index: int, recipe: Recipe) -> dict[str, np.ndarray]:
     view, seed = view_image(dataset, index, [View()]), recipe.evaluation.seeds[0]
     picture, truth = dataset.load(index)
     scale = min(1.0, LONGEST_SIDE / max(truth.shape))

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.transforms import resize_image, resize_label
 from ddp_repro.diffusion import image_generator
+from ddp_repro.networks.shapes import shape_of
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
@@ -51,7 +53,7 @@ class SavedTrajectory:
     palette: np.ndarray
 
 
-def save_trajectory(model: nn.Module, dataset: SegmentationDataset, recipe: Recipe, path: Path) -> None:
+def save_trajectory(model: Method, dataset: SegmentationDataset, recipe: Recipe, path: Path) -> None:
     """Sample the image with the most classes for :data:`STEPS` steps and write what Figures 3b and 3c show.
 
     The non-diffusion baseline has no trajectory; nothing is written for it.
@@ -62,16 +64,16 @@ def save_trajectory(model: nn.Module, dataset: SegmentationDataset, recipe: Reci
 
 
 def richest_images(dataset: SegmentationDataset, count: int, limit: int | None = None) -> list[int]:
-    """Indices of the ``count`` images with the most classes among the first :data:`CANDIDATES` (or ``limit``)."""
+    """Return the indices of ``count`` images with the most classes among the first :data:`CANDIDATES` (``limit``)."""
     looked_at = range(min(len(dataset), limit or CANDIDATES, CANDIDATES))
     return sorted(looked_at, key=lambda index: -len(np.unique(dataset.load(index)[1])))[:count]
 
 
-def save_one(model: nn.Module, dataset: SegmentationDataset, index: int, seed: int, path: Path) -> None:
+def save_one(model: Method, dataset: SegmentationDataset, index: int, seed: int, path: Path) -> None:
     """Sample one image for :data:`STEPS` steps from the noise of ``seed`` and write its trajectory."""
     item, (picture, label) = dataset[index], dataset.load(index)
     predictions, maps = _sample(model, item["image"], seed, item["id"])
-    height, width = _shown_size(tuple(item["image"].shape[-2:]))
+    height, width = _shown_size(shape_of(item["image"]))
     arrays = {
         "image": resize_image(picture, (height, width)),
         "label": resize_label(label.astype(np.uint8), (height, width)),
@@ -106,7 +108,7 @@ def load_trajectory(path: Path) -> SavedTrajectory:
         raise RecordError(f"{path} is not a saved trajectory ({error}); delete it and run the recipe again") from None
 
 
-def _sample(model: nn.Module, image: Tensor, seed: int, image_id: str) -> tuple[Tensor, Tensor]:
+def _sample(model: Method, image: Tensor, seed: int, image_id: str) -> tuple[Tensor, Tensor]:
     """Predictions (S, h, w) and noisy maps (S + 1, h, w, D) of one image, on the CPU."""
     device = next(model.parameters()).device
     was_training = model.training

@@ -10,11 +10,12 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from ddp_repro.evaluation.measure import mean_text, number_text, or_nan
 from ddp_repro.papers.ddp.recipes.segmentation import ablation_base
 from ddp_repro.papers.ddp.recipes.variants import ABLATIONS, cells
-from ddp_repro.papers.ddp.settings import ModelConfig
+from ddp_repro.papers.ddp.settings import ModelConfig, picture_settings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.workbook.runs.analyses import Analysis, load_analysis
@@ -53,6 +54,7 @@ def ablation_table(name: str, preset: str, output: str | Path = "results") -> Ta
     columns: Columns = {("", next(iter(printed.headers.values()))): [label for label, _, _ in rows]}
     for key in ("macc", "miou"):
         column = printed.column(key)
+        assert column is not None  # Tables 5a to 5d print both
         heading = f"{column.label} (%) ↑"
         columns[heading, PAPER] = [_printed(row, key, 1) for _, row, _ in rows]
         columns[heading, title] = [_cell(records, recipe, key) for _, _, recipe in rows]
@@ -74,7 +76,7 @@ def cost_table(preset: str, output: str | Path = "results") -> Table:
     sweep, speed = (load_analysis(kind, plain.name, preset, output) for kind in ("sweep", "speed"))
     used = [record for record in find_records(preset, output) if record.run == plain.name]
     title = measured_title(preset, printed.dataset, used)
-    steps = [row.steps for row in printed.rows]
+    steps = [cast(int, row.steps) for row in printed.rows]
     ours = [row.method == "DDP" for row in printed.rows]
     columns: Columns = {
         ("", "Method"): [row.method for row in printed.rows],
@@ -84,10 +86,12 @@ def cost_table(preset: str, output: str | Path = "results") -> Table:
     }
     paper_model, own_model = ablation_base("paper"), plain
     columns["MACs (G)", PAPER] = [_printed(row, "flops", 0) for row in printed.rows]
-    columns["MACs (G)", LIVE] = _macs(steps, ours, paper_model.model, printed.image_size)
+    columns["MACs (G)", LIVE] = _macs(
+        steps, ours, picture_settings(paper_model), cast(tuple[int, int], printed.image_size)
+    )
     if preset != "paper":
         own_size = evaluation_size(own_model)
-        columns["MACs (G)", f"{LIVE}, {preset} model"] = _macs(steps, ours, own_model.model, own_size)
+        columns["MACs (G)", f"{LIVE}, {preset} model"] = _macs(steps, ours, picture_settings(own_model), own_size)
     columns["images/s ↑", PAPER] = [_printed(row, "fps", 0) for row in printed.rows]
     columns["images/s ↑", title] = [_speed(speed, s if own else None) for s, own in zip(steps, ours, strict=True)]
     notes = (*printed.notes, *_notes(plain, used)[-1:])
@@ -99,7 +103,7 @@ def cost_table(preset: str, output: str | Path = "results") -> Table:
 
 
 def trainings(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by recipe, those of all its training seeds together."""
+    """Return the records by recipe, those of all its training seeds together."""
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(split_seed(record.name)[0], []).append(record)
@@ -107,7 +111,7 @@ def trainings(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def means(records: Sequence[Record], metric: str = "miou", steps: int = STEPS) -> list[float]:
-    """The mean over sampling seeds of each training that has been scored at ``steps``."""
+    """Return the mean over sampling seeds of each training that has been scored at ``steps``."""
     values = [record.values(steps, metric) for record in records]
     return [statistics.fmean(each) for each in values if each]
 
@@ -140,8 +144,7 @@ def mean_and_spread(values: Sequence[float], decimals: int) -> str:
     """``mean ± sample standard deviation``; ``not run`` without values."""
     if not values:
         return NOT_RUN
-    spread = f" ± {statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{decimals}f}{spread}"
+    return mean_text(values, decimals)
 
 
 def _differences(rows: list, records: dict[str, list[Record]], plain: Recipe, title: str) -> Columns:
@@ -154,7 +157,8 @@ def _differences(rows: list, records: dict[str, list[Record]], plain: Recipe, ti
         paper.append(f"{row.values['miou'] - reference:+.1f}" if row else NOTHING)
         cell = means(records.get(recipe.name, [])) if recipe else []
         missing = NOT_RUN if recipe else NOTHING
-        ours.append(f"{statistics.fmean(cell) - statistics.fmean(own):+.2f}" if cell and own else missing)
+        measured = cell and own
+        ours.append(number_text(statistics.fmean(cell) - statistics.fmean(own), 2, "+") if measured else missing)
     return {("Δ mIoU", PAPER): paper, ("Δ mIoU", title): ours}
 
 
@@ -166,13 +170,13 @@ def _decoder_parameters(rows: list, plain: Recipe, preset: str) -> Columns:
         varied = dataclasses.replace(model, layers=int(layers), backbone="resnet10t", window_size=None)
         return short_number(complexity(varied, (64, 64)).map_decoder_parameters / 1e6)
 
-    paper_model = ablation_base("paper").model
+    paper_model = picture_settings(ablation_base("paper"))
     columns: Columns = {
         ("#Param (M)", PAPER): [_printed(row, "decoder_parameters", 1) for _, row, _ in rows],
         ("#Param (M)", LIVE): [count(paper_model, label) if row else NOTHING for label, row, _ in rows],
     }
     if preset != "paper":
-        ours = [count(plain.model, label) if recipe else NOTHING for label, _, recipe in rows]
+        ours = [count(picture_settings(plain), label) if recipe else NOTHING for label, _, recipe in rows]
         columns["#Param (M)", f"{LIVE}, {preset} model"] = ours
     return columns
 
@@ -195,7 +199,7 @@ def _notes(plain: Recipe, used: Sequence[Record]) -> tuple[str, ...]:
 def _swept(sweep: Analysis | None, steps: int) -> str:
     scores = sweep.result["scores"] if sweep else []
     own = scores[0]["time_difference"] if scores else None
-    found = [s["miou"] for s in scores if s["steps"] == steps and s["time_difference"] == own]
+    found = [or_nan(s["miou"]) for s in scores if s["steps"] == steps and s["time_difference"] == own]
     return mean_and_spread(found, 2)
 
 

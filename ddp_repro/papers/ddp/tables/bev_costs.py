@@ -6,11 +6,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import torch
 
 from ddp_repro.papers.ddp.bev.costs import STEPS, BEVCosts, measure_bev_costs
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.costs.records import bench_folder
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
@@ -54,8 +56,9 @@ def run_costs(recipe: Recipe, repetitions: int, output: str | Path = "results") 
     if repetitions < 1:
         raise ConfigError(f"repetitions must be at least 1; got {repetitions}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    costs = measure_bev_costs(cast(BEVConfig, recipe.model), device, repetitions)
     record = BEVCostRecord(
-        recipe=recipe.name, costs=measure_bev_costs(recipe.model, device, repetitions), code=provenance.code(),
+        recipe=recipe.name, costs=costs, code=provenance.code(),
         environment=provenance.environment(device),
     )  # fmt: skip
     text = json.dumps({"schema": SCHEMA} | dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.tasks.bev.metrics import THRESHOLDS
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
@@ -21,7 +22,7 @@ def _protocol_notes(recipes: list[Recipe]) -> tuple[str, ...]:
 
 def _bev_notes(recipes: list[Recipe]) -> tuple[str, ...]:
     """How BEV maps are predicted and measured, of every model in the table."""
-    models = {recipe.name: recipe.model for recipe in recipes if recipe.model.task == "bev"}
+    models = {recipe.name: recipe.model for recipe in recipes if isinstance(recipe.model, BEVConfig)}
     if not models:
         return ()
     words = {True: "all steps", False: "the last step"}

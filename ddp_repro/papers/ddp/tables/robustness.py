@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from ddp_repro.evaluation.measure import mean_text, or_nan
 from ddp_repro.papers.ddp.figures.figure7 import figure_bev
 from ddp_repro.papers.ddp.samples.bev import FILE, load_bev_samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.figures.style import Figure
 from ddp_repro.workbook.runs.analyses import Analysis
-from ddp_repro.workbook.runs.records import find_records, spread
+from ddp_repro.workbook.runs.records import find_records
 from ddp_repro.workbook.tables.rendering import NOT_RUN, Table
 from ddp_repro.workbook.tables.table import table_frame
 
@@ -65,8 +66,5 @@ def robustness_table(analyses: Sequence[Analysis]) -> Table:
 
 
 def _cell(analysis: Analysis, failure: str, metric: str) -> str:
-    values = [row[metric] for row in analysis.result["scores"] if row["failure"] == failure]
-    if not values:
-        return NOT_RUN
-    mean, deviation = spread(values)
-    return f"{mean:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else "")
+    values = [or_nan(row[metric]) for row in analysis.result["scores"] if row["failure"] == failure]
+    return mean_text(values, 1) if values else NOT_RUN

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from ddp_repro.evaluation.measure import number_text
 from ddp_repro.papers.ddp.figures.uncertainty import SCORE_NAMES
 from ddp_repro.workbook.runs.analyses import Analysis
-from ddp_repro.workbook.tables.rendering import NOTHING, Table
+from ddp_repro.workbook.tables.rendering import Table
 from ddp_repro.workbook.tables.table import table_frame
 
 MEASURES = {"auroc": "AUROC ↑", "aupr": "AUPR ↑", "aurc": "AURC ↓", "ause": "AUSE ↓", "correlation": "Pearson's r ↑"}
@@ -20,13 +21,13 @@ def uncertainty_table(analysis: Analysis) -> Table:
     pixels = f"all pixels ({analysis.preset}, {analysis.images} images)"
     columns = {("", "Uncertainty"): [SCORE_NAMES[name] for name in found]}
     for key, label in MEASURES.items():
-        columns[label, pixels] = [_number(found[name]["dataset"][key]) for name in found]
+        columns[label, pixels] = [number_text(found[name]["dataset"][key], 3) for name in found]
         columns[label, "per image"] = [_spread(found[name]["per_image"][key]) for name in found]
-    calibration = {name: _number(each["ece"]) for name, each in analysis.result["calibration"].items()}
-    settings = analysis.settings
+    calibration = {name: number_text(each["ece"], 3) for name, each in analysis.result["calibration"].items()}
+    settings, rate = analysis.settings, number_text(analysis.result["error_rate"], 3)
     notes = (
         f"{settings['steps']} sampling steps, {settings['noise_samples']} noise samples from seed {settings['seed']}; "
-        f"error rate {_number(analysis.result['error_rate'])}, which is the AUPR of chance (AUROC of chance: 0.5).",
+        f"error rate {rate}, which is the AUPR of chance (AUROC of chance: 0.5).",
         f"Expected calibration error (15 bins): {calibration['step_average']} for the mean over steps, "
         f"{calibration['last_step']} for the last step alone.",
         "Undefined values (an image without errors) are left out.",
@@ -47,11 +48,5 @@ def _origin(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame([row], dtype=object)
 
 
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3f}"
-
-
 def _spread(values: dict[str, Any]) -> str:
-    if values["mean"] is None:
-        return NOTHING
-    return _number(values["mean"]) + (f" ± {values['std']:.3f}" if values["std"] is not None else "")
+    return number_text(values["mean"], 3) + (f" ± {values['std']:.3f}" if values["std"] is not None else "")

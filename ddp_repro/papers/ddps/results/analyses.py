@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ddp_repro.papers.ddps.model import DDPS
+
+from ddp_repro.papers.ddps.settings import settings_of
+
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -23,11 +27,11 @@ def samplers(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int |
 
     A model of one step has one sampler and one step, whatever is asked for.
     """
-    config = subject.recipe.model
+    config = settings_of(subject.recipe)
     names = SAMPLERS if config.levels > 1 else SAMPLERS[:1]
     settings = {"steps": min(steps, config.levels), "seeds": list(seeds), "limit": limit}
 
-    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+    def work(model: DDPS, dataset: Any) -> dict[str, Any]:
         options = {**settings, "samplers": names, "progress": subject.progress}
         found = evaluate_curves(model, dataset, **options).to_dict()
         cost = complexity(config, evaluation_size(subject.recipe))
@@ -37,15 +41,16 @@ def samplers(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int |
 
 
 def speed(subject: Subject, *, steps: Sequence[int], repetitions: int) -> Analysis:
-    """Time the segmentor alone and its refinement in n steps, one image at a time, on this machine."""
+    """Time the segmentor alone, one step, and refinement in n steps, one image at a time, on this machine."""
     settings = {"steps": list(steps), "repetitions": repetitions}
 
-    def work(model: nn.Module, dataset: Any) -> dict[str, Any]:
+    def work(model: DDPS, dataset: Any) -> dict[str, Any]:
         size, device = evaluation_size(subject.recipe), next(model.parameters()).device
+        runs = [[0], *(model.steps_of(n) for n in steps)]
         timed = measure_speed(
-            candidates(model, list(steps)), size, device=device, repetitions=repetitions, progress=subject.progress
+            candidates(model, runs), size, device=device, repetitions=repetitions, progress=subject.progress
         )
-        visited = [0, *(len(model.steps_of(n)) for n in steps)]
+        visited = [0, *map(len, runs)]
         rows = [{"visited": n, **dataclasses.asdict(each)} for n, each in zip(visited, timed, strict=True)]
         return {"speeds": rows, "conditions": timed[0].conditions}
 

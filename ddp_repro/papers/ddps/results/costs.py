@@ -54,17 +54,18 @@ def count_ours(config: DDPSConfig, image_size: tuple[int, int], steps: int) -> C
     return Count({"parameters": counted.parameters / 1e6, "flops": counted.macs(visited) / 1e9})
 
 
-def candidates(model: DDPS, steps: list[int]) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return what is timed, by name: the segmentor alone, and refined in n steps; images (B, 3, H, W) to labels."""
+def candidates(model: DDPS, runs: list[list[int]]) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return what is timed, by name: the segmentor alone, and refined in runs of these steps; images to labels."""
 
     def segment(images: Tensor) -> Tensor:
         return labels_of(model.base_prediction(model.encode_image(images)), images)
 
-    def refine(count: int) -> Callable[[Tensor], Tensor]:
+    def refine(steps: list[int]) -> Callable[[Tensor], Tensor]:
         generator = torch.Generator().manual_seed(0)
-        return lambda images: labels_of(model.sample(images, steps=count, generator=generator), images)
+        return lambda images: labels_of(model.sample(images, steps=steps, generator=generator), images)
 
-    return {"segmentor": segment} | {f"{count}": refine(count) for count in steps}
+    names = [f"{len(steps)} call{'s' if len(steps) > 1 else ''}" for steps in runs]
+    return {"segmentor": segment} | dict(zip(names, map(refine, runs), strict=True))
 
 
 def labels_of(scores: Tensor, images: Tensor) -> Tensor:

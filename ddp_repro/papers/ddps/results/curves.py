@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,10 @@ from ddp_repro.diffusion.label_noise import ImageLabelNoise
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
 from ddp_repro.papers.ddps.model import DDPS
-from ddp_repro.papers.ddps.settings import DDPSConfig
 from ddp_repro.protocols.registry import task_named
-from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
+from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
-from ddp_repro.tasks.segmentation.metrics import ConfusionMatrix
+from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 MEASURES = ("miou", "mbiou")
 MAPS = ("true", "random")
@@ -90,28 +89,6 @@ def evaluate_curves(
     return tallies.result()
 
 
-class _Tally:
-    """The pixels of classes, and those on their boundaries, of one prediction of every image."""
-
-    def __init__(self, config: DDPSConfig) -> None:
-        # a predicted "unlabelled" has no boundary score
-        boundary = BoundaryIoU(config.output_classes, unscored=config.num_classes)
-        self.parts = {"miou": ConfusionMatrix(config.output_classes), "mbiou": boundary}
-
-    def update(self, prediction: Tensor, label: Tensor) -> None:
-        for part in self.parts.values():
-            part.update(prediction, label)
-
-    def reduce(self, combine: Callable[[Tensor], Tensor]) -> None:
-        for part in self.parts.values():
-            part.reduce(combine)
-
-    def percent(self, measure: str) -> float | None:
-        """A measure in percent; None where it is undefined."""
-        value = 100 * self.parts[measure].value(measure)
-        return value if math.isfinite(value) else None
-
-
 class _Tallies:
     """Counts over the images of this process, then of all."""
 
@@ -120,11 +97,12 @@ class _Tallies:
     ) -> None:
         self.model, self.visited, self.device = model, visited, model_device(model)
 
-        def empty() -> _Tally:
-            return _Tally(model.config)
+        def empty() -> ClassCounts:
+            return task_named(model.config.task).tally(model.config, EvalConfig(boundary=True))
 
         self.base = empty()
-        self.runs = {(name, seed): [empty() for _ in visited] for name in samplers for seed in seeds}
+        runs = [(name, seed) for name in samplers for seed in seeds]
+        self.runs: dict[tuple[SamplerName, int], list[ClassCounts]] = {run: [empty() for _ in visited] for run in runs}
         self.maps = {name: empty() for name in MAPS}
 
     def add(self, image: ViewedImage) -> None:
@@ -153,20 +131,26 @@ class _Tallies:
         shape = (self.model.config.symbols, features.shape[-2], features.shape[-1])
         return ImageLabelNoise(shape, 1, [image_generator(seed, image.id)], self.device)
 
-    def _count(self, tally: _Tally, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
+    def _count(self, tally: ClassCounts, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
         prediction = best_class(logits[0], tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
         tally.update(prediction, label)
 
     def result(self) -> Curves:
         for tally in (self.base, *self.maps.values(), *(each for run in self.runs.values() for each in run)):
-            tally.reduce(lambda sums: sum_over_processes(sums, self.device))
+            for pixels in (tally, tally.boundary):
+                pixels.counts = sum_over_processes(pixels.counts, self.device)
         curves = [
-            Curve(sampler, seed, self.visited, *([tally.percent(name) for tally in tallies] for name in MEASURES))
+            Curve(sampler, seed, self.visited, **{name: [_percent(t, name) for t in tallies] for name in MEASURES})
             for (sampler, seed), tallies in self.runs.items()
         ]
         maps = {name: _scores(tally) for name, tally in self.maps.items()}
         return Curves(_scores(self.base), curves, maps)
 
 
-def _scores(tally: _Tally) -> dict[str, float | None]:
-    return {name: tally.percent(name) for name in MEASURES}
+def _scores(tally: ClassCounts) -> dict[str, float | None]:
+    return {name: _percent(tally, name) for name in MEASURES}
+
+
+def _percent(tally: ClassCounts, measure: str) -> float | None:
+    value = 100 * tally.value(measure)
+    return value if math.isfinite(value) else None

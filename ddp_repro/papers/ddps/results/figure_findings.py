@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ import numpy as np
 from ddp_repro.papers.ddps.recipes import ARMS, LABELS, Arm
 from ddp_repro.papers.ddps.results.measured import Measured, Training
 from ddp_repro.papers.ddps.results.tables import SAMPLER_LABELS
-from ddp_repro.workbook.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, TEXT_WIDTH, VERMILION, Figure, paper_style
+from ddp_repro.workbook.figures.style import BLACK, BLUE, GREEN, GREY, TEXT_WIDTH, VERMILION, Figure, paper_style
 from ddp_repro.workbook.tables.table import measured_title
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 COLOURS: dict[Arm, str] = {"single": GREY, "longer": BLACK, "truth": VERMILION, "multi": BLUE}
 LINES = {"free": "-", "strict": (0, (5, 2)), "strict_released": (0, (1, 1.5))}
 MEASURES = {"miou": "mIoU (%)", "mbiou": "mBIoU (%)"}
-BASE, TIMED = ORANGE, GREEN
+BASE = GREEN
 
 
 def figure_findings(preset: str, output: str | Path = "results") -> Figure:
@@ -63,7 +65,7 @@ def _draw_steps(axes: Axes, measured: Measured, measure: str) -> None:
         trainings = measured.trainings(arm)
         for sampler in _samplers(trainings):
             steps, values = trainings[0].steps(sampler), _curves(trainings, measure, sampler)
-            style = {"marker": "o"} if len(steps) == 1 else {"linestyle": LINES[sampler]}
+            style: dict[str, Any] = {"marker": "o"} if len(steps) == 1 else {"linestyle": LINES[sampler]}
             axes.plot(steps, values.mean(0), color=COLOURS[arm], **style)
             if len(values) > 1 and sampler == "free":
                 low, high = values.mean(0) - values.std(0, ddof=1), values.mean(0) + values.std(0, ddof=1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from ddp_repro.data.transforms import size_of
+
+from typing import Any
+
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +36,7 @@ def figure_transitions(timesteps: int = 20, num_classes: int = 7) -> Figure:
     schedule, shown = label_schedule("linear", timesteps), _levels(timesteps)
     with paper_style():
         drawing = plt.figure(figsize=(TEXT_WIDTH, 2.6), layout="constrained")
-        left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.9))
+        left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.9), squeeze=False)[0]
         axes = left.subplots()
         for name, colour in zip(LABEL_SCHEDULES, (BLUE, ORANGE), strict=True):
             kept = label_schedule(name, timesteps).cumulative[:-1]
@@ -42,7 +46,7 @@ def figure_transitions(timesteps: int = 20, num_classes: int = 7) -> Figure:
         panels = right.subplots(2, len(shown))
         for column, level in enumerate(shown):
             for row, kept in enumerate((schedule.one_step, schedule.cumulative)):
-                matrix = transition_matrix(kept[level], num_classes)
+                matrix = transition_matrix(kept[level], num_classes).numpy()
                 image = show(panels[row, column], matrix, f"t = {level}" if row == 0 else "", cmap=SEQUENTIAL, vmin=0, vmax=1)
         row_label(panels[0, 0], "Q, one step")
         row_label(panels[1, 0], "Q̄, from clean")
@@ -85,10 +89,10 @@ def posteriors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the exact and the released posterior (K,) of one pixel, both normalised."""
     schedule = label_schedule("linear", timesteps)
-    maps = [torch.tensor([[[value]]]) for value in (noisy, clean)]
+    at, start = (torch.tensor([[[value]]]) for value in (noisy, clean))
     t = torch.tensor([level])
-    exact = log_posterior(*maps, t, t - 1, schedule, num_classes)
-    released = log_posterior_released(*maps, t, schedule, num_classes)
+    exact = log_posterior(at, start, t, t - 1, schedule, num_classes)
+    released = log_posterior_released(at, start, t, schedule, num_classes)
     return exact[0, :, 0, 0].exp().numpy(), released[0, :, 0, 0].softmax(0).numpy()
 
 
@@ -106,7 +110,7 @@ def figure_noised(saved: Refinement, run: str) -> Figure:
     """Draw what training noises at four levels: the ground truth, and the first prediction (finding 2)."""
     import matplotlib.pyplot as plt
 
-    size = saved.predictions.shape[1:]
+    size = size_of(saved.predictions[0])
     first = torch.from_numpy(saved.predictions[0].astype(np.int64))
     truth = torch.from_numpy(enlarged(saved.label, size).astype(np.int64))
     shown = _levels(saved.timesteps)
@@ -131,7 +135,7 @@ def figure_refinement(saved: Refinement, run: str) -> Figure:
     """Draw segmentor, refinement, where they differ, and where samples do; below, the maps and what is made of them."""
     import matplotlib.pyplot as plt
 
-    size = saved.label.shape
+    size = size_of(saved.label)
     last, base = (enlarged(labels, size) for labels in (saved.samples[0], saved.base))
     steps = [round(index) for index in np.linspace(0, len(saved.steps) - 1, 6)]
     columns = list(dict.fromkeys(steps))
@@ -189,7 +193,7 @@ def figure_samples(saved: Refinement, run: str) -> Figure:
     return Figure("ddps_samples", "The prior's own samples", caption, (run,), drawing)
 
 
-def _grid(rows: int, columns: int, saved: Refinement) -> tuple[object, np.ndarray]:
+def _grid(rows: int, columns: int, saved: Refinement) -> tuple[Any, np.ndarray]:
     import matplotlib.pyplot as plt
 
     height, width = saved.label.shape
@@ -214,7 +218,7 @@ def _noised(labels: torch.Tensor, level: int, saved: Refinement) -> np.ndarray:
 
 
 def _painted(saved: Refinement, labels: np.ndarray) -> np.ndarray:
-    return enlarged(colours(labels.astype(np.uint8), saved.palette), saved.label.shape)
+    return enlarged(colours(labels.astype(np.uint8), saved.palette), size_of(saved.label))
 
 
 def _disagreement(samples: np.ndarray) -> np.ndarray:

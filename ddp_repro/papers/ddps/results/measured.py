@@ -77,7 +77,7 @@ class Measured:
             ConfigError: the preset has no arms.
         """
         main = stages(preset, which=("multi",))[-1][0]
-        names = {name_of(preset, arm): arm for arm in ARMS}
+        names: dict[str, Arm] = {name_of(preset, arm): arm for arm in ARMS}
         by_arm: dict[Arm, dict[int, Training]] = {arm: {} for arm in ARMS}
         for analysis in find_analyses("samplers", preset, output):
             name, seed = split_seed(analysis.run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ddp_repro.papers.ddps.settings import settings_of
+
 from pathlib import Path
 
 from ddp_repro.papers.ddps.recipes import ARMS, LABELS, Arm
@@ -9,7 +11,7 @@ from ddp_repro.papers.ddps.recipes import arm as arm_recipe
 from ddp_repro.papers.ddps.results.measured import Measured, Training
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.runs.analyses import Analysis
-from ddp_repro.workbook.runs.records import spread
+from ddp_repro.evaluation.measure import mean_text, or_nan
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, Table
 from ddp_repro.workbook.tables.table import measured_title, provenance_frame, table_frame
 
@@ -25,7 +27,7 @@ def notes(recipes: list[Recipe]) -> tuple[str, ...]:
         "The training loss is a mean over all pixels, unlabelled ones included, as released (model.loss_mean=labelled "
         "for the sound mean).",
     )
-    if any(recipe.model.class_zero == "kept" for recipe in recipes):
+    if any(settings_of(recipe).class_zero == "kept" for recipe in recipes):
         made += (
             "A prediction may be \"unlabelled\", which is always wrong and counts as a class of its own with an IoU of "
             "0, as released (model.class_zero=dropped leaves it out).",
@@ -80,12 +82,7 @@ def _row(measured: Measured, arm: Arm, sampler: str, last: bool) -> tuple[str, .
 
 
 def _spread(values: list[float | None]) -> str:
-    if not values:
-        return NOT_RUN
-    if None in values:
-        return "undefined"
-    mean, deviation = spread([value for value in values if value is not None])
-    return f"{mean:.2f}" + (f" ± {deviation:.2f}" if deviation is not None else "")
+    return mean_text([or_nan(value) for value in values], 2) if values else NOT_RUN
 
 
 def _milliseconds(speed: Analysis | None, calls: int) -> str:

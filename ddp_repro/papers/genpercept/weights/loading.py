@@ -11,7 +11,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -274,7 +274,7 @@ def widen_input(unet: UNet2DConditionModel) -> None:
     old = unet.conv_in
     if old.in_channels != 4:
         raise ConfigError(f"widening needs a U-Net of 4 channels, this one has {old.in_channels}")
-    new = nn.Conv2d(8, old.out_channels, old.kernel_size, padding=old.padding).to(old.weight)
+    new = nn.Conv2d(8, old.out_channels, cast(Any, old.kernel_size), padding=cast(Any, old.padding)).to(old.weight)
     with torch.no_grad():
         new.weight.copy_(torch.cat([old.weight, old.weight], dim=1) / 2)
         if old.bias is not None and new.bias is not None:
@@ -301,7 +301,7 @@ def _new_head(
 
 
 def _head_channels(head: DPTHead | UperNetHead) -> int:
-    return head.neck.convs[0].out_channels if isinstance(head, DPTHead) else head.head.channels
+    return cast(nn.Conv2d, head.neck.convs[0]).out_channels if isinstance(head, DPTHead) else head.head.channels
 
 
 def _head_folder(config: GenPerceptConfig) -> str:

@@ -27,8 +27,7 @@ def depth_folder_spec(root: Path) -> DepthSpec:
     """
     path = root / "depth.json"
     scale = read_settings(path, {"depth_scale"}, '{"depth_scale": 1000}').get("depth_scale")
-    number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
-    if not number or not math.isfinite(scale) or scale <= 0:
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
         raise DataError(f"{path}: depth_scale is {scale!r}; expected a positive number, the stored units per metre")
     return DepthSpec(
         name="depth_folder",
@@ -39,7 +38,7 @@ def depth_folder_spec(root: Path) -> DepthSpec:
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """The pictures of a split; the id is the name without suffix.
+    """Return the pictures of a split; the id is the name without suffix.
 
     Raises:
         DataError: no such folder, or one of depth maps in another format.

@@ -13,7 +13,7 @@ FOLDERS = ("input", "gt_depth")
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """What the split's list names under ``input`` and ``gt_depth``; the id is ``DRIVE/FRAME``.
+    """Return what the split's list names under ``input`` and ``gt_depth``; the id is ``DRIVE/FRAME``.
 
     45 of the 697 test images are listed without depth: they were not among the frames that Uhrig et al. annotated.
     """

@@ -14,7 +14,7 @@ INDOOR_JITTER = ColorJitter(brightness=(0.75, 1.25))
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """What the split's list names under ``train`` or ``test``; the id is ``SCENE/NUMBER``."""
+    """Return what the split's list names under ``train`` or ``test``; the id is ``SCENE/NUMBER``."""
     return listed_samples(root, split, LISTS, FOLDERS, _name)
 
 

@@ -14,7 +14,7 @@ from ddp_repro.tasks.depth.transforms import ColorJitter, Window, whole_window
 
 
 def as_stored(stored: np.ndarray) -> np.ndarray:
-    """The values themselves: depth maps of most datasets need no decoding."""
+    """Return the values themselves: depth maps of most datasets need no decoding."""
     return stored
 
 
@@ -48,7 +48,7 @@ class DepthSpec:
 def listed_samples(
     root: Path, split: str, lists: dict[str, str], folders: tuple[str, str], name: Callable[[Path], str]
 ) -> list[Sample]:
-    """The samples that ``root/splits/<lists[split]>`` names.
+    """Return the samples that ``root/splits/<lists[split]>`` names.
 
     Args:
         lists: file name of each split's list.

@@ -15,7 +15,7 @@ FOLDERS = (".", ".")  # the list's paths begin with SUNRGBD/
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """What the list names; the id is the image's path without ``SUNRGBD``, ``image`` and suffix."""
+    """Return what the list names; the id is the image's path without ``SUNRGBD``, ``image`` and suffix."""
     return listed_samples(root, split, LISTS, FOLDERS, _name)
 
 

@@ -53,7 +53,7 @@ def _read_classes(path: Path) -> dict[str, Any]:
 
 
 def list_samples(root: Path, split: str) -> list[Sample]:
-    """The images of a split, or those of them that ``splits/<split>.txt`` names; the id is the name without suffix."""
+    """List the images of a split, or those that ``splits/<split>.txt`` names; the id is the name without suffix."""
     folder = root / "images" / split
     images = list_files(folder, IMAGE_SUFFIXES)
     names_file = root / "splits" / f"{split}.txt"
@@ -63,10 +63,10 @@ def list_samples(root: Path, split: str) -> list[Sample]:
 
 
 def _checked_names(names: object, path: Path) -> tuple[str, ...]:
-    valid = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
-    if not valid or not 1 <= len(set(names)) == len(names) <= IGNORE:
+    given = names if isinstance(names, list) and all(isinstance(name, str) and name for name in names) else []
+    if not 1 <= len(set(given)) == len(given) <= IGNORE:
         raise DataError(f'{path}: "names" must be a list of 1 to {IGNORE} different class names')
-    return tuple(names)
+    return tuple(given)
 
 
 def _checked_palette(palette: object, classes: int, path: Path) -> tuple[Color, ...]:

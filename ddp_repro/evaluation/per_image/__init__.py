@@ -1,0 +1,1 @@
+"""What each image contributed to the scores: kept while an evaluation goes, and beside its record."""

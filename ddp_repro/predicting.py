@@ -1,0 +1,139 @@
+"""The command ``predict``: from a user's files to maps beside a manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import from_dict
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.paths import run_folder
+from ddp_repro.terminal import say, short, usual_device
+from ddp_repro.workbook.catalogue import paper_of
+from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.predictors import answers, predictor_for
+
+if TYPE_CHECKING:
+    from ddp_repro.evaluation.folders import Report
+
+
+def predict(
+    images: list[str], task: str | None, method: str | None, recipe: str | None, checkpoint: str | None, steps: int,
+    noise_samples: int, resolution: int | None, output: str, device: str, arrays: bool,
+) -> int:  # fmt: skip
+    """Write a task's maps of every picture: labels, depth, normals, masks or mattes, previews, uncertainty."""
+    from ddp_repro.store.deferred import defer_image_models
+
+    defer_image_models()  # before anything imports timm: one picture should not wait for all of its models
+    from ddp_repro.evaluation.folders import find_pictures, predict_pictures, save_arrays
+    from ddp_repro.evaluation.predict import predict as predict_one
+    from ddp_repro.interop import load_checkpoint
+    from ddp_repro.networks.identity import weights_hash
+    from ddp_repro.settings.checks import check_positive
+
+    if method is not None and (task is None or recipe or checkpoint):
+        raise ConfigError("--method goes with --task, in place of a recipe and a checkpoint")
+    if recipe is None and checkpoint is None and task is not None:
+        recipe, checkpoint = _named_by(task, method)
+    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    if task is not None and not answers(chosen, task):
+        raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
+    task_object = task_named(chosen.model.task)
+    if task_object.predict is None:
+        raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
+    check_positive(steps=steps, noise_samples=noise_samples, resolution=resolution)
+    scale = getattr(chosen.data, "image_scale", None) if resolution is None else (resolution, resolution)
+    place, folder = _checked_device(device), Path(output)
+    pictures = find_pictures(images, folder)
+    model = chosen.model.build()
+    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
+    loaded = load_checkpoint(model, weights)
+    classes = loaded.classes or task_object.classes(chosen.data)
+    save = task_object.writer(chosen.model, classes)
+
+    def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
+        paths = save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
+        return list(dict.fromkeys(paths))
+
+    say(str(loaded))
+    model = model.to(place).eval()
+    decisive = {
+        "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
+        "steps": steps, "noise_samples": noise_samples,
+        "image_scale": scale and list(scale), "arrays": arrays,
+    }  # fmt: skip
+    report = predict_pictures(
+        lambda path: predict_one(model, path, steps, noise_samples, image_scale=scale),
+        write, pictures, folder, model=decisive, class_names=classes.names,
+    )  # fmt: skip
+    _show_predictions(report, len(pictures), folder)
+    return int(bool(report.failed))
+
+
+def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
+    """Print the files of a single picture; of more, how many there are and where."""
+    from ddp_repro.evaluation.folders import MANIFEST
+
+    if pictures == 1:
+        for path in report.written:
+            say(short(path))
+    before = f"{report.done_before} of {pictures} pictures done before with this model; " if report.done_before else ""
+    failed = f"; {len(report.failed)} FAILED" if report.failed else ""
+    done = pictures - report.done_before - len(report.failed)
+    say(f"{before}{done} predicted{failed}; manifest: {short(folder / MANIFEST)}")
+
+
+def _checked_device(name: str) -> str:
+    """Return the device of this name, ``auto`` being a GPU where there is one.
+
+    Raises:
+        ConfigError: PyTorch knows no such device, or this machine has none.
+    """
+    import torch
+
+    if name == "auto":
+        return usual_device()
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"--device {name}: cannot be used here ({str(error).splitlines()[0]})") from None
+    return name
+
+
+def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
+    """Return the recipe that answers what is asked, and ``official`` where its weights are the authors'."""
+    recipe, checkpoint = predictor_for(task, method)
+    how = "with the authors' weights" if checkpoint else f"trained on {recipe.data.dataset} ({recipe.preset})"
+    say(f"with {recipe.name}, {how}")
+    return recipe.name, checkpoint
+
+
+def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
+    """Return the recipe by name, or the one inside the checkpoint; and its weights, or those ``train`` has left."""
+    if name is None:
+        if checkpoint in (None, "official"):
+            raise ConfigError("give --recipe, or a --checkpoint that was trained here")
+        return _recipe_inside(Path(checkpoint)), checkpoint
+    recipe = named_recipe(name)
+    if checkpoint is not None:
+        return recipe, checkpoint
+    trained = recipe.weights_of or name
+    weights = run_folder("results", recipe.preset, trained) / "model.safetensors"
+    if not weights.is_file():
+        raise ConfigError(
+            f"{name} has no finished weights in {short(weights.parent)}: run `ddp-repro train {trained}`, "
+            "or give --checkpoint (a file, or official)"
+        )
+    return _recipe_inside(weights), weights
+
+
+def _recipe_inside(checkpoint: Path) -> Recipe:
+    from ddp_repro.interop.weight_files import read_state_dict
+
+    _, metadata = read_state_dict(checkpoint)
+    if "recipe" not in metadata:
+        raise ConfigError(f"{checkpoint} does not say which recipe it belongs to; give --recipe")
+    return from_dict(Recipe, json.loads(metadata["recipe"]))

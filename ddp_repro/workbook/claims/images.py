@@ -1,0 +1,95 @@
+"""Differences with the test images drawn anew, from what each image added to the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddp_repro.evaluation.per_image.statistics import ImageStatistics
+from ddp_repro.evaluation.resampling import (
+    MeanIoU,
+    MeanScores,
+    WeightedScores,
+    hierarchical_bootstrap,
+    image_bootstrap,
+)
+from ddp_repro.evaluation.statistics import Estimate, StatisticsError, Unit, least
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.claims.claim import Arm, Comparison, Side
+from ddp_repro.workbook.runs.companion import read_image_statistics
+from ddp_repro.workbook.runs.records import Record, task_of
+from ddp_repro.workbook.tables.measures import measures
+
+
+@dataclass(frozen=True)
+class ImageEvidence:
+    """The companions of records (``images.npz``).
+
+    Attributes:
+        records: by recipe and training seed.
+    """
+
+    records: Mapping[tuple[str, int], Record]
+    metric: str
+    output: str | Path
+
+    def difference(self, comparison: Comparison, seeds: Sequence[int], unit: Unit) -> Estimate | None:
+        """Estimate by how much the first side is better than every rival; None where companions do not allow it.
+
+        Args:
+            seeds: training seeds; one, if the unit is sampling seeds.
+        """
+        try:
+            first, *rivals = (self._side(side, seeds, unit) for side in (comparison.first, *comparison.rivals))
+            parts = [self._oriented(_bootstrap(first, rival, unit)) for rival in rivals]
+        except (ConfigError, StatisticsError):  # an older record; images that are not the same; an undefined score
+            return None
+        return least(parts)
+
+    def _oriented(self, estimate: Estimate) -> Estimate:
+        """Return the estimate in the records' unit, positive where the first side is better."""
+        measure = measures()[self.metric]
+        return estimate.scaled((100 if measure.unit == "%" else 1) * (1 if measure.direction == "higher" else -1))
+
+    def _side(self, side: Side, seeds: Sequence[int], unit: Unit) -> WeightedScores:
+        parts = []
+        for weight, arm in side.weighted:
+            records = [self.records[arm.recipe, seed] for seed in seeds]
+            read = [(record, read_image_statistics(record, self.output)) for record in records]
+            if unit == "sampling seeds":
+                parts.append((float(weight), self._scores(arm, read, slice(None))))
+                continue
+            count = min(statistics.of(name, arm.steps).shape[0] for _, statistics in read for name in statistics.values)
+            parts += [(weight / count, self._scores(arm, read, row)) for row in range(count)]
+        return WeightedScores(parts)
+
+    def _scores(
+        self, arm: Arm, read: Sequence[tuple[Record, ImageStatistics]], row: int | slice
+    ) -> MeanScores | MeanIoU:
+        """Return the scores of each training at one sampling seed (its ``row``), or of all sampling seeds of one."""
+
+        def stacked(name: str) -> NDArray[np.float64]:
+            return np.concatenate([_rows(statistics.of(name, arm.steps), row) for _, statistics in read])
+
+        names = read[0][1].values.keys()
+        if self.metric == "miou" and {"intersection", "union"} <= names:
+            return MeanIoU(stacked("intersection"), stacked("union"))
+        if "measures" not in names:
+            raise StatisticsError(f"{self.metric} is not made of what each image adds")
+        settings = read[0][0].settings()
+        tally = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
+        return MeanScores(stacked("measures")[..., tally.metrics.index(self.metric)])
+
+
+def _rows(values: NDArray[np.float64], row: int | slice) -> NDArray[np.float64]:
+    return values[row] if isinstance(row, slice) else values[row : row + 1]
+
+
+def _bootstrap(first: WeightedScores, second: WeightedScores, unit: Unit) -> Estimate:
+    single = unit == "sampling seeds" and first.repetitions == 1
+    return image_bootstrap(first, second) if single else hierarchical_bootstrap(first, second, unit)

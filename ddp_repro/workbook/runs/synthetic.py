@@ -1,0 +1,38 @@
+"""The synthetic scenes that a ``mini`` recipe finds nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ddp_repro.data.io import DataError
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.locks import file_lock
+from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.catalogue import recipes_of
+
+
+def prepare_data(recipe: Recipe) -> None:
+    """Write the synthetic scenes of a ``mini`` recipe if they are not there; other data is the user's to prepare.
+
+    Raises:
+        DataError: there are none in a folder that no recipe has by default: the name may be a mistake.
+    """
+    if recipe.preset != "mini":
+        return
+    for data in filter(None, (recipe.data, recipe.data.added)):
+        _prepare_mini(data.dataset, Path(data.root))
+
+
+def _prepare_mini(dataset: str, root: Path) -> None:
+    if root.is_dir():
+        return
+    from data_prep.mini import MINI_DATASETS, write_mini
+
+    settings = [data for each in recipes_of("mini").values() for data in (each.data, each.data.added) if data]
+    usual = {data.root for data in settings if data.dataset == dataset}
+    if resolve(root) not in map(resolve, usual):
+        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
+        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
+    with file_lock(root.with_name(f".{root.name}.lock")):
+        if not root.is_dir():
+            write_mini(dataset, root)

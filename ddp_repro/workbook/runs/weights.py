@@ -1,0 +1,43 @@
+"""Which weights a run scores: a user's, the authors', another recipe's, or those that its training left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.store.paths import resolve, run_folder
+from ddp_repro.training import TrainResult
+from ddp_repro.workbook.catalogue import paper_of
+from ddp_repro.workbook.runs.records import Record
+
+
+def recorded_weights(record: Record, output: str | Path) -> Path:
+    """Return where the weights that were trained for a record lie, if they are still there."""
+    return run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
+
+
+def given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:
+    """Weights that are not trained under this recipe's own name; None: they are."""
+    if checkpoint is None:
+        lender = recipe.weights_of
+        return run_folder(output, recipe.preset, lender) / "model.safetensors" if lender else None
+    return paper_of(recipe).official_checkpoint(recipe.name) if checkpoint == "official" else resolve(checkpoint)
+
+
+def is_lent(recipe: Recipe, checkpoint: str | Path | None) -> bool:
+    """Whether the weights are those that another recipe's training leaves."""
+    return checkpoint is None and recipe.weights_of is not None
+
+
+def chosen_weights(result: TrainResult, recipe: Recipe) -> Path:
+    """Return those of a training's weights that the recipe asks to score, the last or the best.
+
+    Raises:
+        ConfigError: the best ones, of a training that was never validated.
+    """
+    if recipe.evaluation.weights == "last":
+        return result.checkpoint
+    if result.best is None:
+        raise ConfigError(f"{recipe.name} was never validated, so there are no best weights to evaluate")
+    return result.best
