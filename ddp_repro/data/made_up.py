@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,6 @@ BLOCK = 20
 MEAN, STD = (120.0,) * 3, (60.0,) * 3
 
 
-def made_up_data(data: DataConfig) -> DataConfig:
-    """Return the settings of a dataset with sizes that are tried in a moment."""
-    return dataclasses.replace(data, image_scale=data.image_scale and SCALE, crop_size=CROP)
-
-
-def made_up_samples() -> list[Sample]:
-    """Return the samples of a dataset that overrides how they are read."""
-    return [Sample(f"made up {number}", Path("image"), Path("truth")) for number in range(COUNT)]
-
-
 def made_up_picture(number: int) -> np.ndarray:
     """Return blocks of colour with some noise, uint8 (H, W, 3)."""
     rng = np.random.default_rng(number)
@@ -45,10 +36,31 @@ def made_up_regions(number: int, classes: int) -> np.ndarray:
     return blocks.repeat(BLOCK, 0).repeat(BLOCK, 1).astype(np.uint8)
 
 
-def batch_of(dataset: PairDataset) -> dict[str, Any]:
-    """Return all samples of a small dataset as a batch: augmented from fixed seeds where it is one for training."""
-    numbers = range(len(dataset))
-    items = [dataset.sample(n, np.random.default_rng(n)) if dataset.train else dataset[n] for n in numbers]
+def batch_of(
+    kind: type[PairDataset], data: DataConfig, train: bool, read: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    **attributes: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Return a batch of a dataset that has no files, augmented from fixed seeds where it is one for training.
+
+    Args:
+        kind: the dataset's class, whose reading is replaced.
+        data: its settings, but for the sizes.
+        read: number -> picture and ground truth as stored.
+        attributes: what the class has beside those of :class:`PairDataset`.
+    """
+
+    class MadeUp(kind):  # type: ignore[valid-type,misc]
+        def __init__(self) -> None:
+            samples = [Sample(f"made up {number}", Path("image"), Path("truth")) for number in range(COUNT)]
+            sizes = dataclasses.replace(data, image_scale=data.image_scale and SCALE, crop_size=CROP)
+            PairDataset.__init__(self, data.dataset, samples, sizes, train=train, mean=MEAN, std=STD)
+            vars(self).update(attributes)
+
+        def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            return read(index)
+
+    dataset = MadeUp()
+    items = [dataset.sample(n, np.random.default_rng(n)) if train else dataset[n] for n in range(COUNT)]
     return {
         name: [item[name] for item in items] if name == "id" else torch.stack([item[name] for item in items])
         for name in items[0]

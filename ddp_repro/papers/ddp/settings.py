@@ -14,6 +14,8 @@ from ddp_repro.settings.setting import setting
 
 SMALLEST = {"swin_": "swin_tiny_patch4_window7_224", "convnext_": "convnext_atto"}  # by how timm's names begin
 
+SMALL_SCALE = 0.5  # of small models: at the usual ones their maps would hardly matter, nor what is done with them
+
 
 def smallest_backbone(name: str) -> str:
     """Return the smallest timm encoder of the same kind, for those kinds that have large ones."""
@@ -61,6 +63,7 @@ class ModelConfig(ModelSettings):
         return dataclasses.replace(
             self, backbone=smallest_backbone(self.backbone), channels=32, layers=min(self.layers, 2),
             heads=math.gcd(self.heads, 32), feedforward_channels=64,
+            scale=SMALL_SCALE,
         )  # fmt: skip
 
     def check(self) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF009 - setting() declares a field
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -207,6 +208,14 @@ class ModelConfig(GenPerceptConfig, ModelSettings):
     text_width: int = setting(1024, decides="weights", at_least=1, at_most=65_536)
     norm_groups: int = setting(32, decides="weights", at_least=1, at_most=1024)
     head_channels: int = setting(256, decides="weights", at_least=4, at_most=8192)
+
+    def small(self) -> ModelConfig:
+        """Return a pipeline of the same switches with narrow, shallow networks."""
+        return dataclasses.replace(
+            self, unet_channels=(16, 32, 32, 32), unet_heads=(2, 2, 2, 2), unet_layers=1,
+            vae_channels=(8, 16, 32, 32, 32, 32)[: len(self.vae_channels)], vae_layers=1, text_width=16, norm_groups=8,
+            head_channels=16, lora_rank=min(self.lora_rank, 4),
+        )  # fmt: skip
 
     def check(self) -> None:
         """Check that the pipeline's settings work together, and that groups and heads divide the widths.

@@ -16,6 +16,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.affine_depth import predict, score
 from ddp_repro.tasks.affine_depth.protocols import BenchmarkErrors, protocol_named
+from ddp_repro.tasks.depth import made_up
 from ddp_repro.tasks.depth.dataset import DepthDataset
 from ddp_repro.tasks.depth.survey import survey_depth
 from ddp_repro.tasks.depth.task import TASK as METRIC_DEPTH
@@ -34,7 +35,7 @@ class AffineDepth:
     flips_by_default = False
     not_from_a_picture = ""
     evaluate = None
-    made_up_batch = None
+    made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)
 

@@ -17,7 +17,7 @@ from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.dichotomous import dataset as datasets
-from ddp_repro.tasks.dichotomous import predict, score
+from ddp_repro.tasks.dichotomous import made_up, predict, score
 from ddp_repro.tasks.dichotomous.datasets import dis5k
 from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors
 from ddp_repro.tasks.dichotomous.predict import as_8_bit
@@ -53,7 +53,7 @@ class Dichotomous:
     flips_by_default = False
     not_from_a_picture = ""
     evaluate = None
-    made_up_batch = None
+    made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.segment)
     score = staticmethod(score.score)
 

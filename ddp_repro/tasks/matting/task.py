@@ -17,7 +17,7 @@ from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.matting import dataset as datasets
-from ddp_repro.tasks.matting import predict, score
+from ddp_repro.tasks.matting import made_up, predict, score
 from ddp_repro.tasks.matting.datasets import p3m
 from ddp_repro.tasks.matting.metrics import MattingErrors
 
@@ -50,7 +50,7 @@ class Matting:
     flips_by_default = False
     not_from_a_picture = ""
     evaluate = None
-    made_up_batch = None
+    made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.estimate)
     score = staticmethod(score.score)
 

@@ -15,7 +15,7 @@ from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.normals import dataset as datasets
-from ddp_repro.tasks.normals import predict, score
+from ddp_repro.tasks.normals import made_up, predict, score
 from ddp_repro.tasks.normals.metrics import PooledHistogram
 
 
@@ -32,8 +32,8 @@ class Normals:
     flips_by_default = False
     not_from_a_picture = ""
     evaluate = None
-    made_up_batch = None
     predict = staticmethod(predict.estimate)
+    made_up_batch = staticmethod(made_up.made_up_batch)
     score = staticmethod(score.score)
 
     def open(

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ddp_repro.papers.ddp.settings import smallest_backbone
+from ddp_repro.papers.ddp.settings import SMALL_SCALE, smallest_backbone
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import ModelSettings
 from ddp_repro.settings.setting import setting
@@ -94,6 +94,7 @@ class BEVConfig(ModelSettings):
             depth_range=(self.depth_range[0], self.depth_range[0] + 24 * self.depth_step), view_channels=8,
             channels=32, layers=1, heads=math.gcd(self.heads, 32), feedforward_channels=32,
             noise_samples=min(self.noise_samples, 2), bev_widths=(8,) * len(self.bev_widths), lidar_widths=(4, 4, 4, 4),
+            scale=SMALL_SCALE,
         )  # fmt: skip
 
     def check(self) -> None:
