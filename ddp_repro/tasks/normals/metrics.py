@@ -169,7 +169,8 @@ class PooledHistogram:
         Raises:
             ValueError: as :func:`valid_errors`.
         """
-        errors = valid_errors(prediction, truth).double().numpy()
+        empty = not truth.any()  # nothing to measure, and so nothing to add
+        errors = np.zeros(0) if empty else valid_errors(prediction, truth).double().numpy()
         histogram = np.bincount((errors / STEP).astype(np.int64), minlength=STEPS)
         return {"histogram": histogram, "sums": np.array([math.fsum(errors), math.fsum(errors**2)])}
 
