@@ -128,10 +128,10 @@ def _tallied(task: Any, network: nn.Module, batch: dict[str, Any], samples: Tens
         predictor = task.predictor(network, images, views, evaluation.view_average)
         steps = min(STEPS, max(evaluation.steps))
         run = (steps if network.has_steps else 1, SEED if network.has_noise else None)
-        pairs = list(zip(predictor.predictions(*run), truths, strict=True))
+        predictions: Any = predictor.predictions(*run)
     else:
-        pairs = list(zip(samples, truths, strict=True))
-    for prediction, truth in pairs:
+        predictions = samples
+    for prediction, truth in zip(predictions, truths, strict=True):
         _count(counted, prediction, truth)
         _count(tally, truth.roll(SHIFT, -1).to(prediction.dtype), truth)
     values = {COUNTED: counted, "tally": tally}
