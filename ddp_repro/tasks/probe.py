@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.data.spec import IGNORE
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.views import View, ViewedImage, inference_mode, views_of
 from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.task import Tally
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 from ddp_repro.store.work import COUNTED
@@ -127,14 +129,24 @@ def _tallied(task: Any, network: nn.Module, batch: dict[str, Any], samples: Tens
         predictor = task.predictor(network, images, views, evaluation.view_average)
         steps = min(STEPS, max(evaluation.steps))
         run = (steps if network.has_steps else 1, SEED if network.has_noise else None)
-        pairs = list(zip(predictor.predictions(*run), truths, strict=True))
+        predictions: Any = predictor.predictions(*run)
     else:
-        pairs = [(samples, truths)]
-    for prediction, truth in pairs:
-        counted.update(prediction, truth)
-        tally.update(truth.roll(SHIFT, -1).to(prediction.dtype), truth)
+        predictions = samples
+    for prediction, truth in zip(predictions, truths, strict=True):
+        _count(counted, prediction, truth)
+        _count(tally, _as_prediction(truth.roll(SHIFT, -1)).to(prediction.dtype), truth)
     values = {COUNTED: counted, "tally": tally}
     return {f"{name} {metric}": _finite(each.value(metric)) for name, each in values.items() for metric in each.metrics}
+
+
+def _as_prediction(truth: Tensor) -> Tensor:
+    """Return truth as a model could predict it: no class is "ignored"."""
+    return truth if truth.is_floating_point() else truth.masked_fill(truth == IGNORE, 0)
+
+
+def _count(tally: Tally, prediction: Tensor, truth: Tensor) -> None:
+    statistics = tally.image_statistics(prediction, truth)
+    tally.add({name: value[None] for name, value in statistics.items()})
 
 
 def _summary(name: str, values: Tensor) -> Numbers:
