@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.data.spec import IGNORE
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.views import View, ViewedImage, inference_mode, views_of
 from ddp_repro.protocols.registry import task_named
@@ -133,9 +134,14 @@ def _tallied(task: Any, network: nn.Module, batch: dict[str, Any], samples: Tens
         predictions = samples
     for prediction, truth in zip(predictions, truths, strict=True):
         _count(counted, prediction, truth)
-        _count(tally, truth.roll(SHIFT, -1).to(prediction.dtype), truth)
+        _count(tally, _as_prediction(truth.roll(SHIFT, -1)).to(prediction.dtype), truth)
     values = {COUNTED: counted, "tally": tally}
     return {f"{name} {metric}": _finite(each.value(metric)) for name, each in values.items() for metric in each.metrics}
+
+
+def _as_prediction(truth: Tensor) -> Tensor:
+    """Return truth as a model could predict it: no class is "ignored"."""
+    return truth if truth.is_floating_point() else truth.masked_fill(truth == IGNORE, 0)
 
 
 def _count(tally: Tally, prediction: Tensor, truth: Tensor) -> None:
