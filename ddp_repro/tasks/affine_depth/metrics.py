@@ -80,7 +80,7 @@ class AffineDepthErrors:
         images: the statistics of every image, in order of arrival.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, protocol: AffineProtocol, space: Space = "depth", width_only: bool = False) -> None:

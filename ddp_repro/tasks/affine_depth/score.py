@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
@@ -30,4 +31,4 @@ class AffineDepthScore(Score):
 
 def score(steps: int, seed: int | None, errors: AffineDepthErrors) -> AffineDepthScore:
     """Return the scores of a run."""
-    return AffineDepthScore(steps=steps, seed=seed, **errors.to_dict())
+    return AffineDepthScore(steps=steps, seed=seed, **cast(dict[str, Any], errors.to_dict()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
@@ -32,4 +33,4 @@ class MaskScore(Score):
 
 def score(steps: int, seed: int | None, errors: DichotomousErrors) -> MaskScore:
     """Return the scores of a run."""
-    return MaskScore(steps=steps, seed=seed, **errors.to_dict())
+    return MaskScore(steps=steps, seed=seed, **cast(dict[str, Any], errors.to_dict()))
