@@ -81,7 +81,7 @@ class AffineDepthErrors:
         empty: number of the images that have not; they count for no mean.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, protocol: AffineProtocol, space: Space = "depth", width_only: bool = False) -> None:

@@ -88,7 +88,7 @@ class NormalErrors:
         images: the statistics of every image, in order of arrival, under either variant.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, pooled: bool = True) -> None:
@@ -155,7 +155,7 @@ class PooledHistogram:
         counts: of errors in each step, int64 (18001,).
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self) -> None:

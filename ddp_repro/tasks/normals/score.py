@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ddp_repro.evaluation.measure import Measure, json_ready
 from ddp_repro.evaluation.score import Score
@@ -37,5 +38,5 @@ class NormalsScore(Score):
 
 def score(steps: int, seed: int | None, errors: NormalErrors | PooledHistogram) -> NormalsScore:
     """Return the scores of a run."""
-    values = {SHORT.get(name, name): value for name, value in errors.to_dict().items()}
+    values: dict[str, Any] = {SHORT.get(name, name): value for name, value in errors.to_dict().items()}
     return NormalsScore(steps=steps, seed=seed, **json_ready(values))
