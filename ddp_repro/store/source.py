@@ -13,6 +13,7 @@ import importlib.util
 import re
 import sys
 import types
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imported: list[tuple[str, ...]] = []
     texts = set()
-    for node in ast.walk(tree):
+    for node in _running(tree):
         if isinstance(node, ast.Import):
             imported += [(alias.name,) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -124,6 +125,16 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
             texts.add(node.value)
     beside = [file for file in sorted(path.parent.iterdir()) if file.suffix in COMPILED]
     return imported, [file for file in beside if {file.name, file.stem} & texts]
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module but those for type checkers alone, which never run."""
+    waiting = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        typing = isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
+        waiting.extend(node.orelse if typing else ast.iter_child_nodes(node))
 
 
 def _first_module(names: tuple[str, ...], homes: Mapping[str, Path]) -> str | None:
