@@ -39,9 +39,10 @@ def code_hash(modules: Iterable[str], homes: Mapping[str, Path] | None = None, *
 def closure(modules: Iterable[str], homes: Mapping[str, Path] | None = None) -> dict[str, Path]:
     """Return the files that ``modules`` import, directly or not, by name, those of the modules themselves included.
 
-    Imports inside functions count, since a run may come by them; so do the ``__init__`` of the packages on the way, but
-    for the outermost (whose names are looked up when asked for), and the C++ files that a module names.  Followed are
-    imports of the packages that the modules are in, and of ``ddp_repro``.
+    Imports inside functions count, since a run may come by them, and those for type checkers alone do not.  The
+    ``__init__`` of the packages on the way count, but for the outermost (whose names are looked up when asked for), and
+    so do the C++ files that a module names.  Followed are imports of the packages that the modules are in, and of
+    ``ddp_repro``.
 
     Args:
         homes: top-level package -> the folder that it lies in; by default where Python finds it.
@@ -100,6 +101,14 @@ def normal_form(text: str, suffix: str = ".py") -> str:
     return "\n".join(" ".join(line.split()) for line in bare.splitlines() if line.strip())
 
 
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those below ``if TYPE_CHECKING:``, which never run."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING"):
+            yield from _running(node)
+
+
 @functools.cache
 def _hash_of(path: Path, _changed: int) -> str:
     return text_hash(normal_form(path.read_text(encoding="utf-8"), path.suffix))
@@ -112,7 +121,7 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imported: list[tuple[str, ...]] = []
     texts = set()
-    for node in ast.walk(tree):
+    for node in _running(tree):
         if isinstance(node, ast.Import):
             imported += [(alias.name,) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
