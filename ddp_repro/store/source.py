@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import re
 import sys
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -158,10 +159,10 @@ def _homes(modules: list[str]) -> dict[str, Path]:
     return homes
 
 
-def _names(code: object) -> Iterator[str]:
+def _names(code: types.CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
-        if hasattr(constant, "co_names"):
+        if isinstance(constant, types.CodeType):
             yield from _names(constant)
 
 
@@ -206,7 +207,7 @@ def _joined(values: list[ast.expr]) -> list[ast.expr]:
     parts: list[ast.expr] = []
     for value in values:
         if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
-            parts[-1] = ast.Constant(parts[-1].value + value.value)
+            parts[-1] = ast.Constant(str(parts[-1].value) + str(value.value))
         elif not (isinstance(value, ast.Constant) and value.value == ""):
             parts.append(value)
     return parts

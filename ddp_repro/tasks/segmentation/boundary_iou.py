@@ -66,7 +66,7 @@ class BoundaryIoU(PixelCounts):
     """
 
     rows = ("boundary_intersection", "boundary_union")
-    metrics = ("mbiou",)
+    metrics: tuple[str, ...] = ("mbiou",)
     higher_is_better = True
 
     def __init__(

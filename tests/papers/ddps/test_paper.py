@@ -122,3 +122,13 @@ def test_a_pretrained_folder_is_read_back(tmp_path: Path) -> None:
     again = module.DDPS.from_pretrained(tmp_path)
     assert again.config == model.config
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_the_code_of_every_small_recipe_can_be_tried() -> None:
+    """What tells whether a record is still current: with boundary scores, and the segmentor of another recipe."""
+    from ddp_repro.tasks.probe import probe_scores
+
+    for arm in recipes.ARMS:
+        chosen = recipes.arm("mini", arm)
+        numbers = probe_scores(chosen.model, chosen.data, chosen.evaluation)
+        assert any("mbiou" in name for name in numbers) and any("miou" in name for name in numbers)
