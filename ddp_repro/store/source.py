@@ -41,9 +41,10 @@ def code_hash(modules: Iterable[str], homes: Mapping[str, Path] | None = None, *
 def closure(modules: Iterable[str], homes: Mapping[str, Path] | None = None) -> dict[str, Path]:
     """Return the files that ``modules`` import, directly or not, by name, those of the modules themselves included.
 
-    Imports inside functions count, since a run may come by them; so do the ``__init__`` of the packages on the way, but
-    for the outermost (whose names are looked up when asked for), and the C++ files that a module names.  Followed are
-    imports of the packages that the modules are in, and of ``ddp_repro``.
+    Imports inside functions count, since a run may come by them, and those for type checkers alone do not.  The
+    ``__init__`` of the packages on the way count, but for the outermost (whose names are looked up when asked for), and
+    so do the C++ files that a module names.  Followed are imports of the packages that the modules are in, and of
+    ``ddp_repro``.
 
     Args:
         homes: top-level package -> the folder that it lies in; by default where Python finds it.

@@ -14,6 +14,14 @@ from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import analyses as store
 from ddp_repro.workbook.runs.analyses import Subject, find_analyses, load_analysis
 
+
+class Images(list):
+    """Stand-ins for 24 images."""
+
+    data = recipe("cityscapes_mini").data
+
+
+IMAGES = Images(range(24))
 FOUND = {"error_rate": 0.1, "scores": {}, "calibration": {}, "seconds": 1.0}
 
 
@@ -28,7 +36,7 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(analyses, "evaluate_uncertainty", evaluate)
     monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
-    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: range(24))
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: IMAGES)
     return made
 
 
@@ -92,7 +100,7 @@ def swept(monkeypatch):
     monkeypatch.setattr(analyses, "evaluate_model", evaluate)
     monkeypatch.setattr(analyses, "complexity", lambda *_: SimpleNamespace(encoder=nothing, step=nothing))
     monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
-    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: range(24))
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: IMAGES)
     return made
 
 
@@ -187,7 +195,7 @@ def test_map_use_in_percent_with_the_protocol_of_depth(subject, monkeypatch):
 
     monkeypatch.setattr(analyses, "evaluate_map_use", evaluate)
     monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
-    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: range(24))
+    monkeypatch.setattr(store, "evaluation_dataset", lambda *_: IMAGES)
     made = analyses.map_use(subject, seeds=(0, 1), limit=4)
     assert made.result == {"measure": "miou", "steps": [], "effect": {"low": 100.0}}
     assert made.settings == {"steps": 3, "seeds": [0, 1], "limit": 4}
