@@ -21,10 +21,14 @@ class Tally(Protocol):
         higher_is_better: of the first.
     """
 
-    metrics: tuple[str, ...]
     higher_is_better: bool
 
-    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the measures."""
+        ...
+
+    def image_statistics(self, prediction: Tensor, truth: Tensor, /) -> dict[str, NDArray[Any]]:
         """Return what one image adds, whole numbers or float64 by name, without counting it.
 
         Raises:
@@ -32,7 +36,7 @@ class Tally(Protocol):
         """
         ...
 
-    def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
+    def add(self, statistics: Mapping[str, NDArray[Any]], /) -> Any:
         """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
         ...
 

@@ -75,7 +75,10 @@ class Journal:
 
         Raises:
             OSError: the disk is full, or the like.
+            ValueError: it is not open.
         """
+        if self._file is None:
+            raise ValueError("the journal is not open")
         now = time.monotonic()
         runs = [[*key, {name: values.tolist() for name, values in rows[key].items()}] for key in rows]
         line = {"image": index, "seconds": round(now - self._since, 4), "runs": runs}
@@ -105,7 +108,7 @@ class Journal:
         for line in lines:
             try:
                 entry = json.loads(line)
-                rows = {(steps, seed): _arrays(values) for steps, seed, values in entry["runs"]}
+                rows: Rows = {(steps, seed): _arrays(values) for steps, seed, values in entry["runs"]}
                 self.rows[entry["image"]] = rows
                 seconds += entry["seconds"]
             except (ValueError, TypeError, KeyError):  # e.g. a block that a crash of the machine left empty: done again
