@@ -24,7 +24,7 @@ class Tally(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the measures, the most important first."""
+        """Return the names of the measures, the most important first."""
         ...
 
     def image_statistics(self, prediction: Tensor, truth: Tensor, /) -> dict[str, NDArray[Any]]:
@@ -35,7 +35,7 @@ class Tally(Protocol):
         """
         ...
 
-    def add(self, statistics: Mapping[str, NDArray[Any]]) -> Any:
+    def add(self, statistics: Mapping[str, NDArray[Any]], /) -> Any:
         """Count N images by their statistics, (N, ...) by name; the outcome does not depend on their order."""
         ...
 

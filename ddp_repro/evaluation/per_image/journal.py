@@ -75,7 +75,10 @@ class Journal:
 
         Raises:
             OSError: the disk is full, or the like.
+            ValueError: it is not open.
         """
+        if self._file is None:
+            raise ValueError("the journal is not open")
         now = time.monotonic()
         runs = [[*key, {name: values.tolist() for name, values in rows[key].items()}] for key in rows]
         line = {"image": index, "seconds": round(now - self._since, 4), "runs": runs}

@@ -43,7 +43,8 @@ def score(steps: int, seed: int | None, counts: ClassCounts) -> SegmentationScor
     """Return the scores of a run in percent; a class that does not occur has no IoU."""
     means: dict[str, Any] = {metric: or_none(100 * counts.value(metric)) for metric in counts.metrics}
     biou = _percent(counts.boundary) if counts.boundary else None
-    return SegmentationScore(steps=steps, seed=seed, iou=_percent(counts), biou=biou, **means)
+    values: dict[str, Any] = means | {"iou": _percent(counts), "biou": biou}
+    return SegmentationScore(steps=steps, seed=seed, **values)
 
 
 def _percent(counts: PixelCounts) -> list[float | None]:
