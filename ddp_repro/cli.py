@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.pop("command")
 
     def run() -> Any:
-        return getattr(importlib.import_module("ddp_repro.commands"), command)(**options)
+        module = "ddp_repro.predicting" if command == "predict" else "ddp_repro.commands"
+        return getattr(importlib.import_module(module), command)(**options)
 
     return _guarded(run if command in SHARED else lambda: _run_alone(words[0], run))
 

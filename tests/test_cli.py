@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddp_repro import cli, commands
+from ddp_repro import cli, commands, predicting
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.presets import PRESETS
 
@@ -19,8 +19,8 @@ from ddp_repro.settings.presets import PRESETS
 def called(monkeypatch):
     """Commands record their arguments instead of running."""
     calls = []
-    for name in ("train", "evaluate", "predict", "reproduce"):
-        monkeypatch.setattr(commands, name, lambda **options: calls.append(options))
+    for home, name in ((commands, "train"), (commands, "evaluate"), (predicting, "predict"), (commands, "reproduce")):
+        monkeypatch.setattr(home, name, lambda **options: calls.append(options))
     return calls
 
 

@@ -124,7 +124,7 @@ def check_folder(dataset: str, root: Path) -> FolderCheck:
     return report
 
 
-def is_colored(path: Path | None) -> bool:
+def is_colored(path: Path) -> bool:
     """Return whether a mask holds colours rather than ids."""
     try:
         with Image.open(path) as picture:
@@ -138,9 +138,9 @@ def _masks(root: Path) -> _Layout:
     table = id_table(spec.label_ids)
 
     def count(sample: Sample, image: np.ndarray) -> np.ndarray:
-        stored = read_label(sample.label)
+        stored = read_label(sample.truth)
         require_equal_sizes(image, stored, sample)
-        to_train_ids(stored, table, sample.label)
+        to_train_ids(stored, table, sample.truth)
         return count_values(stored)
 
     def summarize(counts: np.ndarray, split: str, images: int, empty: int) -> Survey:
@@ -153,9 +153,9 @@ def _depth(root: Path) -> _Layout:
     spec = depth_folder.depth_folder_spec(root)
 
     def count(sample: Sample, image: np.ndarray) -> np.ndarray:
-        stored = read_depth(sample.label)
+        stored = read_depth(sample.truth)
         require_equal_sizes(image, stored, sample)
-        to_metres(stored, spec, sample.label)
+        to_metres(stored, spec, sample.truth)
         return count_values(stored)
 
     def summarize(counts: np.ndarray, split: str, images: int, empty: int) -> Survey:
@@ -174,7 +174,7 @@ def _check_split(layout: _Layout, root: Path, split: str) -> SplitCheck:
     report.images = len(samples)
     lacking = without_label(samples)
     report.problems += [f"{sample.image}: has no pair; expected {sample.label}" for sample in lacking]
-    listed = {sample.label.name for sample in pair_by_stem([sample.image for sample in samples], truth)}
+    listed = {sample.truth.name for sample in pair_by_stem([sample.image for sample in samples], truth)}
     alone = sorted(set(os.listdir(truth)) - listed) if truth.is_dir() else []
     report.warnings += [f"{truth / name}: has no image of that name; not used" for name in alone if name[0] != "."]
     absent = {sample.id for sample in lacking}
@@ -182,14 +182,14 @@ def _check_split(layout: _Layout, root: Path, split: str) -> SplitCheck:
     present = [sample for sample in samples if sample.id not in absent]
     for sample, (size, values, problem) in zip(present, in_threads(lambda s: _read(layout, s), present), strict=True):
         sizes.update([size] if size else [])
-        if problem:
-            report.problems.append(problem)
+        if problem or values is None:
+            report.problems.append(str(problem))
         elif layout.truth == "depth" and split != "train" and not values[1:].any():
             report.problems.append(f"{sample.label}: holds no measurement to evaluate against; expected depth above 0")
         else:
             counts, pairs, empty = counts + values, pairs + 1, empty + (not values[1:].any())
     report.sizes = dict(sizes.most_common())
-    report.colored = [str(s.label) for s in samples if layout.truth == "masks" and is_colored(s.label)]
+    report.colored = [str(s.label) for s in samples if layout.truth == "masks" and s.label and is_colored(s.label)]
     if pairs:
         report.labels = layout.summarize(counts, split, pairs, empty)
         nothing = not any(report.labels.pixels.values())

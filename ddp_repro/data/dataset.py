@@ -53,7 +53,9 @@ class PairDataset(Dataset):
         if self.train:
             raise TypeError("a training dataset is sampled with sample(index, rng); build with train=False to index it")
         image, truth = self._read(index)
-        image = transforms.resize_image(image, transforms.rescaled_size(image.shape[:2], self.data.image_scale))
+        image = transforms.resize_image(
+            image, transforms.rescaled_size(transforms.size_of(image), self.data.image_scale)
+        )
         return self._item(index, transforms.normalize(image, self.mean, self.std), truth)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def resize_pair(image: np.ndarray, truth: np.ndarray, bounds: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
     """Keep-ratio resize of a picture (bilinear) and its label or depth map (nearest) to ``bounds``."""
-    size = rescaled_size(truth.shape[:2], bounds)
+    size = rescaled_size(size_of(truth), bounds)
     return resize_image(image, size), resize_label(truth, size)
 
 

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.transforms import size_of
 from ddp_repro.evaluation.per_image.collection import Collection
 from ddp_repro.evaluation.per_image.journal import Journal
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, wait_for_all
@@ -135,7 +136,7 @@ class _Run:
         label, image_id = torch.from_numpy(self.dataset.load(index)[1]), self.dataset.ids[index]
         predictions = {}
         for key in self.collection.keys:
-            prediction = self.saved.read(key, image_id, tuple(label.shape))
+            prediction = self.saved.read(key, image_id, size_of(label))
             if prediction is None:
                 return False
             predictions[key] = prediction

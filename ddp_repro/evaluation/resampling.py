@@ -82,7 +82,7 @@ class WeightedScores:
 
     def resampled(self, weights: Floats) -> Floats:
         """Return the sums of the resampled parts, (W, R)."""
-        return sum(factor * part.resampled(weights) for factor, part in self.parts)
+        return np.sum([factor * part.resampled(weights) for factor, part in self.parts], axis=0)
 
 
 ImageScores = MeanScores | MeanIoU | WeightedScores

@@ -83,8 +83,9 @@ def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> Viewe
     size, tensors = transforms.size_of(truth), []
     for view in views:
         # A dataset without image_scale shows its pictures in their own size, which scales then refer to.
-        size = picture.shape[:2]
-        bounds = tuple(int(side * view.scale) for side in dataset.data.image_scale or size)
+        size = transforms.size_of(picture)
+        long, short = dataset.data.image_scale or size
+        bounds = int(long * view.scale), int(short * view.scale)
         resized = transforms.resize_image(picture, transforms.rescaled_size(size, bounds))
         resized = np.ascontiguousarray(resized[:, ::-1]) if view.flip else resized
         tensors.append(torch.from_numpy(transforms.normalize(resized, dataset.mean, dataset.std)))
@@ -183,7 +184,7 @@ class Predictor:
 
     def at_original_size(self, outputs: list[Tensor], index: int) -> Iterator[Tensor]:
         """Each view's output of one image, (1, C, H, W); one at a time, since a batch of them may not fit in memory."""
-        size = tuple(self.images[index].truth.shape[-2:])
+        size = self.images[index].size
         for output, input_size in zip(outputs, self.input_sizes, strict=True):
             yield to_image_size(output[index : index + 1], input_size, size)
 

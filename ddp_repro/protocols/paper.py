@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 
 
@@ -48,8 +49,12 @@ class Paper(Protocol):
         return ()
 
     def evidence(self, preset: str, output: str | Path) -> Any:
-        """Return what has been measured on them, a :class:`ddp_repro.workbook.claims.evidence.Evidence`."""
-        ...
+        """Return what has been measured on them, a :class:`ddp_repro.workbook.claims.evidence.Evidence`.
+
+        Raises:
+            ConfigError: the paper asks nothing.
+        """
+        raise ConfigError(f"the paper {self.name} has no questions to decide")
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
         """Return the recipes of a preset by name; empty where there are none."""

@@ -17,14 +17,17 @@ class Tally(Protocol):
     """What predictions are counted in, by what each image adds; a companion file of the record keeps that.
 
     Attributes:
-        metrics: names of the measures, the most important first.
-        higher_is_better: of the first.
+        higher_is_better: of the first of the measures.
     """
 
-    metrics: tuple[str, ...]
     higher_is_better: bool
 
-    def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the measures, the most important first."""
+        ...
+
+    def image_statistics(self, prediction: Tensor, truth: Tensor, /) -> dict[str, NDArray[Any]]:
         """Return what one image adds, whole numbers or float64 by name, without counting it.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import UNNAMED, KindSettings
@@ -118,7 +118,10 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], *results
 
 def deciding(recipe: Mapping[str, Any], *results: Decides) -> dict[str, Any]:
     """Return the settings of a stored recipe that decide any of ``results``, by dotted path, and its groups' kinds."""
-    kinds = {f"{name}.kind": _class_of(hint, recipe.get(name), name).kind for name, hint in _groups_with_kinds()}
+    kinds = {
+        f"{name}.kind": cast(type[Settings], _class_of(hint, recipe.get(name), name)).kind
+        for name, hint in _groups_with_kinds()
+    }
     return kinds | {name: value for name, value in flatten(recipe).items() if decides(name) in results}
 
 

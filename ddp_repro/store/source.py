@@ -12,6 +12,8 @@ import hashlib
 import importlib.util
 import re
 import sys
+import types
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -112,7 +114,7 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imported: list[tuple[str, ...]] = []
     texts = set()
-    for node in ast.walk(tree):
+    for node in _running(tree):
         if isinstance(node, ast.Import):
             imported += [(alias.name,) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -123,6 +125,16 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
             texts.add(node.value)
     beside = [file for file in sorted(path.parent.iterdir()) if file.suffix in COMPILED]
     return imported, [file for file in beside if {file.name, file.stem} & texts]
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module but those for type checkers alone, which never run."""
+    waiting = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        typing = isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
+        waiting.extend(node.orelse if typing else ast.iter_child_nodes(node))
 
 
 def _first_module(names: tuple[str, ...], homes: Mapping[str, Path]) -> str | None:
@@ -149,10 +161,10 @@ def _homes(modules: list[str]) -> dict[str, Path]:
     return homes
 
 
-def _names(code: object) -> Iterator[str]:
+def _names(code: types.CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
-        if hasattr(constant, "co_names"):
+        if isinstance(constant, types.CodeType):
             yield from _names(constant)
 
 
@@ -197,7 +209,7 @@ def _joined(values: list[ast.expr]) -> list[ast.expr]:
     parts: list[ast.expr] = []
     for value in values:
         if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
-            parts[-1] = ast.Constant(parts[-1].value + value.value)
+            parts[-1] = ast.Constant(str(parts[-1].value) + str(value.value))
         elif not (isinstance(value, ast.Constant) and value.value == ""):
             parts.append(value)
     return parts

@@ -135,7 +135,7 @@ def first_moved(before: Mapping[str, float | None], now: Mapping[str, float | No
         a, b = before.get(name), now.get(name)
         if name not in before or name not in now:
             return f"{name} is {'gone' if name in before else 'new'}"
-        if (a is None) != (b is None) or (a is not None and not _close(name, a, b)):
+        if (a is None) != (b is None) or (a is not None and b is not None and not _close(name, a, b)):
             return f"{name} was {a}, is {b}"
     return None
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.dataset import require_equal_sizes
 from ddp_repro.data.io import read_image
@@ -18,6 +18,7 @@ from ddp_repro.data.spec import Sample
 from ddp_repro.evaluation.pictures import save_pictures, sixteen_bit
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
+from ddp_repro.protocols.method import Method
 
 
 class OpacityDataset(ResizedPairs):
@@ -92,9 +93,9 @@ class OpacityEstimator(Predictor):
         return torch.stack([(each.flip(-1) if view.flip else each)[0, 0] for each, view in maps]).mean(0).clamp(0, 1)
 
 
-def estimate_opacity(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> np.ndarray:
+def estimate_opacity(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> np.ndarray:
     """Return the opacity of a prepared picture, float32 (H, W), the mean over noise samples."""
-    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape[-2:])
+    input_size, size = image.input_size, image.size
     outputs = torch.stack([run.output.float() for run in sampling_runs(model, image, steps, noise_samples, seed)])
     return resized(outputs.mean(0)[0, 0], input_size, size).clip(0, 1)
 

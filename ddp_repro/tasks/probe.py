@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ def probe_scores(model: ModelSettings, data: DataSettings, evaluation: Any) -> N
     """
     with _alone(model):
         task, network = task_named(model.task), _filled(model.small().build())
-        batch = task.made_up_batch(network.config, data, False)
+        batch = cast(Any, task).made_up_batch(network.config, data, False)
         with inference_mode(network):
             samples = _sampled(network, batch, min(STEPS, max(evaluation.steps)))
             return _summary("sample", samples) | _tallied(task, network, batch, samples, evaluation)
@@ -65,10 +65,10 @@ def probe_weights(
         torch.manual_seed(SEED)
         network = model.small().build()
         first = sum(float(parameter.detach().flatten()[0]) for parameter in network.parameters())
-        batch = task_named(model.task).made_up_batch(network.config, data, True)
+        batch = cast(Any, task_named(model.task)).made_up_batch(network.config, data, True)
         tensors = {name: value for name, value in batch.items() if name != "id"}
         torch.manual_seed(SEED)
-        network = _filled(network).train()
+        network: Any = _filled(network).train()
         aligned = getattr(train, "self_aligned", "off")
         losses = network.training_loss(tensors) if aligned == "off" else network.self_aligned_loss(tensors, aligned)
         losses["loss"].backward()
@@ -112,7 +112,7 @@ def _filled(network: nn.Module) -> nn.Module:
     return network
 
 
-def _sampled(network: nn.Module, batch: dict[str, Any], steps: int) -> Tensor:
+def _sampled(network: Any, batch: dict[str, Any], steps: int) -> Tensor:
     options: dict[str, Any] = {"steps": steps} if network.has_steps else {}
     if network.has_noise:
         options["generator"] = [image_generator(SEED, name) for name in batch["id"]]
@@ -145,8 +145,8 @@ def _as_prediction(truth: Tensor) -> Tensor:
 
 
 def _count(tally: Tally, prediction: Tensor, truth: Tensor) -> None:
-    statistics = tally.image_statistics(prediction, truth)
-    tally.add({name: value[None] for name, value in statistics.items()})
+    """Count one image by the parts of a tally that the protocol asks for."""
+    tally.add({name: np.asarray(value)[None] for name, value in tally.image_statistics(prediction, truth).items()})
 
 
 def _summary(name: str, values: Tensor) -> Numbers:

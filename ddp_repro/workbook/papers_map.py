@@ -150,7 +150,7 @@ def _printed(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield name and caption of every printed table, by number."""
 
     def order(path: Path) -> tuple[str, int]:
-        word = re.match(r"\D*", path.stem)[0]
+        word = re.sub(r"\d.*", "", path.stem)
         return word, int(re.sub(r"\D", "", path.stem) or 0)
 
     for path in sorted(paper.printed.glob("*.json"), key=order):

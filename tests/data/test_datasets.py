@@ -67,7 +67,8 @@ def test_dataset_names():
     segmentation = {"ade20k", "cityscapes", "camvid", "folder"}
     depth = {"kitti", "nyu", "sunrgbd", "sevenscenes", "kitti_lidar", "depth_folder"}
     names = dataset_names()
-    assert set(names) == segmentation | depth | {"nuscenes"} and len(names) == 11
+    perception = {"nyu_normals", "scannet_normals", "dis5k", "p3m10k", "aim500"}
+    assert set(names) == segmentation | depth | perception | {"nuscenes"} and len(names) == len(set(names)) == 16
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Affine-invariant depth, normals, masks and mattes as tasks: what they read, measure, return and write."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -60,6 +61,25 @@ def test_a_truth_measured_against_itself_is_perfect(opened):
     assert set(score.measures()) == set(task.measures)
     best = {"normals": 0, "dichotomous": 1, "matting": 0}[task.name]
     assert getattr(score, score.measures()[0]) == pytest.approx(best, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["affine_depth", "normals"])
+def test_an_image_with_nothing_to_measure_is_left_out(name):
+    task, generator = task_named(name), torch.Generator().manual_seed(0)
+    tally, alone, empty = (task.tally(SimpleNamespace(space="depth"), EvalConfig(protocol="nyu")) for _ in range(3))
+    if name == "normals":
+        prediction, truth = torch.nn.functional.normalize(torch.randn(2, 3, 8, 8, generator=generator), dim=1)
+    else:
+        prediction, truth = torch.rand(2, 480, 640, generator=generator) + 1
+    rows = [tally.image_statistics(prediction, each) for each in (truth, torch.zeros_like(truth))]
+    tally.add({key: np.stack([row[key] for row in rows]) for key in rows[0]})
+    alone.add({key: values[None] for key, values in rows[0].items()})
+    empty.add({key: values[None] for key, values in rows[1].items()})
+    found, expected, nothing = (task.score(1, 0, each) for each in (tally, alone, empty))
+    assert [getattr(found, m) for m in found.measures()] == [getattr(expected, m) for m in found.measures()]
+    assert {getattr(nothing, metric) for metric in nothing.measures()} == {None}
+    if name == "affine_depth":
+        assert (found.measured, expected.measured, nothing.measured) == (1, None, 0)
 
 
 def test_training_shows_whole_pictures_and_mirrors_them_with_their_truth(opened):

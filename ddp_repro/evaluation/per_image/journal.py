@@ -79,6 +79,7 @@ class Journal:
         now = time.monotonic()
         runs = [[*key, {name: values.tolist() for name, values in rows[key].items()}] for key in rows]
         line = {"image": index, "seconds": round(now - self._since, 4), "runs": runs}
+        assert self._file is not None  # opened
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._file.flush()
         self._since = now
@@ -105,7 +106,7 @@ class Journal:
         for line in lines:
             try:
                 entry = json.loads(line)
-                rows = {(steps, seed): _arrays(values) for steps, seed, values in entry["runs"]}
+                rows: Rows = {(steps, seed): _arrays(values) for steps, seed, values in entry["runs"]}
                 self.rows[entry["image"]] = rows
                 seconds += entry["seconds"]
             except (ValueError, TypeError, KeyError):  # e.g. a block that a crash of the machine left empty: done again

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddp_repro.costs.timing import knet_candidate, measure_speed
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.data.transforms import size_of
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
@@ -58,7 +59,7 @@ def sweep(
                 percent = {name: 100 * getattr(matrix, name) for name in ("miou", "macc", "aacc")}
                 scores.append({"time_difference": difference, "steps": count, "seed": seed, **percent})
         model.config = base.model
-        cost = complexity(base.model, usual_size(dataset))
+        cost = complexity(picture_settings(base), usual_size(dataset))
         return {"scores": scores, "macs": {"encoder": cost.encoder.total, "step": cost.step.total}}
 
     return analyse("sweep", subject, settings, work)
@@ -113,7 +114,7 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int, knet: boo
 
     def work(model: Method, dataset: SegmentationDataset) -> dict[str, Any]:
         base, device = subject.recipe, next(model.parameters()).device
-        candidates = ddp_candidates(base.model, steps, device) | (knet_candidate(device) if knet else {})
+        candidates = ddp_candidates(picture_settings(base), steps, device) | (knet_candidate(device) if knet else {})
         found = measure_speed(
             candidates, usual_size(dataset), device=device, repetitions=repetitions, progress=subject.progress
         )
@@ -184,7 +185,7 @@ def map_use(
 def usual_size(dataset: PairDataset) -> tuple[int, int]:
     """Return (height, width) that costs are counted at: the bound of the images' sides, or the first image's own."""
     if dataset.data.image_scale is None:
-        return tuple(dataset.load(0)[0].shape[:2])
+        return size_of(dataset.load(0)[0])
     return min(dataset.data.image_scale), max(dataset.data.image_scale)
 
 

@@ -8,7 +8,7 @@ a clean map again, and the loss (:mod:`ddp_repro.papers.ddp.segmentation`, :mod:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,12 @@ from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.networks.time_embedding import TimeEmbedding
 from ddp_repro.papers.ddp import released
-from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.protocols.dialect import Dialect
 from ddp_repro.protocols.method import Method
+
+if TYPE_CHECKING:  # so that a change of BEV's settings is none of the others' code
+    from ddp_repro.papers.ddp.bev.settings import BEVConfig
 
 Batch = dict[str, Tensor]
 Generators = torch.Generator | Sequence[torch.Generator]

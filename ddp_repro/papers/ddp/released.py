@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -106,7 +106,7 @@ def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[
     """
     if any(key.startswith(BEV_KEYS) for key in state_dict):
         raise CheckpointError(f"this is a BEV checkpoint; the model is a {type(model).__name__}")
-    timed = model.config.time_conditioned
+    timed = cast(Any, model).config.time_conditioned
     ignored = [key for key in state_dict if IGNORED.match(key) or (not timed and key.startswith("time_mlp."))]
     translated = {}
     for key, value in state_dict.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,7 @@ class GenPerceptMethod(GenPercept):
         """Return :meth:`encode_image` of a batch's images."""
         return self.encode_image(batch["image"])
 
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         *,
         features: Encoded | Tensor,
@@ -81,10 +81,10 @@ class GenPerceptMethod(GenPercept):
                 features=features, steps=steps, generator=generator, return_trajectory=return_trajectory
             )
         height, width = features.size
-        options = {"features": features.latent, "steps": steps, "generator": generator}
+        options: dict[str, Any] = {"features": features.latent, "steps": steps, "generator": generator}
         with torch.no_grad():
             if self.config.ensemble > 1:
-                members = torch.stack([self._map(super(GenPerceptMethod, self).sample(**options))
+                members = torch.stack([self._map(cast(Tensor, super(GenPerceptMethod, self).sample(**options)))
                                        for _ in range(self.config.ensemble)], dim=1)  # fmt: skip
                 maps = [ensemble_maps(members[..., :height, :width], self.config.task)]
             else:
@@ -134,8 +134,9 @@ class GenPerceptMethod(GenPercept):
     def _reconstruction(self, image: Tensor, label: Label) -> dict[str, Tensor]:
         """Return the VAE's loss on images and labels: absolute error, and the divergence from a unit Gaussian."""
         pictures = torch.cat([image, label.values.expand(-1, 3, -1, -1)])
-        posterior = self.vae.encode(pictures).latent_dist
-        error = (self.vae.decode(posterior.sample()).sample - pictures).abs().mean()
+        vae = cast(Any, self.vae)  # whose outputs may be tuples, if one asks for them
+        posterior = vae.encode(pictures).latent_dist
+        error = (vae.decode(posterior.sample()).sample - pictures).abs().mean()
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
         return {"loss": error + KL_WEIGHT * divergence, "error": error.detach(), "divergence": divergence.detach()}
 

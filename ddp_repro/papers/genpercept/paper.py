@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ddp_repro.papers.genpercept import recipes
+from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.recipe import DataConfig, Recipe
 
 # Our recipe's name of each released model.
 RELEASED = {
@@ -24,7 +25,7 @@ RELEASED = {
 PIPELINE_NAMES = {"gaussian": "stochastic multi-step", "image": "deterministic multi-step"}
 
 
-class GenPerceptPaper:
+class GenPerceptPaper(Paper):
     """GenPercept: its recipes, tables and rules.  Heavy parts are imported when they are used."""
 
     name = "genpercept"
@@ -56,7 +57,7 @@ class GenPerceptPaper:
         model = recipe.model
         if not model.diffusion:
             return "GenPercept"
-        return f"{PIPELINE_NAMES[model.noise]}" + ("" if steps is None else f" (step {steps})")
+        return f"{PIPELINE_NAMES[cast(GenPerceptConfig, model).noise]}" + ("" if steps is None else f" (step {steps})")
 
     def identifying(self, recipe: Recipe) -> dict[str, str]:
         return {}
@@ -72,9 +73,10 @@ class GenPerceptPaper:
 
     def is_papers_setting(self, recipe: Recipe) -> bool:
         official = self.recipes("paper").get(recipe.name)
-        return official is not None and (recipe.model, recipe.data.dataset, recipe.data.image_scale) == (
-            official.model, official.data.dataset, official.data.image_scale,
-        )  # fmt: skip
+        if official is None:
+            return False
+        ours, theirs = cast(DataConfig, recipe.data), cast(DataConfig, official.data)
+        return (recipe.model, ours.dataset, ours.image_scale) == (official.model, theirs.dataset, theirs.image_scale)
 
     def tolerance(self, column: str) -> float:
         return 0.002 if column.endswith("rel") else 0.005
@@ -102,4 +104,4 @@ class GenPerceptPaper:
         return render(preset, output)
 
 
-PAPER: Paper = GenPerceptPaper()
+PAPER = GenPerceptPaper()

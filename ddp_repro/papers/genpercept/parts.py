@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -49,6 +49,6 @@ def check_parts(
         )
 
 
-def drop_output_layers(unet: UNet2DConditionModel) -> None:
+def drop_output_layers(unet: Any) -> None:
     """Replace the layers that a head makes needless; files of such a U-Net lack their weights."""
     unet.conv_norm_out, unet.conv_out = nn.Identity(), nn.Identity()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
@@ -176,7 +177,7 @@ def _vae() -> Recipe:
 
 def _lora(depth: Recipe, rank: int) -> Recipe:
     """Return a cell of Table 4: updates of low rank; at full size of Stable Diffusion's U-Net, here of a random one."""
-    model = dataclasses.replace(depth.model, unet="lora", lora_rank=rank)
+    model = dataclasses.replace(cast(ModelConfig, depth.model), unet="lora", lora_rank=rank)
     return _small(f"genpercept_lora{rank}_mini", 4, model)
 
 

@@ -14,6 +14,10 @@ MIN_DISPARITY = 1e-3  # an aligned disparity below it is 1000 m, or behind the c
 Space = Literal["depth", "disparity"]
 
 
+class TooFewPixels(ValueError):
+    """An image to which nothing can be aligned."""
+
+
 @dataclass(frozen=True)
 class Alignment:
     """A fitted affine map.
@@ -104,7 +108,9 @@ def fit_alignment(
         truth = torch.where(valid, 1 / truth.double(), 0)
     pixels = int(valid.sum())
     if pixels < 2:
-        raise ValueError(f"a scale and a shift need two valid pixels, there {'is' if pixels == 1 else 'are'} {pixels}")
+        raise TooFewPixels(
+            f"a scale and a shift need two valid pixels, there {'is' if pixels == 1 else 'are'} {pixels}"
+        )
     if not (prediction[valid].isfinite().all() and truth[valid].isfinite().all()):
         raise ValueError("prediction or depth is not finite among the valid pixels")
     scale, shift = least_squares(prediction[None], truth[None], valid[None])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
+from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, TooFewPixels, fit_alignment
 from ddp_repro.tasks.depth.metrics import METRICS as METRIC_DEPTH_METRICS
 from ddp_repro.tasks.depth.metrics import depth_errors
 
@@ -77,10 +77,11 @@ class AffineDepthErrors:
     """The measures of a set's images under one protocol.
 
     Attributes:
-        images: the statistics of every image, in order of arrival.
+        images: the statistics of every image that has something to measure, in order of arrival.
+        empty: number of the images that have not; they count for no mean.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, protocol: AffineProtocol, space: Space = "depth", width_only: bool = False) -> None:
@@ -94,6 +95,7 @@ class AffineDepthErrors:
         self.protocol, self.width_only = protocol, width_only
         self.space: Space = space
         self.images: list[ImageErrors] = []
+        self.empty = 0
 
     def update(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
         """Align, measure and count one image, and return its statistics; see :meth:`measure`."""
@@ -101,14 +103,23 @@ class AffineDepthErrors:
         return self.images[-1]
 
     def image_statistics(self, prediction: Tensor, truth: Tensor) -> dict[str, NDArray[Any]]:
-        """Return an image's "measures", (10,), and its "alignment", (3,): scale, shift, pixels; without counting it."""
-        image = self.measure(prediction, truth)
+        """Return an image's "measures", (10,), and its "alignment", (3,): scale, shift, pixels; without counting it.
+
+        Both are NaN where fewer than two pixels count.
+        """
+        try:
+            image = self.measure(prediction, truth)
+        except TooFewPixels:
+            return {"measures": np.full(len(METRICS), np.nan), "alignment": np.full(3, np.nan)}
         fit = (image.alignment.scale, image.alignment.shift, image.alignment.pixels)
         return {"measures": np.array(image.values), "alignment": np.array(fit, np.float64)}
 
     def add(self, statistics: Mapping[str, NDArray[Any]]) -> AffineDepthErrors:
         """Count images by their statistics: "measures" (N, 10) and "alignment" (N, 3)."""
         for values, (scale, shift, pixels) in zip(statistics["measures"], statistics["alignment"], strict=True):
+            if np.isnan(pixels):
+                self.empty += 1
+                continue
             alignment = Alignment(float(scale), float(shift), self.space, int(pixels))
             self.images.append(ImageErrors(tuple(map(float, values)), alignment))
         return self
@@ -153,14 +164,14 @@ class AffineDepthErrors:
         return self
 
     def value(self, metric: str) -> float:
-        """Return a measure's mean over the images.
+        """Return a measure's mean over the images; NaN without an image.
 
         Raises:
-            ValueError: no image yet, or no such measure.
+            ValueError: no such measure.
         """
-        if not self.images:
-            raise ValueError("no image was measured")
         index = METRICS.index(metric)
+        if not self.images:
+            return math.nan
         return math.fsum(image.values[index] for image in self.images) / len(self.images)
 
     def to_dict(self) -> dict[str, float]:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
+from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
 
 COLOURS = {"depth": "Spectral", "disparity": "Spectral_r"}  # near is red in both
@@ -103,9 +104,9 @@ class AffineDepthEstimator(Predictor):
         return torch.stack([(each.flip(-1) if view.flip else each)[0, 0] for each, view in maps]).mean(0)
 
 
-def estimate(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> AffineDepthPrediction:
+def estimate(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> AffineDepthPrediction:
     """Return the map of a prepared picture, and its spread over the noise samples."""
-    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape[-2:])
+    input_size, size = image.input_size, image.size
     outputs = torch.stack([run.output.float() for run in sampling_runs(model, image, steps, noise_samples, seed)])
     several = len(outputs) > 1
     return AffineDepthPrediction(

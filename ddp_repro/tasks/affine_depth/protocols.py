@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ddp_repro.networks.shapes import shape_of
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.affine_depth.alignment import Space
 from ddp_repro.tasks.affine_depth.metrics import PROTOCOLS, AffineDepthErrors, AffineProtocol, ImageErrors
@@ -45,5 +46,5 @@ class BenchmarkErrors(AffineDepthErrors):
 
     def measure(self, prediction: Tensor, truth: Tensor, valid: Tensor | None = None, name: str = "") -> ImageErrors:
         """Align and measure one image within the benchmark's window, without counting it."""
-        inside = window(self.protocol, tuple(truth.shape)).to(truth.device)
+        inside = window(self.protocol, shape_of(truth)).to(truth.device)
         return super().measure(prediction, truth, inside if valid is None else inside & valid, name)

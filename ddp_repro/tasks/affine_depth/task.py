@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task, TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
@@ -22,7 +21,7 @@ from ddp_repro.tasks.depth.survey import survey_depth
 from ddp_repro.tasks.depth.task import TASK as METRIC_DEPTH
 
 
-class AffineDepth:
+class AffineDepth(Task):
     """Depth or disparity up to a scale and a shift.  Its datasets are those of metric depth."""
 
     name = "affine_depth"
@@ -37,7 +36,6 @@ class AffineDepth:
     evaluate = None
     made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.estimate)
-    score = staticmethod(score.score)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -64,8 +62,11 @@ class AffineDepth:
     def tally(self, model: Any, evaluation: EvalConfig) -> BenchmarkErrors:
         return BenchmarkErrors(protocol_named(evaluation.protocol), model.space)
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.AffineDepthEstimator:
         return predict.AffineDepthEstimator(model, images, views, view_average)
 
@@ -78,4 +79,4 @@ class AffineDepth:
         return save_maps
 
 
-TASK: Task = AffineDepth()
+TASK = AffineDepth()

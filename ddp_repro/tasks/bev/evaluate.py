@@ -126,6 +126,7 @@ def _count(items: list[Item], model: Method, dataset: NuScenesBEV, collection: C
     batch = sensor_batch(items, dataset, model_device(model))
     features = model.encode(batch)
     for steps, seed in collection.keys:
+        assert seed is not None  # every BEV model samples
         generators = [image_generator(seed, name) for name in batch["id"]]
         probability = model.sample(features=features, steps=steps, generator=generators)
         if not probability.isfinite().all():

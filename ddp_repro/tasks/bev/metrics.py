@@ -30,7 +30,7 @@ class ThresholdCounts:
     """
 
     rows = ("true_positives", "false_positives", "false_negatives")
-    metrics = ("miou", "miou_at_half")
+    metrics: tuple[str, ...] = ("miou", "miou_at_half")
     higher_is_better = True
 
     def __init__(self, num_classes: int) -> None:

@@ -38,6 +38,6 @@ def evaluate_mean_depth(train: PairDataset, dataset: PairDataset, evaluation: Ev
     constant, tally = mean_depth_map(train), DepthErrors(protocol_named(evaluation.protocol))
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):
         truth = dataset.load(index)[1]
-        prediction = transforms.resize_image(constant, truth.shape)
+        prediction = transforms.resize_image(constant, transforms.size_of(truth))
         tally.update(torch.from_numpy(prediction), torch.from_numpy(truth))
     return tally

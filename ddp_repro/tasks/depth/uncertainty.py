@@ -96,7 +96,7 @@ def evaluate_depth_uncertainty(
             samples = torch.stack([run.output for run in runs])
             spreads = (depth_spread(step_depths(model, runs[0]))[0], depth_spread(samples)[0])
             scores = dict(zip(SPREADS, spreads, strict=True))
-            input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape)
+            input_size, size = image.input_size, image.size
             valid = protocol.valid(image.truth)
             if not valid.any():
                 continue

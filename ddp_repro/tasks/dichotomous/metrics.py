@@ -68,7 +68,7 @@ class DichotomousErrors:
         images: the statistics of every image, in order of arrival.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = True  # of the first
 
     def __init__(self, normalise: bool = True, effort: bool = True) -> None:
@@ -148,8 +148,9 @@ class DichotomousErrors:
         """
         if not self.images:
             raise ValueError("no image was measured")
+        curves = [image.f_curve for image in self.images]
         values = {
-            "max_f": max(map(_mean, zip(*(image.f_curve for image in self.images), strict=True))),
+            "max_f": max(map(_mean, zip(*curves, strict=True))),
             "weighted_f": _mean(image.weighted_f for image in self.images),
             "mae": _mean(image.mae for image in self.images),
             "s": _mean(image.s for image in self.images),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.evaluation.views import ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.opacity import OpacityEstimator, OpacityPrediction, estimate_opacity
 
 
@@ -25,7 +26,7 @@ class MaskPrediction(OpacityPrediction):
 MaskEstimator = OpacityEstimator
 
 
-def segment(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MaskPrediction:
+def segment(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MaskPrediction:
     """Return the foreground of a prepared picture."""
     return MaskPrediction(opacity=estimate_opacity(model, image, steps, noise_samples, seed))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.measure import Measure, json_ready
 from ddp_repro.evaluation.score import Score
 from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors
 
@@ -22,14 +22,14 @@ MEASURES = {
 class MaskScore(Score):
     """The measures of DIS5K, of one sampling seed."""
 
-    max_f: float
-    weighted_f: float
-    mae: float
-    s: float
-    mean_e: float
-    hce: float
+    max_f: float | None
+    weighted_f: float | None
+    mae: float | None
+    s: float | None
+    mean_e: float | None
+    hce: float | None
 
 
 def score(steps: int, seed: int | None, errors: DichotomousErrors) -> MaskScore:
     """Return the scores of a run."""
-    return MaskScore(steps=steps, seed=seed, **errors.to_dict())
+    return MaskScore(steps=steps, seed=seed, **json_ready(errors.to_dict()))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
@@ -40,7 +41,7 @@ class Tally(DichotomousErrors):
         return {"f_curve": image.f_curve, "e_curve": image.e_curve, "measures": measures}
 
 
-class Dichotomous:
+class Dichotomous(Task):
     """The foreground: a confidence in [0, 1] for every pixel."""
 
     name = "dichotomous"
@@ -55,7 +56,6 @@ class Dichotomous:
     evaluate = None
     made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.segment)
-    score = staticmethod(score.score)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -81,8 +81,11 @@ class Dichotomous:
     def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
         return Tally()
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.MaskEstimator:
         return predict.MaskEstimator(model, images, views, view_average)
 
@@ -95,4 +98,4 @@ class Dichotomous:
         return save_mask
 
 
-TASK: Task = Dichotomous()
+TASK = Dichotomous()

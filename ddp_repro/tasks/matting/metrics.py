@@ -96,7 +96,7 @@ class MattingErrors:
         images: the statistics of every image, in order of arrival.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, gradient_divisor: float = GRADIENT_DIVISOR) -> None:

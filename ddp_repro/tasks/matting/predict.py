@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import nn
-
 from ddp_repro.evaluation.views import ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.opacity import OpacityEstimator, OpacityPrediction, estimate_opacity
 
 
@@ -19,6 +18,6 @@ class MattePrediction(OpacityPrediction):
 MatteEstimator = OpacityEstimator
 
 
-def estimate(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MattePrediction:
+def estimate(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MattePrediction:
     """Return the matte of a prepared picture."""
     return MattePrediction(opacity=estimate_opacity(model, image, steps, noise_samples, seed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.measure import Measure, json_ready
 from ddp_repro.evaluation.score import Score
 from ddp_repro.tasks.matting.metrics import MattingErrors
 
@@ -21,13 +21,13 @@ MEASURES = {
 class MatteScore(Score):
     """The measures of whole mattes, each the mean over images, of one sampling seed."""
 
-    sad: float
-    mad: float
-    mse: float
-    grad: float
-    conn: float
+    sad: float | None
+    mad: float | None
+    mse: float | None
+    grad: float | None
+    conn: float | None
 
 
 def score(steps: int, seed: int | None, errors: MattingErrors) -> MatteScore:
     """Return the scores of a run."""
-    return MatteScore(steps=steps, seed=seed, **errors.to_dict())
+    return MatteScore(steps=steps, seed=seed, **json_ready(errors.to_dict()))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
@@ -37,7 +38,7 @@ class Tally(MattingErrors):
         return {"measures": np.array(image.values)}
 
 
-class Matting:
+class Matting(Task):
     """The alpha of the foreground, in [0, 1], for every pixel."""
 
     name = "matting"
@@ -52,7 +53,6 @@ class Matting:
     evaluate = None
     made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.estimate)
-    score = staticmethod(score.score)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -78,8 +78,11 @@ class Matting:
     def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
         return Tally()
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.MatteEstimator:
         return predict.MatteEstimator(model, images, views, view_average)
 
@@ -92,4 +95,4 @@ class Matting:
         return save_matte
 
 
-TASK: Task = Matting()
+TASK = Matting()

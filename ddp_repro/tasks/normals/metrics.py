@@ -88,7 +88,7 @@ class NormalErrors:
         images: the statistics of every image, in order of arrival, under either variant.
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self, pooled: bool = True) -> None:
@@ -155,7 +155,7 @@ class PooledHistogram:
         counts: of errors in each step, int64 (18001,).
     """
 
-    metrics = METRICS
+    metrics: tuple[str, ...] = METRICS
     higher_is_better = False  # of the first
 
     def __init__(self) -> None:
@@ -169,7 +169,8 @@ class PooledHistogram:
         Raises:
             ValueError: as :func:`valid_errors`.
         """
-        errors = valid_errors(prediction, truth).double().numpy()
+        empty = not truth.any()  # nothing to measure, and so nothing to add
+        errors = np.zeros(0) if empty else valid_errors(prediction, truth).double().numpy()
         histogram = np.bincount((errors / STEP).astype(np.int64), minlength=STEPS)
         return {"histogram": histogram, "sums": np.array([math.fsum(errors), math.fsum(errors**2)])}
 

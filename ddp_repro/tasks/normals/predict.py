@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, to_image_size
+from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.normals.axes import HOUSE, convert_axes
 
 SHOWN_AXES = "right_up_back"  # a wall that faces the camera is blue, a floor green, as in most viewers
@@ -60,12 +61,13 @@ class NormalsEstimator(Predictor):
     def finish(self, outputs: list[Tensor], index: int) -> Tensor:
         """Return the map of one picture at its own size."""
         views = zip(self.at_original_size(outputs, index), self.views, strict=True)
-        return F.normalize(sum(_unmirrored(each[0]) if view.flip else each[0] for each, view in views), dim=0)
+        upright = [_unmirrored(normals[0]) if view.flip else normals[0] for normals, view in views]
+        return F.normalize(torch.stack(upright).sum(0), dim=0)
 
 
-def estimate(model: nn.Module, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> NormalsPrediction:
+def estimate(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> NormalsPrediction:
     """Return the normals of a prepared picture, and how far noise samples turn from their mean."""
-    input_size, size = tuple(image.views[0].shape[-2:]), tuple(image.truth.shape[-2:])
+    input_size, size = image.input_size, image.size
     outputs = [
         F.normalize(to_image_size(run.output, input_size, size)[0], dim=0)
         for run in sampling_runs(model, image, steps, noise_samples, seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ddp_repro.evaluation.measure import Measure
+from ddp_repro.evaluation.measure import Measure, json_ready
 from ddp_repro.evaluation.score import Score
 from ddp_repro.tasks.normals.metrics import NormalErrors, PooledHistogram
 
@@ -25,17 +26,17 @@ SHORT = {"mean": "mean_angle", "median": "median_angle", "rmse": "rmse_angle"}  
 class NormalsScore(Score):
     """Angular errors, degrees, over all valid pixels of the set, of one sampling seed; and percent below thresholds."""
 
-    mean_angle: float
-    median_angle: float
-    rmse_angle: float
-    within_5: float
-    within_7_5: float
-    within_11_25: float
-    within_22_5: float
-    within_30: float
+    mean_angle: float | None
+    median_angle: float | None
+    rmse_angle: float | None
+    within_5: float | None
+    within_7_5: float | None
+    within_11_25: float | None
+    within_22_5: float | None
+    within_30: float | None
 
 
 def score(steps: int, seed: int | None, errors: NormalErrors | PooledHistogram) -> NormalsScore:
     """Return the scores of a run."""
-    values = {SHORT.get(name, name): value for name, value in errors.to_dict().items()}
-    return NormalsScore(steps=steps, seed=seed, **values)
+    values: dict[str, Any] = {SHORT.get(name, name): value for name, value in errors.to_dict().items()}
+    return NormalsScore(steps=steps, seed=seed, **json_ready(values))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
+from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
@@ -19,7 +18,7 @@ from ddp_repro.tasks.normals import made_up, predict, score
 from ddp_repro.tasks.normals.metrics import PooledHistogram
 
 
-class Normals:
+class Normals(Task):
     """A unit vector out of the surface for every pixel, on axes right, down, ahead."""
 
     name = "normals"
@@ -34,7 +33,6 @@ class Normals:
     evaluate = None
     predict = staticmethod(predict.estimate)
     made_up_batch = staticmethod(made_up.made_up_batch)
-    score = staticmethod(score.score)
 
     def open(
         self, data: DataConfig, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float],
@@ -61,8 +59,11 @@ class Normals:
     def tally(self, model: Any, evaluation: EvalConfig) -> PooledHistogram:
         return PooledHistogram()
 
+    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
+        return score.score(steps, seed, tally)
+
     def predictor(
-        self, model: nn.Module, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
+        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.NormalsEstimator:
         return predict.NormalsEstimator(model, images, views, view_average)
 
@@ -75,4 +76,4 @@ class Normals:
         return save_normals
 
 
-TASK: Task = Normals()
+TASK = Normals()

@@ -66,7 +66,7 @@ class BoundaryIoU(PixelCounts):
     """
 
     rows = ("boundary_intersection", "boundary_union")
-    metrics = ("mbiou",)
+    metrics: tuple[str, ...] = ("mbiou",)
     higher_is_better = True
 
     def __init__(
@@ -86,7 +86,7 @@ class BoundaryIoU(PixelCounts):
         """Return the boundary pixels of each class in both maps and in either, (2, K), of one image or of a batch.
 
         Args:
-            prediction: class of every pixel, (H, W) or (B, H, W), 0..K-1.
+            prediction: class of every pixel, (H, W) or (B, H, W), 0..K-1; on ignored pixels also none of these.
             label: true class, same shape and device; :attr:`ignore_index` has none.
 
         Raises:
@@ -104,8 +104,9 @@ class BoundaryIoU(PixelCounts):
     def _count_image(self, prediction: Tensor, label: Tensor) -> Tensor:
         valid = label != self.ignore_index
         self._check_range("label", label[valid], self.ignore_index)
-        self._check_range("prediction", prediction)
-        predicted_edge, true_edge = boundary(prediction, self.ratio), boundary(label, self.ratio) & valid
+        self._check_range("prediction", prediction[valid])
+        is_class = (prediction >= 0) & (prediction < self.num_classes)  # where there is no truth, it may be anything
+        predicted_edge, true_edge = boundary(prediction, self.ratio) & is_class, boundary(label, self.ratio) & valid
         if self.mask_ignored:
             predicted_edge &= valid
         both = predicted_edge & true_edge & (prediction == label)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ddp_repro.data.io import DataError
+from ddp_repro.data.transforms import size_of
 from ddp_repro.evaluation.per_image.collection import Collection
 from ddp_repro.evaluation.result import EvaluationResult
 from ddp_repro.evaluation.saved_predictions import read_manifest, read_prediction, saved_runs
@@ -39,7 +40,7 @@ def rescore(folder: Path, dataset: SegmentationDataset) -> EvaluationResult:
     for index in range(count):
         label = torch.from_numpy(dataset.load(index)[1])
         for key in collection.keys:
-            prediction = read_prediction(folder, key, dataset.ids[index], tuple(label.shape))
+            prediction = read_prediction(folder, key, dataset.ids[index], size_of(label))
             collection.count(dataset.ids[index], key, prediction, label)
     per_image = collection.together()
     return EvaluationResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ddp_repro.evaluation.measure import Measure, or_none
 from ddp_repro.evaluation.score import Score
@@ -40,7 +41,7 @@ class SegmentationScore(Score):
 
 def score(steps: int, seed: int | None, counts: ClassCounts) -> SegmentationScore:
     """Return the scores of a run in percent; a class that does not occur has no IoU."""
-    means = {metric: or_none(100 * counts.value(metric)) for metric in counts.metrics}
+    means: dict[str, Any] = {metric: or_none(100 * counts.value(metric)) for metric in counts.metrics}
     biou = _percent(counts.boundary) if counts.boundary else None
     return SegmentationScore(steps=steps, seed=seed, iou=_percent(counts), biou=biou, **means)
 

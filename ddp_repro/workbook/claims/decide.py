@@ -153,5 +153,6 @@ def _announce(step: Step, left: float) -> str:
 
 def _why_open(question: Sequence[Claim], evidence: Evidence, left: float) -> str:
     if candidate(question, evidence) is None:
-        return f"trainings do not decide it: {'; '.join(dict.fromkeys(why_not(c, evidence) for c in question))}"
+        reasons = dict.fromkeys(why_not(claim, evidence) or "" for claim in question)
+        return f"trainings do not decide it: {'; '.join(reasons)}"
     return "not decided yet: " + ("the time is spent" if left <= 0 else "the next step would take longer than is left")

@@ -28,14 +28,25 @@ class Judged:
     decision: Decision | None = None
 
     @property
+    def ruling(self) -> Decision:
+        """The decision of a claim that can be judged.
+
+        Raises:
+            ValueError: it cannot, or has not been yet.
+        """
+        if self.decision is None:
+            raise ValueError(f"claim {self.claim} has no decision: {self.reason or 'it has not been judged yet'}")
+        return self.decision
+
+    @property
     def verdict(self) -> str:
         """The verdict that counts, in words."""
-        return self.reason or self.decision.corrected.describe()
+        return self.reason or self.ruling.corrected.describe()
 
     @property
     def is_settled(self) -> bool:
         """Whether no further training is called for."""
-        return self.reason is None and self.decision.corrected.outcome != "undecided"
+        return self.reason is None and self.ruling.corrected.outcome != "undecided"
 
 
 def judge(questions: Sequence[Sequence[Claim]], evidence: Evidence) -> list[Judged]:
@@ -46,7 +57,7 @@ def judge(questions: Sequence[Sequence[Claim]], evidence: Evidence) -> list[Judg
     """
     chosen = [max((_examine(claim, evidence) for claim in question), key=_says) for question in questions]
     testable = {str(number): judged for number, judged in enumerate(chosen) if judged.reason is None}
-    estimates = {number: judged.measurement.estimate for number, judged in testable.items()}
+    estimates = {number: judged.measurement.estimate for number, judged in testable.items() if judged.measurement}
     decisions = decide_table(estimates, {number: judged.claim.minimum for number, judged in testable.items()})
     return [
         Judged(j.claim, j.measurement, j.reason, j.evidence, decisions.get(str(number)))

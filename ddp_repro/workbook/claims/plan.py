@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def candidate(question: Sequence[Claim], evidence: Evidence) -> Claim | None:
     def rank(claim: Claim) -> tuple[bool, int, float]:
         reads = not claim.diffusion or judge_map_use(evidence.map_uses(claim.model)) is None
         seconds = [expected_seconds(name, evidence) for name in claim.recipes]
-        known = float("inf") if None in seconds else sum(seconds)
+        known = sum(math.inf if second is None else second for second in seconds)
         return not reads, -len(_complete_seeds(claim, evidence)), known
 
     return min(possible, key=rank, default=None)
@@ -96,7 +97,7 @@ def expected_seconds(recipe: str, evidence: Evidence) -> float | None:
     chosen = catalogue.recipe(recipe, evidence.preset)
     if not trained or chosen.weights_of:
         return statistics.fmean(r.wall_seconds for r in trained) if trained else None
-    each = statistics.median(_seconds(record) / record.training.iterations for record in trained)
+    each = statistics.median(_seconds(r) / r.training.iterations for r in trained if r.training)
     return each * chosen.train.iterations
 
 
@@ -137,7 +138,8 @@ def _step(
     """Return a step with all the claims that it completes a pair of."""
     helped = [part for (r, c), parts in wanted.items() if set(r) <= set(runs) and c in (None, check) for part in parts]
     each = [expected_seconds(name.partition(SEED_MARK)[0], evidence) for name in runs]
-    seconds = None if None in each else pace * sum(each)
+    known = [second for second in each if second is not None]
+    seconds = pace * sum(known) if len(known) == len(each) else None
     return Step(runs, check, tuple(key for key, _ in helped), seconds, sum(worth for _, worth in helped))
 
 

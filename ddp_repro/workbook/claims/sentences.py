@@ -20,11 +20,11 @@ def _sentence(judged: Judged) -> str:
     start = f"- {claim.statement[0].upper()}{claim.statement[1:]} (`{claim.model}`): **{_outcome(judged)}**"
     if judged.decision is None:
         return f"{start}."
-    verdict = judged.decision.corrected
+    verdict = judged.ruling.corrected
     effect = describe_interval(verdict.interval, digits_of(claim)).replace("-", "−")
     share = f"{verdict.interval.level:.1%} interval; ".replace(".0%", "%") if verdict.interval.count > 1 else ""
     return f"{start}; effect {effect} ({share}{minimum_of(claim)} would matter)."
 
 
 def _outcome(judged: Judged) -> str:
-    return judged.reason or judged.decision.corrected.describe()
+    return judged.reason or judged.ruling.corrected.describe()

@@ -53,8 +53,8 @@ def claims_table(paper: str, questions: Sequence[Sequence[Claim]], evidence: Evi
 
 def digits_of(claim: Claim) -> int:
     """Return the decimals that effects of a claim are shown with."""
-    comparison = isinstance(claim.question, Comparison)
-    return measures()[claim.question.metric].decimals if comparison else 3
+    question = claim.question
+    return measures()[question.metric].decimals if isinstance(question, Comparison) else 3
 
 
 def minimum_of(claim: Claim) -> str:
@@ -68,16 +68,16 @@ def _effect(row: Judged) -> str:
 
 
 def _beside(row: Judged) -> str:
-    beside = row.measurement.beside if row.decision else None
+    beside = row.measurement.beside if row.measurement and row.decision else None
     return describe_interval(beside.interval(), digits_of(row.claim)) if beside else NOTHING
 
 
 def _raw(row: Judged) -> str:
-    return f"{row.decision.raw.outcome} (p = {row.decision.p_raw:.2g})"
+    return f"{row.ruling.raw.outcome} (p = {row.ruling.p_raw:.2g})"
 
 
 def _corrected(row: Judged) -> str:
-    return f"{row.decision.corrected.describe()} (p = {row.decision.p_corrected:.2g})"
+    return f"{row.ruling.corrected.describe()} (p = {row.ruling.p_corrected:.2g})"
 
 
 def _used(rows: Sequence[Judged], evidence: Evidence) -> list[Record]:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from ddp_repro.evaluation.measure import json_ready
-from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
@@ -33,7 +32,7 @@ from ddp_repro.workbook.runs.works import analysis_work
 SCHEMA = 1
 Kind = str  # the file's name: sweep, drift, uncertainty, depth_uncertainty, speed, trajectories, robustness, …
 MACHINE = ("cpu", "gpu", "backend", "threads", "packages")  # what a speed depends on
-Measure = Callable[[Method, Any], dict[str, Any]]  # of the model and its evaluation dataset
+Measure = Callable[[Any, Any], dict[str, Any]]  # of the model and its evaluation dataset
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,10 +58,10 @@ def score_mean_depth(recipe: Recipe, output: str | Path = "results") -> MeanDept
         before = load_mean_depth(recipe.name, recipe.preset, output)
         if before and before.work and isinstance(before.work.same(now), Current):
             return before
-        errors = evaluate_mean_depth(train, dataset, recipe.evaluation).to_dict()
+        errors: dict[str, Any] = evaluate_mean_depth(train, dataset, recipe.evaluation).to_dict()
     made = MeanDepth(
         training=train.fingerprint(), dataset=dataset.fingerprint(), images=images,
-        protocol=recipe.evaluation.protocol, code=provenance.code(), work=now,
+        protocol=str(recipe.evaluation.protocol), code=provenance.code(), work=now,
         score=DepthScore(steps=0, seed=None, **errors),
     )  # fmt: skip
     text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1) + "\n"

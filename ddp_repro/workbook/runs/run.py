@@ -29,7 +29,7 @@ from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve, run_folder, working_root
-from ddp_repro.store.work import Changed, Work
+from ddp_repro.store.work import Changed, Current, Work
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import full_name, paper_of, recipe_names
@@ -306,13 +306,8 @@ def _finished(
         return None
     record = load_record(path)
     changed = differences(record.recipe, provenance.public_recipe(recipe))
-    if (
-        lent
-        and weights
-        and weights.is_file()
-        and not provenance.are_weights(weights, record.checkpoint.sha256)
-        and not changed
-    ):
+    is_other = weights and weights.is_file() and not provenance.are_weights(weights, record.checkpoint.sha256)
+    if lent and is_other and not changed:
         return None
     if weights is not None and not lent and not provenance.are_weights(weights, record.checkpoint.sha256):
         changed.append(f"checkpoint was {record.checkpoint.file} ({record.checkpoint.sha256[:12]}), is {weights.name}")
@@ -332,20 +327,21 @@ def _finished(
     if weights is None:  # a clone has the record alone: that will do
         if held.is_file() and not provenance.are_weights(held, record.checkpoint.sha256):
             return None
-        works.append((record.training.work, current_inputs(recipe)))
+        works.append((record.training and record.training.work, current_inputs(recipe)))
     return _still(record, works, tell)
 
 
 def _still(record: Record, works: list[tuple[Work | None, Work]], tell: Callable[[str], None]) -> Record | None:
     """Return the record if what it depends on, beside how it is now, is the same; notes if only the probe says so."""
-    if any(before is None for before, _ in works):
+    known = [(before, now) for before, now in works if before is not None]
+    if len(known) < len(works):
         tell(f"{record.run}: its record is of an earlier form, which does not tell whether the code behaves the same")
         return None
-    verdicts = [trainings.compare_trainings(before, now) for before, now in works]
+    verdicts = [trainings.compare_trainings(before, now) for before, now in known]
     if reasons := [verdict.words for verdict in verdicts if isinstance(verdict, Changed)]:
         tell(f"{record.run}: {'; '.join(reasons)}")
         return None
-    by_probe = any(verdict.by_probe for verdict in verdicts)
+    by_probe = any(verdict.by_probe for verdict in verdicts if isinstance(verdict, Current))
     return dataclasses.replace(record, confirmed=provenance.code()) if by_probe else record
 
 
@@ -373,7 +369,8 @@ def _training(folder: Path, result: TrainResult | None) -> records.Training | No
     if result is None or inputs is None:
         return None
     return records.Training(
-        iterations=result.iterations, wall_seconds=round(result.seconds, 1), fingerprint=inputs.work.inputs["images"],
+        iterations=result.iterations, wall_seconds=round(result.seconds, 1),
+        fingerprint=str(inputs.work.inputs["images"]),
         code_fingerprint=inputs.work.code.get(OURS, trainings.UNKNOWN), processes=result.processes, work=inputs.work,
         labels=inputs.labels,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -85,7 +85,7 @@ def source_of(recipe: Recipe) -> Recipe:
 
     Where this one's data lie in another folder than usual, the other's are expected beside them, by their usual name.
     """
-    source = named_recipe(recipe.weights_of, recipe.preset)
+    source = named_recipe(cast(str, recipe.weights_of), recipe.preset)
     data, usual = source.data, named_recipe(recipe.name, recipe.preset).data.root
     if resolve(recipe.data.root) != resolve(usual):
         data = dataclasses.replace(data, root=str(Path(recipe.data.root).with_name(Path(data.root).name)))

@@ -37,7 +37,8 @@ def weights_work(recipe: Recipe, images: str, sources: Mapping[str, str]) -> Wor
     """
     stored = public_recipe(recipe)
     settings = deciding(stored, *training_depends_on(stored))
-    inputs = {"images": images} | {f"weights that {part or 'it'} starts from": value for part, value in sources.items()}
+    inputs: dict[str, str | None] = {"images": images}
+    inputs |= {f"weights that {part or 'it'} starts from": value for part, value in sources.items()}
     code = code_of(recipe, TRAINING)
     take = partial(_probe_training, recipe)
     return Work(settings=settings, inputs=inputs, code=code, probe=_probe("weights", recipe, code, take))

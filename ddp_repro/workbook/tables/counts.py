@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.tables.peer_costs import peer_count
@@ -49,9 +49,10 @@ def evaluation_size(settings: Recipe) -> tuple[int, int]:
 
     Where pictures are not resized it is the training crop; that of data of a fixed size is its own.
     """
-    if not hasattr(settings.data, "image_scale"):
-        return settings.data.image_size
-    if settings.data.image_scale is None:
-        return settings.data.crop_size
-    long, short = settings.data.image_scale
+    data: Any = settings.data
+    if not hasattr(data, "image_scale"):
+        return data.image_size
+    if data.image_scale is None:
+        return data.crop_size
+    long, short = data.image_scale
     return short, long

@@ -41,9 +41,13 @@ def map_use_table(analyses: Sequence[Analysis]) -> Table:
 def _row(analysis: Analysis, number: int) -> dict[tuple[str, str], str]:
     step, measure = analysis.result["steps"][number], measures()[analysis.result["measure"]]
     effect = step["effect"]
-    cells = {("", "Run"): analysis.run, ("", "Step"): str(number + 1), ("", "t"): f"{step['time']:.2f}"}
+    cells: dict[tuple[str, str], str] = {
+        ("", "Run"): analysis.run,
+        ("", "Step"): str(number + 1),
+        ("", "t"): f"{step['time']:.2f}",
+    }
     scores = {kind: number_text(value, measure.decimals) for kind, value in step["scores"].items()}
-    cells |= {(measure.heading, HEADINGS.get(kind, kind)): text for kind, text in scores.items()}
+    cells |= {(measure.heading, HEADINGS.get(kind) or kind): text for kind, text in scores.items()}
     low, high = (_number(effect[side], measure.decimals) for side in ("low", "high"))
     return cells | {
         ("Effect", "true − another's"): f"{number_text(effect['estimate'], measure.decimals)} [{low}, {high}]"

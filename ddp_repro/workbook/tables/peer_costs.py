@@ -82,7 +82,8 @@ def _probe() -> dict[str, float | None]:
         ).eval()  # fmt: skip
         _, macs = count_macs(network, torch.empty(2, 3, 8, 8))
     counts = {kind: float(value) for kind, value in dataclasses.asdict(macs).items()}
-    return {"parameters": float(count_parameters(network))} | {f"MACs of {kind}": n for kind, n in counts.items()}
+    parameters = float(count_parameters(network))
+    return {"parameters": parameters, **{f"MACs of {kind}": n for kind, n in counts.items()}}
 
 
 def _versions() -> dict[str, str | None]:

@@ -1,7 +1,7 @@
 import pytest
 
-from ddp_repro.papers.genpercept import ranks
 from ddp_repro.papers.genpercept.settings import TABLE1_BETAS
+from ddp_repro.papers.genpercept.tables import ranks
 from ddp_repro.papers.genpercept.tables.printed import TABLES, load_table
 from ddp_repro.settings.errors import ConfigError
 

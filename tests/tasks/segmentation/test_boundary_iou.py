@@ -151,6 +151,12 @@ def test_predictions_on_ignored_pixels() -> None:
     assert released[0] == masked[0] == 1
 
 
+def test_ignored_pixels_may_hold_what_is_no_class() -> None:
+    label = torch.zeros(50, 50, dtype=torch.long)
+    label[:, 25:] = 255
+    assert BoundaryIoU(2).update(label, label).iou()[0] == 1
+
+
 def test_a_perfect_and_an_empty_score() -> None:
     assert BoundaryIoU(6).update(TRUTH, TRUTH).mbiou == 1
     assert np.isnan(BoundaryIoU(6).mbiou)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ def translate(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[
     Raises:
         CheckpointError: the view transform was built for another geometry.
     """
-    model.set_time_conditioned(_has_time_layers(state_dict))
+    cast(Any, model).set_time_conditioned(_has_time_layers(state_dict))
     constants = [key for key in state_dict if _CONSTANT.match(key)]
     _check_constants({key: state_dict[key] for key in constants}, model)
     second_layout = _is_second_layout(state_dict)

@@ -186,7 +186,7 @@ def _draw_steps(axes: Axes, records: list[Record], baselines: list[Record], cons
         mean, deviation = spread([value for record in baselines for value in record.values(1)])
         axes.axhline(mean, color=ORANGE, linestyle="--", label="without diffusion")
         axes.axhspan(mean - (deviation or 0), mean + (deviation or 0), color=ORANGE, alpha=0.15, linewidth=0)
-    if constant:
+    if constant and constant.score.rel is not None:
         low, high = axes.get_ylim()
         if constant.score.rel < high + 2 * (high - low):
             axes.axhline(constant.score.rel, color=GREY, linestyle=":", label="mean depth map")

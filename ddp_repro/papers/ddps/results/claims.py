@@ -156,7 +156,8 @@ def _ignores_map(trainings: list[Training]) -> str | None:
 
 
 def _notes(measured: Measured) -> tuple[str, ...]:
-    effects = {arm: [t.map_effect() for t in measured.trainings(arm)] for arm in ("multi", "truth")}
+    two: tuple[Arm, ...] = ("multi", "truth")
+    effects: dict[Arm, list[float | None]] = {arm: [t.map_effect() for t in measured.trainings(arm)] for arm in two}
     words = "; ".join(
         f"{LABELS[arm]}: " + (", ".join("undefined" if e is None else f"{e:+.2f}" for e in found) or NOT_RUN)
         for arm, found in effects.items()

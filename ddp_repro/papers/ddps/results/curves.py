@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -98,10 +100,10 @@ class _Tallies:
         self.model, self.visited, self.device = model, visited, model_device(model)
 
         def empty() -> ClassCounts:
-            return task_named(model.config.task).tally(model.config, EvalConfig(boundary=True))
+            return cast(ClassCounts, task_named(model.config.task).tally(model.config, EvalConfig(boundary=True)))
 
         self.base = empty()
-        runs = [(name, seed) for name in samplers for seed in seeds]
+        runs: list[tuple[SamplerName, int]] = [(name, seed) for name in samplers for seed in seeds]
         self.runs: dict[tuple[SamplerName, int], list[ClassCounts]] = {run: [empty() for _ in visited] for run in runs}
         self.maps = {name: empty() for name in MAPS}
 
@@ -132,12 +134,12 @@ class _Tallies:
         return ImageLabelNoise(shape, 1, [image_generator(seed, image.id)], self.device)
 
     def _count(self, tally: ClassCounts, logits: Tensor, image: ViewedImage, label: Tensor) -> None:
-        prediction = best_class(logits[0], tuple(image.views[0].shape[-2:]), tuple(label.shape))[1]
+        prediction = best_class(logits[0], image.input_size, image.size)[1]
         tally.update(prediction, label)
 
     def result(self) -> Curves:
         for tally in (self.base, *self.maps.values(), *(each for run in self.runs.values() for each in run)):
-            for pixels in (tally, tally.boundary):
+            for pixels in filter(None, (tally, tally.boundary)):
                 pixels.counts = sum_over_processes(pixels.counts, self.device)
         curves = [
             Curve(sampler, seed, self.visited, **{name: [_percent(t, name) for t in tallies] for name in MEASURES})

@@ -11,6 +11,7 @@ from torch import nn
 from ddp_repro.data.io import read_image
 from ddp_repro.evaluation.predict import predict
 from ddp_repro.interop.checkpoints import load_checkpoint
+from ddp_repro.protocols.method import Method
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
@@ -96,7 +97,7 @@ def gallery_pictures(preset: str) -> list[Path]:
 
 
 def gallery_figure(
-    pictures: Sequence[str | Path], models: Mapping[str, nn.Module], preset: str, longest: int | None = None
+    pictures: Sequence[str | Path], models: Mapping[str, Method], preset: str, longest: int | None = None
 ) -> Figure:
     """Draw every picture and what every model makes of it.
 

@@ -53,7 +53,7 @@ class Released:
     @property
     def config(self) -> GenPerceptConfig:
         """Return the settings of the model."""
-        reader = {"decoder": "dpt", "loss": "image"} if self.dpt else {}
+        reader: dict[str, Any] = {"decoder": "dpt", "loss": "image"} if self.dpt else {}
         return GenPerceptConfig(self.task, space=self.space, **reader)
 
 
