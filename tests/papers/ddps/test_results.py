@@ -223,3 +223,13 @@ def test_costs_are_counted_and_timed() -> None:
     labels = {name: segment(images) for name, segment in candidates(tiny.model(), [[0], [0, 19]]).items()}
     assert {tuple(value.shape) for value in labels.values()} == {(1, 32, 48)}
     assert list(labels) == ["segmentor", "1 call", "2 calls"]
+
+
+def test_numbers_of_steps_asked_for_twice_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ddp_repro.papers.ddps.results import analyses
+    from ddp_repro.workbook.catalogue import recipe
+
+    monkeypatch.setattr(analyses, "analyse", lambda kind, subject, settings, work: work(tiny.model(), None))
+    subject = dataclasses.make_dataclass("Subject", ["recipe", "progress"])(recipe("ddps_cityscapes_mini"), False)
+    rows = analyses.speed(subject, steps=[3, 3, 1], repetitions=3)["speeds"]
+    assert [row["visited"] for row in rows] == [0, 1, 5, 2]

@@ -46,11 +46,11 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int) -> Analys
 
     def work(model: DDPS, dataset: Any) -> dict[str, Any]:
         size, device = evaluation_size(subject.recipe), next(model.parameters()).device
-        runs = [[0], *(model.steps_of(n) for n in steps)]
+        runs = {len(run): run for run in ([0], *(model.steps_of(n) for n in steps))}  # by calls: n may be asked for twice
         timed = measure_speed(
-            candidates(model, runs), size, device=device, repetitions=repetitions, progress=subject.progress
+            candidates(model, list(runs.values())), size, device=device, repetitions=repetitions, progress=subject.progress
         )
-        visited = [0, *map(len, runs)]
+        visited = [0, *runs]
         rows = [{"visited": n, **dataclasses.asdict(each)} for n, each in zip(visited, timed, strict=True)]
         return {"speeds": rows, "conditions": timed[0].conditions}
 
