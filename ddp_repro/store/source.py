@@ -130,12 +130,14 @@ def _dependencies(path: Path, _changed: int, name: str) -> tuple[list[tuple[str,
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a module but those for type checkers alone, which never run."""
-    waiting = deque([tree])
+    waiting: deque[ast.AST] = deque([tree])
     while waiting:
         node = waiting.popleft()
         yield node
-        typing = isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
-        waiting.extend(node.orelse if typing else ast.iter_child_nodes(node))
+        if isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _first_module(names: tuple[str, ...], homes: Mapping[str, Path]) -> str | None:
