@@ -51,6 +51,7 @@ def _reproduce(
 ) -> int:
     from ddp_repro.workbook.index import write_index
     from ddp_repro.workbook.notebooks import runner
+    from ddp_repro.workbook.runs.records import find_records
     from ddp_repro.workbook.tables.rendering import save_table
 
     outcomes = runner.reproduce(
@@ -58,7 +59,8 @@ def _reproduce(
         output=output, parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
         everything=everything,
     )  # fmt: skip
-    for paper in map(paper_named, paper_names()):
+    measured = {record.table.partition("_")[0] for record in find_records(preset, output)}
+    for paper in map(paper_named, measured.intersection(paper_names())):
         if claims := paper.tables.get(f"{paper.name}_claims"):
             save_table(claims(preset, output), resolve(output) / preset / "tables")
     page = write_index(preset, output)

@@ -49,7 +49,7 @@ def batch_of(
         attributes: what the class has beside those of :class:`PairDataset`.
     """
 
-    class MadeUp(kind):  # type: ignore[valid-type,misc]
+    class MadeUp(kind):
         def __init__(self) -> None:
             samples = [Sample(f"made up {number}", Path("image"), Path("truth")) for number in range(COUNT)]
             sizes = dataclasses.replace(data, image_scale=data.image_scale and SCALE, crop_size=CROP)

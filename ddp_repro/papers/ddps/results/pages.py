@@ -49,7 +49,8 @@ def _tables(preset: str, output: str | Path) -> list[Table]:
     made = [paper_table(name, preset, output) for name in TABLES.values() if name in named]
     made += [measured_table(preset, output, "ddps_runs")] if "ddps_runs" in named else []
     made += [arms_table(preset, output)] if _analysed(preset, output) else []
-    return [*made, claims_table(preset, output)]
+    made += [claims_table(preset, output)] if any(name.startswith("ddps_") for name in named) else []
+    return made
 
 
 def _figures(preset: str, output: str | Path) -> list[Figure]:
