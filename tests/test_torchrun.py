@@ -138,7 +138,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 @pytest.mark.slow
 def test_an_evaluation_killed_in_two_processes_goes_on_in_one(tmp_path):
-    settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}", "evaluation.batch_size=1"]
+    settings = [*OVERRIDES, *TWO_EACH, *ONE_VIEW, f"data.root={write_data('ade20k', tmp_path / 'data')}"]
     run = ddp_repro(tmp_path / "out", "train", "ade20k_mini", *settings, processes=1)
     ddp_repro(tmp_path / "out", "evaluate", "ade20k_mini", *settings, processes=1)
     record = load_record(run.folder / "record.json")

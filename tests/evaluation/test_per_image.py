@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from torch import multiprocessing
 
 from ddp_repro.data.io import DataError
 from ddp_repro.evaluation.evaluate import evaluate_model
@@ -89,6 +91,42 @@ def test_an_interrupted_evaluation_goes_on(model, dataset, whole, predicted, tmp
     assert len(predicted) == 4 + 3
     finished.remove()
     assert not tmp_path.exists()
+
+
+def evaluate_in_process(rank: int, count: int, folder: Path, root: Path, images: int) -> None:
+    """Take part in an evaluation, and die after so many images."""
+    torch.set_num_threads(1)
+    group = f"file://{folder}/group-{count}-{images}"
+    torch.distributed.init_process_group("gloo", init_method=group, rank=rank, world_size=count)
+    write, done = Journal.write, []
+
+    def write_and_die(journal, index, rows):
+        write(journal, index, rows)
+        done.append(index)
+        if len(done) == images:
+            os._exit(9)
+
+    Journal.write = write_and_die
+    result = evaluate_model(tiny_model(), tiny_dataset(root), RUNS, progress=False, journal=Journal(folder, MADE_BY))
+    (folder / f"{rank}.npz").write_bytes(result.per_image.to_bytes())
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_that_died_go_on_as_one_or_as_two(whole, data_root, tmp_path):
+    def evaluate(processes: int, images: int) -> None:
+        given = (processes, tmp_path, data_root, images)
+        multiprocessing.start_processes(evaluate_in_process, args=given, nprocs=processes, start_method="fork")
+
+    with pytest.raises(multiprocessing.ProcessExitedException, match="exit code 9"):
+        evaluate(2, images=1)
+    journals = {path.name: len(path.read_bytes().splitlines()) - 1 for path in tmp_path.glob("journal-*.jsonl")}
+    assert set(journals) == {"journal-0.jsonl", "journal-1.jsonl"} and 1 <= sum(journals.values()) <= 2
+    with pytest.raises(multiprocessing.ProcessExitedException, match="exit code 9"):
+        evaluate(1, images=2)
+    evaluate(2, images=99)
+    expected = whole.per_image.to_bytes()
+    assert [(tmp_path / f"{rank}.npz").read_bytes() for rank in range(2)] == [expected] * 2
 
 
 @pytest.mark.parametrize("name", ["weights", "recipe"])
