@@ -179,7 +179,8 @@ class ClassCounts(PixelCounts):
     @property
     def mbiou(self) -> float:
         """Mean boundary IoU over the classes that have a boundary; NaN where none has, or none was counted."""
-        return float(self.boundary.iou().nanmean()) if self.boundary else math.nan
+        labelled = bool(self.counts[2].any())  # or predicted boundaries on ignored pixels would make it 0
+        return float(self.boundary.iou().nanmean()) if self.boundary and labelled else math.nan
 
     def value(self, metric: str) -> float:
         """One of :attr:`metrics`, as a fraction."""

@@ -134,6 +134,9 @@ def test_nothing_but_ignored_pixels_has_no_boundary() -> None:
     tally.update(torch.zeros(9, 9, dtype=int), torch.full((9, 9), 255))
     score = task_named("segmentation").score(1, 0, tally)
     assert (score.mbiou, score.biou) == (None, [None] * 3)
+    counted = ClassCounts(3, boundary=BoundaryIoU(3))
+    counted.update(torch.zeros(9, 9, dtype=int), torch.full((9, 9), 255))
+    assert task_named("segmentation").score(1, 0, counted).mbiou is None
 
 
 @pytest.mark.parametrize("task", ["depth", "bev"])
