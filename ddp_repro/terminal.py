@@ -13,7 +13,7 @@ def say(text: str) -> None:
 
 
 def short(path: Path) -> str:
-    """Relative to the working directory where it lies below."""
+    """Return a path as text, relative to the working directory where it lies below."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
