@@ -10,8 +10,7 @@ from typing import Any
 from ddp_repro.data.survey import Survey
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task, TaskDataset
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.protocols.task import Classes, TaskDataset
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.affine_depth import predict, score
 from ddp_repro.tasks.affine_depth.protocols import BenchmarkErrors, protocol_named
@@ -19,9 +18,10 @@ from ddp_repro.tasks.depth import made_up
 from ddp_repro.tasks.depth.dataset import DepthDataset
 from ddp_repro.tasks.depth.survey import survey_depth
 from ddp_repro.tasks.depth.task import TASK as METRIC_DEPTH
+from ddp_repro.tasks.picture_task import PictureTask
 
 
-class AffineDepth(Task):
+class AffineDepth(PictureTask):
     """Depth or disparity up to a scale and a shift.  Its datasets are those of metric depth."""
 
     name = "affine_depth"
@@ -30,10 +30,6 @@ class AffineDepth(Task):
     datasets = ()
     score_type = score.AffineDepthScore
     measures = score.MEASURES
-    saves_predictions = False
-    flips_by_default = False
-    not_from_a_picture = ""
-    evaluate = None
     made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.estimate)
 
@@ -43,20 +39,14 @@ class AffineDepth(Task):
     ) -> TaskDataset:  # fmt: skip
         return METRIC_DEPTH.open(data, split, train=train, mean=mean, std=std, limit=limit)
 
-    def complete(self, recipe: Recipe) -> Recipe:
-        return recipe
-
     def survey(self, dataset: DepthDataset, recipe: Recipe) -> Survey:
         protocol = recipe.evaluation.protocol
         cap = None if protocol is None else protocol_named(protocol).max_depth
         known = cap if cap is not None and math.isfinite(cap) else None
         return survey_depth(dataset.spec, dataset.samples, dataset.data.train_split, known)
 
-    def check(self, model: Any, dataset: Any) -> None:
-        if dataset.truth != self.truth:
-            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
-
     def check_evaluation(self, evaluation: EvalConfig) -> None:
+        super().check_evaluation(evaluation)
         protocol_named(evaluation.protocol)
 
     def tally(self, model: Any, evaluation: EvalConfig) -> BenchmarkErrors:
@@ -69,9 +59,6 @@ class AffineDepth(Task):
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.AffineDepthEstimator:
         return predict.AffineDepthEstimator(model, images, views, view_average)
-
-    def classes(self, data: DataConfig) -> Classes:
-        return Classes()
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.affine_depth.pictures import save_maps

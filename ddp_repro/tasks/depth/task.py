@@ -9,16 +9,16 @@ from typing import Any
 from ddp_repro.data.roots import checked_root
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task
-from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, refuse_boundaries
+from ddp_repro.protocols.task import Classes
+from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.depth import dataset as datasets
 from ddp_repro.tasks.depth import made_up, predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
+from ddp_repro.tasks.picture_task import PictureTask
 
 
-class Depth(Task):
+class Depth(PictureTask):
     """Metres for every pixel."""
 
     name = "depth"
@@ -27,10 +27,7 @@ class Depth(Task):
     datasets = datasets.NAMES
     score_type = score.DepthScore
     measures = score.MEASURES
-    saves_predictions = False
     flips_by_default = True
-    not_from_a_picture = ""
-    evaluate = None
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
@@ -42,16 +39,9 @@ class Depth(Task):
         spec = datasets.depth_spec(data.dataset, root)
         return datasets.open_split(spec, root, data, split, limit, train=train, mean=mean, std=std)
 
-    def complete(self, recipe: Recipe) -> Recipe:
-        return recipe
-
-    def check(self, model: Any, dataset: Any) -> None:
-        if dataset.truth != self.truth:
-            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
-
     def check_evaluation(self, evaluation: EvalConfig) -> None:
+        super().check_evaluation(evaluation)
         protocol_named(evaluation.protocol)
-        refuse_boundaries(evaluation, self.name)
 
     def tally(self, model: Any, evaluation: EvalConfig) -> DepthErrors:
         return DepthErrors(protocol_named(evaluation.protocol))
@@ -66,9 +56,6 @@ class Depth(Task):
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.DepthEstimator:
         return predict.DepthEstimator(model, images, views, view_average)
-
-    def classes(self, data: DataConfig) -> Classes:
-        return Classes()
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.depth.pictures import save_depth

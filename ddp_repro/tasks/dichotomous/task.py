@@ -14,14 +14,14 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task
-from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.protocols.task import Classes
+from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.dichotomous import dataset as datasets
 from ddp_repro.tasks.dichotomous import made_up, predict, score
 from ddp_repro.tasks.dichotomous.datasets import dis5k
 from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors
 from ddp_repro.tasks.dichotomous.predict import as_8_bit
+from ddp_repro.tasks.picture_task import PictureTask
 
 
 class Tally(DichotomousErrors):
@@ -41,7 +41,7 @@ class Tally(DichotomousErrors):
         return {"f_curve": image.f_curve, "e_curve": image.e_curve, "measures": measures}
 
 
-class Dichotomous(Task):
+class Dichotomous(PictureTask):
     """The foreground: a confidence in [0, 1] for every pixel."""
 
     name = "dichotomous"
@@ -50,10 +50,6 @@ class Dichotomous(Task):
     datasets = datasets.NAMES
     score_type = score.MaskScore
     measures = score.MEASURES
-    saves_predictions = False
-    flips_by_default = False
-    not_from_a_picture = ""
-    evaluate = None
     made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.segment)
 
@@ -65,19 +61,6 @@ class Dichotomous(Task):
         samples = checked(dis5k.list_samples(root, split), root, split, dis5k.LAYOUT)
         return datasets.MaskDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
 
-    def complete(self, recipe: Recipe) -> Recipe:
-        return recipe
-
-    def survey(self, dataset: Any, recipe: Recipe) -> None:
-        """Survey nothing: there are no classes, and no unit that could be wrong."""
-
-    def check(self, model: Any, dataset: Any) -> None:
-        if dataset.truth != self.truth:
-            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
-
-    def check_evaluation(self, evaluation: EvalConfig) -> None:
-        """Accept all settings."""
-
     def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
         return Tally()
 
@@ -88,9 +71,6 @@ class Dichotomous(Task):
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.MaskEstimator:
         return predict.MaskEstimator(model, images, views, view_average)
-
-    def classes(self, data: DataConfig) -> Classes:
-        return Classes()
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.dichotomous.pictures import save_mask

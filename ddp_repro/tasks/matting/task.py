@@ -14,13 +14,13 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task
-from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.protocols.task import Classes
+from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.matting import dataset as datasets
 from ddp_repro.tasks.matting import made_up, predict, score
 from ddp_repro.tasks.matting.datasets import p3m
 from ddp_repro.tasks.matting.metrics import MattingErrors
+from ddp_repro.tasks.picture_task import PictureTask
 
 
 class Tally(MattingErrors):
@@ -38,7 +38,7 @@ class Tally(MattingErrors):
         return {"measures": np.array(image.values)}
 
 
-class Matting(Task):
+class Matting(PictureTask):
     """The alpha of the foreground, in [0, 1], for every pixel."""
 
     name = "matting"
@@ -47,10 +47,6 @@ class Matting(Task):
     datasets = datasets.NAMES
     score_type = score.MatteScore
     measures = score.MEASURES
-    saves_predictions = False
-    flips_by_default = False
-    not_from_a_picture = ""
-    evaluate = None
     made_up_batch = staticmethod(made_up.made_up_batch)
     predict = staticmethod(predict.estimate)
 
@@ -62,19 +58,6 @@ class Matting(Task):
         samples = checked(p3m.list_samples(data.dataset, root, split), root, split, p3m.layout(data.dataset))
         return datasets.MatteDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
 
-    def complete(self, recipe: Recipe) -> Recipe:
-        return recipe
-
-    def survey(self, dataset: Any, recipe: Recipe) -> None:
-        """Survey nothing: there are no classes, and no unit that could be wrong."""
-
-    def check(self, model: Any, dataset: Any) -> None:
-        if dataset.truth != self.truth:
-            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
-
-    def check_evaluation(self, evaluation: EvalConfig) -> None:
-        """Accept all settings."""
-
     def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
         return Tally()
 
@@ -85,9 +68,6 @@ class Matting(Task):
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.MatteEstimator:
         return predict.MatteEstimator(model, images, views, view_average)
-
-    def classes(self, data: DataConfig) -> Classes:
-        return Classes()
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.matting.pictures import save_matte

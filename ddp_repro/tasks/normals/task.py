@@ -10,15 +10,15 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task
-from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
+from ddp_repro.protocols.task import Classes
+from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.normals import dataset as datasets
 from ddp_repro.tasks.normals import made_up, predict, score
 from ddp_repro.tasks.normals.metrics import PooledHistogram
+from ddp_repro.tasks.picture_task import PictureTask
 
 
-class Normals(Task):
+class Normals(PictureTask):
     """A unit vector out of the surface for every pixel, on axes right, down, ahead."""
 
     name = "normals"
@@ -27,10 +27,6 @@ class Normals(Task):
     datasets = datasets.NAMES
     score_type = score.NormalsScore
     measures = score.MEASURES
-    saves_predictions = False
-    flips_by_default = False
-    not_from_a_picture = ""
-    evaluate = None
     predict = staticmethod(predict.estimate)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
@@ -43,19 +39,6 @@ class Normals(Task):
         samples = checked(spec.list_samples(root, split), root, split, spec.layout)
         return datasets.NormalsDataset(spec.name, samples[:limit], data, train=train, mean=mean, std=std)
 
-    def complete(self, recipe: Recipe) -> Recipe:
-        return recipe
-
-    def survey(self, dataset: Any, recipe: Recipe) -> None:
-        """Survey nothing: there are no classes, and no unit that could be wrong."""
-
-    def check(self, model: Any, dataset: Any) -> None:
-        if dataset.truth != self.truth:
-            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
-
-    def check_evaluation(self, evaluation: EvalConfig) -> None:
-        """Accept all settings."""
-
     def tally(self, model: Any, evaluation: EvalConfig) -> PooledHistogram:
         return PooledHistogram()
 
@@ -66,9 +49,6 @@ class Normals(Task):
         self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
     ) -> predict.NormalsEstimator:
         return predict.NormalsEstimator(model, images, views, view_average)
-
-    def classes(self, data: DataConfig) -> Classes:
-        return Classes()
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.normals.pictures import save_normals

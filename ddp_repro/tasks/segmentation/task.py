@@ -11,18 +11,19 @@ from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task
+from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.store.paths import resolve
+from ddp_repro.tasks.picture_task import PictureTask
 from ddp_repro.tasks.segmentation import dataset as datasets
 from ddp_repro.tasks.segmentation import made_up, predict, score, survey
 from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU
 from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 
-class Segmentation(Task):
+class Segmentation(PictureTask):
     """A class for every pixel."""
 
     name = "segmentation"
@@ -32,9 +33,6 @@ class Segmentation(Task):
     score_type = score.SegmentationScore
     measures = score.MEASURES
     saves_predictions = True
-    flips_by_default = False
-    not_from_a_picture = ""
-    evaluate = None
     predict = staticmethod(predict.segment)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
@@ -55,8 +53,7 @@ class Segmentation(Task):
         return override(recipe, {"model.num_classes": len(self.classes(cast(DataConfig, data)).names)})
 
     def check(self, model: Any, dataset: Any) -> None:
-        if dataset.truth != self.truth:
-            raise ConfigError(f"model.task is {model.task}, but dataset {dataset.name} has {dataset.truth} maps")
+        super().check(model, dataset)
         if model.num_classes != len(dataset.class_names):
             source = dataset.spec.described_in or dataset.name
             raise ConfigError(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ddp_repro.evaluation.measure import json_ready
-from ddp_repro.protocols.registry import task_named
+from ddp_repro.protocols.registry import BUILT_IN, task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.segmentation.boundary_iou import BoundaryIoU, boundary, erosions
@@ -139,7 +139,7 @@ def test_nothing_but_ignored_pixels_has_no_boundary() -> None:
     assert task_named("segmentation").score(1, 0, counted).mbiou is None
 
 
-@pytest.mark.parametrize("task", ["depth", "bev"])
+@pytest.mark.parametrize("task", [name for name in BUILT_IN if name != "segmentation"])
 def test_other_tasks_have_no_boundaries(task: str) -> None:
     with pytest.raises(ConfigError, match=f"the task is {task}"):
         task_named(task).check_evaluation(EvalConfig(boundary=True, protocol="nyu"))
