@@ -13,6 +13,8 @@ from PIL import Image
 from ddp_repro import cli, commands, predicting
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.presets import PRESETS
+from ddp_repro.workbook.catalogue import BUILT_IN
+from ddp_repro.workbook.tables.printed import printed_names
 
 
 @pytest.fixture
@@ -92,6 +94,15 @@ def test_tables_are_known_by_their_names_of_version_0_1(name, tmp_path, capsys):
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert f"ddp_{name}.md" in texts[0]
+
+
+@pytest.mark.parametrize("paper", BUILT_IN[1:])  # of the first, tests.workbook.test_tables
+def test_every_printed_table_is_shown(paper, tmp_path, capsys):
+    names = [name for name in printed_names(paper) if "figure" not in name]
+    assert names
+    for name in names:
+        assert cli.main(["table", name, "--output", str(tmp_path)]) == 0
+        assert f"{name}.md" in capsys.readouterr().out
 
 
 def test_an_unwritable_output_is_one_line(tmp_path, capsys, monkeypatch):

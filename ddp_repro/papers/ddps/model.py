@@ -24,6 +24,7 @@ from ddp_repro.diffusion.discrete import (
     visited_steps,
 )
 from ddp_repro.diffusion.label_noise import ImageLabelNoise, LabelNoise
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.interop.hub import PretrainedMixin
 from ddp_repro.papers.ddps import released
 from ddp_repro.papers.ddps.head import PriorHead
@@ -40,8 +41,8 @@ Batch = dict[str, Tensor]
 Generators = torch.Generator | Sequence[torch.Generator]
 
 
-@dataclass(frozen=True)
-class LabelTrajectory:
+@dataclass(frozen=True, kw_only=True)
+class LabelTrajectory(Trajectory):
     """Everything a sampling run went through, at the prior's resolution; K' is C + 1, or C where symbol 0 is dropped.
 
     Attributes:
@@ -52,21 +53,8 @@ class LabelTrajectory:
         base: what the segmentor says without the prior, logits (B, C, h, w); None where its classifier is not there.
     """
 
-    output: Tensor
     steps: list[int]
-    decoded: Tensor
-    maps: Tensor
     base: Tensor | None = None
-
-    @property
-    def probabilities(self) -> Tensor:
-        """Probabilities of every step, (S, B, K', h, w)."""
-        return self.decoded.softmax(2)
-
-    @property
-    def predictions(self) -> Tensor:
-        """Most likely label of every step, (S, B, h, w)."""
-        return self.decoded.argmax(2)
 
 
 class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"):
@@ -355,4 +343,4 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
             return output
         decoded, maps = (torch.stack(values) for values in zip(*passed, strict=True))
         base = self.base_prediction(features) if self.has_base else None
-        return LabelTrajectory(output, visited, decoded, maps, base)
+        return LabelTrajectory(output=output, steps=visited, decoded=decoded, maps=maps, base=base)

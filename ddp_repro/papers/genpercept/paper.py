@@ -37,8 +37,9 @@ class GenPerceptPaper(Paper):
     @property
     def tables(self) -> Mapping[str, Callable[..., Any]]:
         from ddp_repro.papers.genpercept.tables.beside import TABLES
+        from ddp_repro.papers.genpercept.tables.cost import table11
 
-        return TABLES
+        return {**TABLES, "genpercept_table11": lambda preset, output="results": table11()}
 
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from ddp_repro.papers.genpercept import recipes
 from ddp_repro.papers.genpercept.tables.notes import notes as recipe_notes
-from ddp_repro.papers.genpercept.tables.printed import PrintedColumn, PrintedRow, PrintedTable, load_table
+from ddp_repro.papers.genpercept.tables.printed import PrintedRow, PrintedTable, load_table
 from ddp_repro.papers.genpercept.tables.ranks import Recomputed, table1_ranks, table11_savings, table14_means
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs.records import Record, find_records, spread
 from ddp_repro.workbook.tables.measures import measures
+from ddp_repro.workbook.tables.printed import PaperColumn
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table, save_table
 from ddp_repro.workbook.tables.table import provenance_frame, table_frame
 
@@ -98,7 +99,7 @@ def render(preset: str, output: str | Path = "results") -> list[Path]:
 
 
 TABLES: Mapping[str, Callable[..., Table]] = {
-    f"{PREFIX}{number}": functools.partial(beside_table, number) for number in NUMBERED
+    f"{PREFIX}{number}": functools.partial(beside_table, number) for number in range(1, 15)
 }
 
 
@@ -153,12 +154,12 @@ def _measured_cell(record: Record, steps: int, metric: str) -> str:
     return f"{mean:.{decimals}f}" + ("" if deviation is None else f" ± {deviation:.{decimals}f}")
 
 
-def _printed_cell(row: PrintedRow, column: PrintedColumn) -> str:
+def _printed_cell(row: PrintedRow, column: PaperColumn) -> str:
     value = row.values.get(column.key)
     return NOTHING if value is None else f"{value:.{column.decimals}f}"
 
 
-def _heading(column: PrintedColumn) -> str:
+def _heading(column: PaperColumn) -> str:
     unit = f" ({column.unit})" if column.unit else ""
     return f"{column.label}{unit}" + {"higher": " ↑", "lower": " ↓", None: ""}[column.direction]
 

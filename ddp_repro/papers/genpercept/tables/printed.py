@@ -9,22 +9,12 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.tables.printed import PaperColumn
 
 TABLES = tuple(f"table{n}" for n in range(1, 15))
-
-
-@dataclass(frozen=True)
-class PrintedColumn:
-    """One quantity of a table: its direction (None: neither), unit and printed decimals."""
-
-    key: str
-    label: str
-    direction: Literal["higher", "lower"] | None
-    unit: str | None
-    decimals: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class PrintedTable:
     caption: str
     dataset: str
     headers: dict[str, str]
-    columns: tuple[PrintedColumn, ...]
+    columns: tuple[PaperColumn, ...]
     rows: tuple[PrintedRow, ...]
     notes: tuple[str, ...] = ()
     savings: tuple[dict[str, float], ...] = ()
@@ -83,7 +73,7 @@ def load_table(name: str) -> PrintedTable:
         raise ConfigError(f"GenPercept has no table {name!r}; it has table1 to table14")
     text = (Path(__file__).parents[1] / "printed" / f"{name}.json").read_text(encoding="utf-8")
     content = json.loads(text)
-    content["columns"] = tuple(PrintedColumn(**column) for column in content["columns"])
+    content["columns"] = tuple(PaperColumn(**column) for column in content["columns"])
     content["rows"] = tuple(
         PrintedRow(row.pop("method"), row.pop("values"), row) for row in content["rows"]
     )  # what is left are the settings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ddp_repro.papers.genpercept.tables.printed import PrintedColumn, PrintedRow, load_table
+from ddp_repro.papers.genpercept.tables.printed import PrintedRow, load_table
+from ddp_repro.workbook.tables.printed import PaperColumn
 
 DIS_MEASURES = ("max_f", "weighted_f", "mae", "s", "mean_e", "hce")
 DIS_PARTS = ("te1", "te2", "te3", "te4")
@@ -33,7 +34,7 @@ class Recomputed:
         return abs(self.value - self.printed) <= self.tolerance + 1e-9
 
 
-def competition_rank(row: PrintedRow, rows: list[PrintedRow], column: PrintedColumn) -> int:
+def competition_rank(row: PrintedRow, rows: list[PrintedRow], column: PaperColumn) -> int:
     """Return 1 + the number of rows that are strictly better in a column with a direction."""
     mine = row.values[column.key]
     assert mine is not None
