@@ -57,7 +57,7 @@ def test_sampling_drift(place):
     assert [s.run for s in sweeps] == ["cityscapes_mini", "cityscapes_mini_aligned", "cityscapes_mini_aligned_fresh"]
     assert len({s.checkpoint for s in sweeps}) == 3
     assert {s.images for s in sweeps} == {2}
-    assert "more steps help" in (place / "results" / "mini" / "tables" / "claims.md").read_text()
+    assert "more steps help" in (place / "results" / "mini" / "tables" / "ddp_claims.md").read_text()
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_analyses_of_one_model(place, name, dataset, parameters):
 @pytest.mark.slow
 def test_ablations_of_one_part(place):
     runs = reproduce_tiny(
-        place, "ddp_table5_ablations", "ade20k", parts="['table5c']", steps="[1, 2]", repetitions="3", jobs="2"
+        place, "ddp_table5_ablations", "ade20k", parts="['ddp_table5c']", steps="[1, 2]", repetitions="3", jobs="2"
     )
     assert {"ade20k_mini_small", "ade20k_mini_small_schedule_linear"} <= runs
     assert not any("scale" in run for run in runs)
