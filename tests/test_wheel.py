@@ -78,7 +78,7 @@ def test_it_is_the_installed_package_that_runs(place):
 
 def test_the_printed_numbers_come_with_it(place):
     names = {path.name for path in (place / "site" / "ddp_repro" / "papers" / "ddp" / "printed").iterdir()}
-    assert {f"table{n}.json" for n in range(1, 8)} | {"ddp_figure3.json"} <= names
+    assert {f"table{n}.json" for n in range(1, 8)} | {"figure3.json"} <= names
 
 
 def test_list_and_doctor(place):
