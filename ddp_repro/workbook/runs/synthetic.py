@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ddp_repro.data.io import DataError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.locks import file_lock
@@ -20,19 +18,20 @@ def prepare_data(recipe: Recipe) -> None:
     if recipe.preset != "mini":
         return
     for data in filter(None, (recipe.data, recipe.data.added)):
-        _prepare_mini(data.dataset, Path(data.root))
+        _prepare_mini(data.dataset, data.root)
 
 
-def _prepare_mini(dataset: str, root: Path) -> None:
+def _prepare_mini(dataset: str, folder: str) -> None:
+    root = resolve(folder)
     if root.is_dir():
         return
     from data_prep.mini import MINI_DATASETS, write_mini
 
     settings = [data for each in recipes_of("mini").values() for data in (each.data, each.data.added) if data]
     usual = {data.root for data in settings if data.dataset == dataset}
-    if resolve(root) not in map(resolve, usual):
-        made = f"`ddp-repro data mini --dataset {dataset} --output {root}` writes a synthetic one there"
-        raise DataError(f"{root}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
+    if root not in map(resolve, usual):
+        made = f"`ddp-repro data mini --dataset {dataset} --output {folder}` writes a synthetic one there"
+        raise DataError(f"{folder}: no such folder" + (f"; {made}" if dataset in MINI_DATASETS else ""))
     with file_lock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir():
             write_mini(dataset, root)
