@@ -25,6 +25,7 @@ def test_rendering_what_is_committed_changes_nothing(preset, tmp_path, monkeypat
     """Bytes that another version of Matplotlib would draw must not count."""
     for name in (preset, "bench"):
         shutil.copytree(repository_root() / "results" / name, tmp_path / name)
+    shutil.copy(repository_root() / "results" / "papers.html", tmp_path)  # the index links to it
     monkeypatch.setattr(style, "_rendered", lambda *figure, **options: b"of another version")
     before = files(tmp_path)
     rerender(preset, tmp_path)
