@@ -23,7 +23,7 @@ class PictureTask(Task):
     """
 
     estimator: Callable[..., Predictor]
-    tally_type: Callable[[], Tally]
+    tally_type: Callable[..., Tally]
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""

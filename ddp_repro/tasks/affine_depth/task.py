@@ -30,6 +30,7 @@ class AffineDepth(PictureTask):
     measures = score.MEASURES
     made_up_batch = staticmethod(made_up.made_up_batch)
     estimator = predict.AffineDepthEstimator
+    tally_type = BenchmarkErrors
     predict = staticmethod(predict.estimate)
 
     def open(
@@ -48,8 +49,8 @@ class AffineDepth(PictureTask):
         super().check_evaluation(evaluation)
         protocol_named(evaluation.protocol)
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> BenchmarkErrors:
-        return BenchmarkErrors(protocol_named(evaluation.protocol), model.space)
+    def tally(self, model: Any, evaluation: EvalConfig) -> Any:
+        return self.tally_type(protocol_named(evaluation.protocol), model.space)
 
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
