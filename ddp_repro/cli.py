@@ -232,11 +232,9 @@ def _model_commands(commands: Any) -> None:
 
     predict = _add(commands, "predict", "segment your own pictures, or estimate their depth, with an uncertainty map")
     predict.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="files, folders (with their subfolders) and globs of pictures and films, e.g. 'a/**/*.jpg' drive.mp4",
-    )
+        "images", nargs="+", metavar="IMAGE",
+        help="pictures, films, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg' or drive.mp4",
+    )  # fmt: skip
     predict.add_argument(
         "--task", choices=("segmentation", "depth", "normals", "foreground", "matte"),
         help="with neither recipe nor checkpoint: a model trained for this",

@@ -1,11 +1,9 @@
 """Prediction of films: frames, order, resuming, damage, and the noise that all frames of a film share."""
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddp_repro import cli
 from ddp_repro.data.io import DataError
 from ddp_repro.evaluation.films import Film, FrameReader
 from ddp_repro.evaluation.folders import MANIFEST, find_pictures
@@ -13,17 +11,9 @@ from ddp_repro.evaluation.predict import predict
 from tests.evaluation.conftest import tiny_model
 from tests.evaluation.test_folders import entries, place  # noqa: F401  (a fixture)
 from tests.evaluation.test_folders import predict as predict_files
+from tests.film_files import write_film
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)]  # RGB, one frame each
-
-
-def write_film(path, frames, size=(44, 30)):
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, size)
-    assert film.isOpened()
-    for frame in frames:
-        film.write(np.ascontiguousarray(frame[..., ::-1]))
-    film.release()
-    return path
 
 
 @pytest.fixture
@@ -48,7 +38,7 @@ def test_a_film_goes_on_where_it_stopped(place, capsys):  # noqa: F811
     assert predict_files("in/sub/a.avi", "--precision", "bf16") == 0
     first = entries()
     assert [(entry["file"], entry["frame"]) for entry in first] == [("../in/sub/a.avi", number) for number in range(4)]
-    assert first[2]["files"][0] == "predictions/a/000002_labels.png".removeprefix("predictions/")
+    assert first[2]["files"][0] == "a/000002_labels.png"
     assert first[0]["model"]["precision"] == "bf16"
     assert Image.open("predictions/a/000003_labels.png").size == (44, 30)
     (place / "predictions/a/000001_overlay.png").unlink()
