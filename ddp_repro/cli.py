@@ -232,8 +232,9 @@ def _model_commands(commands: Any) -> None:
 
     predict = _add(commands, "predict", "segment your own pictures, or estimate their depth, with an uncertainty map")
     predict.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="files, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg'"
-    )
+        "images", nargs="+", metavar="IMAGE",
+        help="pictures, films, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg' or drive.mp4",
+    )  # fmt: skip
     predict.add_argument(
         "--task", choices=("segmentation", "depth", "normals", "foreground", "matte"),
         help="with neither recipe nor checkpoint: a model trained for this",
@@ -254,6 +255,9 @@ def _model_commands(commands: Any) -> None:
         help="where maps and predictions.jsonl are written (predictions); pictures done there are not done again",
     )  # fmt: skip
     predict.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (auto)")
+    predict.add_argument(
+        "--precision", default="float32", choices=("float32", "bf16", "fp16"), help="of the network (float32)"
+    )
     predict.add_argument("--arrays", action="store_true", help="write NumPy arrays (.npy) beside the PNG files")
 
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")

@@ -17,12 +17,15 @@ from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.predictors import answers, predictor_for
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ddp_repro.evaluation.folders import Report
+    from ddp_repro.settings.recipe import Precision
 
 
 def predict(
     images: list[str], task: str | None, method: str | None, recipe: str | None, checkpoint: str | None, steps: int,
-    noise_samples: int, resolution: int | None, output: str, device: str, arrays: bool,
+    noise_samples: int, resolution: int | None, output: str, device: str, precision: Precision, arrays: bool,
 ) -> int:  # fmt: skip
     """Write a task's maps of every picture: labels, depth, normals, masks or mattes, previews, uncertainty."""
     from ddp_repro.store.deferred import defer_image_models
@@ -54,8 +57,8 @@ def predict(
     classes = loaded.classes or task_object.classes(chosen.data)
     save = task_object.writer(chosen.model, classes)
 
-    def write(prediction: Any, image: Path, folder: Path, name: str) -> list[Path]:
-        paths = save(prediction, image, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
+    def write(prediction: Any, pixels: np.ndarray, folder: Path, name: str) -> list[Path]:
+        paths = save(prediction, pixels, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
         return list(dict.fromkeys(paths))
 
     say(str(loaded))
@@ -63,10 +66,10 @@ def predict(
     decisive = {
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
         "steps": steps, "noise_samples": noise_samples,
-        "image_scale": scale and list(scale), "arrays": arrays,
+        "image_scale": scale and list(scale), "precision": precision, "arrays": arrays,
     }  # fmt: skip
     report = predict_pictures(
-        lambda path: predict_one(model, path, steps, noise_samples, image_scale=scale),
+        lambda pixels: predict_one(model, pixels, steps, noise_samples, image_scale=scale, precision=precision),
         write, pictures, folder, model=decisive, class_names=classes.names,
     )  # fmt: skip
     _show_predictions(report, len(pictures), folder)

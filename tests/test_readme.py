@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.film_files import write_film
 from tests.training.tiny import write_images
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,7 @@ def clone(tmp_path_factory) -> Path:
         (folder / name).symlink_to(ROOT / name)
     pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "photo.jpg")
+    write_film(folder / "drive.avi", [pixels] * 3, size=(64, 48))
     images = write_images(folder / "my_images")
     for kind in ("images", "masks"):
         (images / kind / "test").rename(images / kind / "val")

@@ -1,9 +1,10 @@
-"""Prediction of many pictures: files, folders and globs into one folder whose manifest says what is done.
+"""Prediction of many pictures and films: files, folders and globs into one folder whose manifest says what is done.
 
 ::
 
     FOLDER/predictions.jsonl          one line per picture that is done (of several for one picture, the last counts)
     FOLDER/SUBFOLDER/NAME_KIND.png    its maps; SUBFOLDER is the picture's own below the folder that was given
+    FOLDER/FILM/000012_KIND.png       the maps of a film's frame, counted from 0
 """
 
 from __future__ import annotations
@@ -22,21 +23,32 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ddp_repro.data.io import DataError
+from ddp_repro.data.io import DataError, read_image
+from ddp_repro.evaluation.films import SUFFIXES as FILM_SUFFIXES
+from ddp_repro.evaluation.films import Film, FrameReader
 from ddp_repro.settings.errors import ConfigError
 
 MANIFEST = "predictions.jsonl"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+Key = tuple[str, int | None]  # a file as the manifest writes it, and the frame of a film
 AnyPrediction = Any  # with ``arrays``, ``facts(class_names)``, ``uncertainty`` and ``uncertainty_score``
-Writer = Callable[[AnyPrediction, Path, Path, str], list[Path]]  # (prediction, picture, folder, name) -> files
+Writer = Callable[[AnyPrediction, np.ndarray, Path, str], list[Path]]  # (prediction, pixels, folder, name) -> files
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to predict, and the names its files may have: below the output folder, the most wanted first."""
+    """A picture to predict, and the names its files may have: below the output folder, the most wanted first.
+
+    Attributes:
+        frame: its number in the film that ``path`` is, from 0; None of a picture file.
+    """
 
     path: Path
     names: tuple[PurePosixPath, ...]
+    frame: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}" if self.frame is None else f"{self.path}, frame {self.frame}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +56,7 @@ class Entry:
     """One line of the manifest.
 
     Attributes:
-        file: the picture, relative to the manifest's folder.
+        file: the picture or film, relative to the manifest's folder.
         files: its maps, relative to the manifest's folder.
         width, height: of the picture (upright) and of its maps, pixels.
         bytes, modified_ns: size and time of the picture's file, which tell a changed picture from one that is done.
@@ -54,6 +66,7 @@ class Entry:
         uncertainty: mean over the pixels, of ``uncertainty_score`` (depth: metres); None where there is none.
         model: what decides the maps: recipe, weights, steps, noise samples and input size.
         seconds: from reading the picture to its last map.
+        frame: its number in a film, from 0; None of a picture file.
     """
 
     file: str
@@ -69,6 +82,12 @@ class Entry:
     model: dict[str, Any]
     seconds: float
     values: dict[str, float] | None = None
+    frame: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return what no other picture has."""
+        return self.file, self.frame
 
 
 @dataclass(frozen=True)
@@ -77,11 +96,11 @@ class Report:
 
     written: list[Path]
     done_before: int
-    failed: list[tuple[Path, str]]
+    failed: list[tuple[Picture, str]]
 
 
 def find_pictures(arguments: Sequence[str], output: Path) -> list[Picture]:
-    """Return the pictures that files, folders (with all their subfolders) and globs name, each once.
+    """Return the pictures and films' frames that files, folders (with all subfolders) and globs name, each once.
 
     Args:
         arguments: as typed; in a glob ``**`` stands for any folders.
@@ -89,24 +108,25 @@ def find_pictures(arguments: Sequence[str], output: Path) -> list[Picture]:
 
     Raises:
         ConfigError: an argument that names nothing, or a folder without pictures.
-        DataError: the manifest in ``output`` is damaged.
+        DataError: the manifest in ``output`` is damaged, or a film cannot be opened.
     """
-    pictures: dict[str, Picture] = {}
+    pictures: dict[tuple[str, int | None], Picture] = {}
     results = _results(output)
     for argument in arguments:
         base, paths = _expanded(argument)
         if base is not None:
             paths = [path for path in paths if not _is_result(path, base, output, results)]
             if not paths:
-                kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+                kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES | FILM_SUFFIXES))
                 raise ConfigError(f"{argument}: no pictures there; expected files of {kinds}")
         for path in paths:
-            pictures.setdefault(os.path.abspath(path), Picture(path, _names(path, base)))
+            for picture in _pictures_of(path, base):
+                pictures.setdefault((os.path.abspath(path), picture.frame), picture)
     return list(pictures.values())
 
 
 def predict_pictures(
-    predict: Callable[[Path], AnyPrediction],
+    predict: Callable[[np.ndarray], AnyPrediction],
     write: Writer,
     pictures: Iterable[Picture],
     output: Path,
@@ -120,7 +140,7 @@ def predict_pictures(
     A picture that cannot be read or predicted is reported on stderr, and the others go on.
 
     Args:
-        predict: the map of one picture.
+        predict: the map of one picture, uint8 (H, W, 3).
         write: writes the files of one prediction into a folder, their names beginning with a given one.
         model: what decides the maps, JSON-ready; pictures done under other values are done anew.
         class_names: of the labels; none for depth.
@@ -133,25 +153,27 @@ def predict_pictures(
     manifest = Manifest(output)
     pictures = list(pictures)
     pending = [picture for picture in pictures if not manifest.is_done(picture, model)]
-    written, failed = [], []
+    written, failed, frames = [], [], FrameReader()
     for picture in tqdm(pending, unit="image", disable=not progress or len(pictures) == 1):
         started = time.perf_counter()
         try:
             state = picture.path.stat()
-            prediction = predict(picture.path)
+            path, number = picture.path, picture.frame
+            pixels = read_image(path) if number is None else frames.read(path, number)
+            prediction = predict(pixels)
         except ConfigError:
             raise
         except (DataError, OSError, ValueError, RuntimeError) as error:  # the last: e.g. too large for the memory
-            failed.append((picture.path, " ".join(str(error).split())))
-            tqdm.write(f"{picture.path}: {failed[-1][1].removeprefix(f'{picture.path}: ')}", file=sys.stderr)
+            failed.append((picture, " ".join(str(error).split())))
+            tqdm.write(f"{picture}: {failed[-1][1].removeprefix(f'{picture.path}: ')}", file=sys.stderr)
             continue
         name = manifest.free_name(picture)
-        files = write(prediction, picture.path, output / name.parent, name.name)
+        files = write(prediction, pixels, output / name.parent, name.name)
         height, width = _shown(prediction).shape[:2]
         entry = Entry(
             file=manifest.relative(picture.path), files=[manifest.relative(file) for file in files], width=width,
             height=height, bytes=state.st_size, modified_ns=state.st_mtime_ns, **_facts(prediction, class_names),
-            model=model, seconds=round(time.perf_counter() - started, 3),
+            model=model, seconds=round(time.perf_counter() - started, 3), frame=picture.frame,
         )  # fmt: skip
         manifest.add(entry)
         written += files
@@ -168,7 +190,7 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MANIFEST
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[Key, Entry] = {}
         folder.mkdir(parents=True, exist_ok=True)
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
@@ -181,12 +203,12 @@ class Manifest:
                 raise DataError(
                     f"{self.path}: line {number} is not an entry ({error}); remove the file to begin anew"
                 ) from error
-            self.entries[entry.file] = entry
-        self._owners = {self._stem(entry): entry.file for entry in self.entries.values()}
+            self.entries[entry.key] = entry
+        self._owners = {self._stem(entry): entry.key for entry in self.entries.values()}
 
     def is_done(self, picture: Picture, model: dict[str, Any]) -> bool:
         """Return whether the unchanged picture was predicted by the same model and its files are still there."""
-        entry = self.entries.get(self.relative(picture.path))
+        entry = self.entries.get(self.key(picture))
         if entry is None or entry.model != model:
             return False
         try:
@@ -198,8 +220,8 @@ class Manifest:
 
     def free_name(self, picture: Picture) -> PurePosixPath:
         """Return the picture's name: the one it has, else the first that no other picture has."""
-        file = self.relative(picture.path)
-        return next(name for name in picture.names if self._owners.get(str(name).casefold(), file) == file)
+        key = self.key(picture)
+        return next(name for name in picture.names if self._owners.get(str(name).casefold(), key) == key)
 
     def add(self, entry: Entry) -> None:
         """Append a line; it is whole on disk, or not there, whenever the process ends."""
@@ -208,8 +230,12 @@ class Manifest:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-        self.entries[entry.file] = entry
-        self._owners[self._stem(entry)] = entry.file
+        self.entries[entry.key] = entry
+        self._owners[self._stem(entry)] = entry.key
+
+    def key(self, picture: Picture) -> Key:
+        """Return what the picture's entry is found by."""
+        return self.relative(picture.path), picture.frame
 
     def relative(self, path: Path) -> str:
         """Return a path as the manifest writes it: from its own folder."""
@@ -267,6 +293,20 @@ def _expanded(argument: str) -> tuple[Path | None, list[Path]]:
     return _fixed_folder(path), [match for match in matches if match.is_file() and _is_picture(match)]
 
 
+def _pictures_of(path: Path, base: Path | None) -> Iterable[Picture]:
+    """Yield the picture that a file is, or the frames of the film."""
+    names = _names(path, base)
+    if path.suffix.lower() not in FILM_SUFFIXES:
+        yield Picture(path, names)
+        return
+    try:
+        count = Film(path).count()
+    except DataError:
+        count = 1  # predicting the first frame will say why it cannot be
+    for number in range(count):
+        yield Picture(path, tuple(name / f"{number:06d}" for name in names), number)
+
+
 def _results(output: Path) -> set[str]:
     """Return the maps that the manifest in ``output`` lists."""
     entries = Manifest(output).entries.values() if (output / MANIFEST).exists() else ()
@@ -287,7 +327,7 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES | FILM_SUFFIXES and not path.name.startswith(".")
 
 
 def _fixed_folder(pattern: Path) -> Path:

@@ -176,6 +176,6 @@ class Task(Protocol):
         ...
 
     @abstractmethod
-    def writer(self, model: ModelSettings, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
-        """Return what writes the files of a (prediction, picture, folder, name) and returns their paths."""
+    def writer(self, model: ModelSettings, classes: Classes) -> Callable[[Any, Any, Path, str], list[Path]]:
+        """Return what writes the files of a (prediction, picture or pixels, folder, name) and returns their paths."""
         ...

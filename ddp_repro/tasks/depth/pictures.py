@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.evaluation.pictures import save_pictures
+from ddp_repro.evaluation.pictures import name_of, save_pictures
 from ddp_repro.tasks.depth.predict import DepthPrediction
 
 DEPTH_COLOURS = "magma_r"  # near is bright
@@ -16,7 +16,7 @@ LARGEST = 2**16 - 1
 
 
 def save_depth(
-    prediction: DepthPrediction, image: Path, max_depth: float, folder: Path, name: str | None = None
+    prediction: DepthPrediction, image: Path | np.ndarray, max_depth: float, folder: Path, name: str | None = None
 ) -> list[Path]:
     """Write up to three PNG files of the picture's size and upright; returns their paths.
 
@@ -41,7 +41,7 @@ def save_depth(
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
     return save_pictures(
-        pictures, name or image.stem, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
+        pictures, name_of(image, name), folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
     )
 
 

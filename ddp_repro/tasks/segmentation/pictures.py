@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.data.io import read_image
-from ddp_repro.evaluation.pictures import save_pictures
+from ddp_repro.evaluation.pictures import name_of, pixels_of, save_pictures
 from ddp_repro.tasks.segmentation.predict import Prediction
 
 OPACITY = 0.55  # of the class colours over the picture
@@ -17,7 +16,7 @@ OPACITY = 0.55  # of the class colours over the picture
 
 def save_prediction(
     prediction: Prediction,
-    image: Path,
+    image: Path | np.ndarray,
     palette: Sequence[tuple[int, int, int]],
     folder: Path,
     name: str | None = None,
@@ -38,7 +37,7 @@ def save_prediction(
         OSError: the folder cannot be written.
     """
     colors = np.array(palette, np.uint8)
-    blended = (1 - OPACITY) * read_image(image) + OPACITY * colors[prediction.labels]
+    blended = (1 - OPACITY) * pixels_of(image) + OPACITY * colors[prediction.labels]
     pictures = {
         "labels": _palette_picture(prediction.labels, colors),
         "overlay": Image.fromarray(blended.round().astype(np.uint8)),
@@ -49,7 +48,7 @@ def save_prediction(
     if prediction.base is not None:
         pictures["base"] = _palette_picture(prediction.base, colors)
         pictures["changed"] = _grey_picture(prediction.base != prediction.labels)
-    return save_pictures(pictures, name or image.stem, folder)
+    return save_pictures(pictures, name_of(image, name), folder)
 
 
 def _palette_picture(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
