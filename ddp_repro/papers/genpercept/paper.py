@@ -67,7 +67,7 @@ class GenPerceptPaper(Paper):
         return None
 
     def count(self, recipe: Recipe, size: tuple[int, int], steps: int, printed: float | None = None) -> Any | None:
-        return None  # GenPercept's FLOPs are of whole pipelines: see papers/genpercept/cost.py
+        return None  # GenPercept's FLOPs are of whole pipelines: see papers/genpercept/costs/counts.py
 
     def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
         return []  # the printed numbers of a set stand in columns of its own: see papers.genpercept.tables.beside.py
@@ -88,11 +88,14 @@ class GenPerceptPaper(Paper):
         return official_checkpoint(name, RELEASED)
 
     def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
-        raise ConfigError(f"{recipe.name}: GenPercept's time is measured by its notebook genpercept_cost")
+        from ddp_repro.papers.genpercept.costs.records import check_options
+
+        check_options(recipe, options)
 
     def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
-        self.check_bench(recipe, options)
-        yield ""
+        from ddp_repro.papers.genpercept.costs.records import run_full_size
+
+        return run_full_size(recipe, options, device, output)
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         from ddp_repro.papers.genpercept.tables.notes import notes
