@@ -10,7 +10,6 @@ import torch
 from tqdm import tqdm
 
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.data.transforms import size_of
 from ddp_repro.evaluation.per_image.collection import Collection
 from ddp_repro.evaluation.per_image.journal import Journal
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, wait_for_all
@@ -18,6 +17,7 @@ from ddp_repro.evaluation.result import EvaluationResult, class_names, run_keys
 from ddp_repro.evaluation.saved_predictions import PredictionFolder, description
 from ddp_repro.evaluation.views import View, ViewedImage, bucketed, inference_mode, model_device, view_image, views_of
 from ddp_repro.networks.acceleration import accelerated
+from ddp_repro.networks.shapes import shape_of
 from ddp_repro.protocols.method import Method, check_method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import TaskDataset
@@ -136,7 +136,7 @@ class _Run:
         label, image_id = torch.from_numpy(self.dataset.load(index)[1]), self.dataset.ids[index]
         predictions = {}
         for key in self.collection.keys:
-            prediction = self.saved.read(key, image_id, size_of(label))
+            prediction = self.saved.read(key, image_id, shape_of(label))
             if prediction is None:
                 return False
             predictions[key] = prediction

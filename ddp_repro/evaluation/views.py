@@ -64,7 +64,7 @@ class ViewedImage:
     @property
     def size(self) -> tuple[int, int]:
         """The original (height, width)."""
-        return transforms.size_of(self.truth)
+        return shape_of(self.truth)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class ViewedImage:
 def view_image(dataset: PairDataset, index: int, views: Sequence[View]) -> ViewedImage:
     """Read an image and make its views; each is resized from the original picture, as in the released pipeline."""
     picture, truth = dataset.load(index)
-    size, tensors = transforms.size_of(truth), []
+    tensors = []
     for view in views:
         # A dataset without image_scale shows its pictures in their own size, which scales then refer to.
         size = transforms.size_of(picture)

@@ -36,6 +36,15 @@ def test_probes_are_those_of_another_processor(name):
         assert first_moved(stored[part], numbers) is None
 
 
+@pytest.mark.parametrize("what", ["depth", "normals", "foreground", "matte"])
+def test_every_task_of_pictures_can_be_probed(what):
+    """Pictures that are not square: maps of the wrong shape show."""
+    pytest.importorskip("diffusers")
+    settings = recipe(f"genpercept_{what}_mini")
+    numbers = works.probe_scores(settings.model, settings.data, settings.evaluation)
+    assert any(value is not None for name, value in numbers.items() if name.startswith("counted"))
+
+
 def other_metric(monkeypatch):
     monkeypatch.setattr(ClassCounts, "iou", lambda self: self.counts[0].double() / self.counts[2])
 
