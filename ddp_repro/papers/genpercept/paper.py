@@ -12,15 +12,20 @@ from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, Recipe
 
-# Our recipe's name of each released model.
-RELEASED = {
+# The name in the hub of each released model, by our recipe that trains it.
+MODELS = {
     "genpercept_depth": "depth",
-    "genpercept_depth_kitti": "depth",
     "genpercept_disparity": "disparity",
     "genpercept_disparity_dpt": "disparity-dpt",
     "genpercept_normals": "normals",
     "genpercept_foreground": "foreground",
     "genpercept_matte": "matte",
+}
+# The same by every recipe that evaluates it.
+RELEASED = MODELS | {
+    recipe.name: MODELS[recipe.weights_of]
+    for recipe in recipes.recipes("paper").values()
+    if recipe.weights_of is not None
 }
 PIPELINE_NAMES = {"gaussian": "stochastic multi-step", "image": "deterministic multi-step"}
 
@@ -94,8 +99,10 @@ class GenPerceptPaper(Paper):
 
     def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
         from ddp_repro.papers.genpercept.costs.records import run_full_size
+        from ddp_repro.papers.genpercept.tables.full_size import table_of
+        from ddp_repro.workbook.tables.rendering import to_markdown
 
-        return run_full_size(recipe, options, device, output)
+        return (to_markdown(table_of([record])) for record in run_full_size(recipe, options, device, output))
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         from ddp_repro.papers.genpercept.tables.notes import notes

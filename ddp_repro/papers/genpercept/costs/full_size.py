@@ -28,7 +28,7 @@ from ddp_repro.settings.errors import ConfigError
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FLOOR = " floor"  # ends the name of a stage's floor
-SMALL = (64, 96)  # pixels at which lower precisions are compared with float32: a CPU may lack their products
+SMALL = (64, 96)  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,8 @@ class Measurement:
         trained_bytes: of the parameters that are trained, in float32; Adam's two moments take twice as much.
         peak_bytes: of a whole process that does a prediction, or a training step without the optimiser: weights,
             gradients, interpreter and libraries are in it (on a GPU: what PyTorch allocated).
-        differences: of lower precisions, at :data:`SMALL`.
+        differences: of lower precisions, of small networks of the same kind at :data:`SMALL`: on a CPU without products
+            of these types, Stable Diffusion's would take hours.
     """
 
     clock: str
@@ -119,15 +120,14 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
     """
     if not config.one_step or not config.predicts:
         raise ConfigError("full size is measured of one-step pipelines that predict")
-    peak, differences = _elsewhere(_predicted, config, setting)
-    peaks = {"prediction": peak}
+    peaks = {"prediction": _elsewhere(_peak_of_prediction, config, setting)}
     trained = 0
     if setting.training:
         peaks["training"], trained = _elsewhere(_peak_of_training, config, setting)
     clock, seconds, weights = _seconds(config, setting, progress)
     return Measurement(
         clock=clock, seconds=seconds, weight_bytes=weights, trained_bytes=trained, peak_bytes=peaks,
-        differences=differences,
+        differences=_differences(config, setting.device),
     )  # fmt: skip
 
 
@@ -166,22 +166,11 @@ def _stages(model: GenPerceptMethod, image: Tensor) -> dict[str, Callable[[], An
     return {**stages, "head": lambda: head(features)}
 
 
-def _predicted(config: ModelConfig, setting: Setting) -> tuple[int, tuple[Difference, ...]]:
-    """Return the peak of a prediction, and afterwards how far lower precisions are from float32."""
+def _peak_of_prediction(config: ModelConfig, setting: Setting) -> int:
     model, device = _model(config, setting.device).to(DTYPES[setting.dtype]), torch.device(setting.device)
     reset_peak(device)
     model.predict((_image(setting) + 1) / 2)
-    peak = peak_so_far(device)
-    del model
-    image = (_image(Setting(size=SMALL, device=setting.device)) + 1) / 2
-    exact, *lower = (_model(config, setting.device).to(dtype).predict(image) for dtype in DTYPES.values())
-    span = exact.max() - exact.min()
-    errors = [(output - exact).abs() / span for output in lower]
-    names = list(DTYPES)[1:]
-    return peak, tuple(
-        Difference(dtype=name, largest=error.max().item(), mean=error.mean().item())
-        for name, error in zip(names, errors, strict=True)
-    )
+    return peak_so_far(device)
 
 
 def _peak_of_training(config: ModelConfig, setting: Setting) -> tuple[int, int]:
@@ -196,6 +185,18 @@ def _peak_of_training(config: ModelConfig, setting: Setting) -> tuple[int, int]:
         loss = model.loss(image, _label(config, image))
     loss.backward()
     return peak_so_far(device), _bytes(model, trained=True)
+
+
+def _differences(config: ModelConfig, device: str) -> tuple[Difference, ...]:
+    """Compare the predictions of small networks in lower precisions with float32's."""
+    image = (_image(Setting(size=SMALL, device=device)) + 1) / 2
+    exact, *lower = (_model(config.small(), device).to(dtype).predict(image) for dtype in DTYPES.values())
+    span = exact.max() - exact.min()
+    errors = [(output - exact).abs() / span for output in lower]
+    return tuple(
+        Difference(dtype=name, largest=error.max().item(), mean=error.mean().item())
+        for name, error in zip(list(DTYPES)[1:], errors, strict=True)
+    )
 
 
 def _elsewhere(function: Callable[..., Any], *arguments: Any) -> Any:

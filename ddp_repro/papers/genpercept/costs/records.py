@@ -82,8 +82,10 @@ def check_options(recipe: Recipe, options: Mapping[str, Any]) -> None:
         raise ConfigError(f"{recipe.name}: full size is measured of one-step pipelines that predict")
 
 
-def run_full_size(recipe: Recipe, options: Mapping[str, Any], device: str, output: str | Path) -> Iterator[str]:
-    """Measure a recipe's model at every size and write the records; yields a report of each."""
+def run_full_size(
+    recipe: Recipe, options: Mapping[str, Any], device: str, output: str | Path
+) -> Iterator[FullSizeRecord]:
+    """Measure a recipe's model at every size; yields the records, once they are written."""
     for text in options["size"].split(","):
         setting = Setting(
             size=_size(text), dtype=options["dtype"], device=device, repetitions=options["repetitions"],
@@ -96,7 +98,7 @@ def run_full_size(recipe: Recipe, options: Mapping[str, Any], device: str, outpu
         values = {"schema": SCHEMA} | dataclasses.asdict(record)
         content = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(folder(output) / f"{record.name}.json", content.encode())
-        yield _report(record)
+        yield record
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -104,10 +106,3 @@ def _size(text: str) -> tuple[int, int]:
     if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
         raise ConfigError(f"image size {text!r} is neither like 512 nor like 480x640")
     return int(numbers[0]), int(numbers[-1])
-
-
-def _report(record: FullSizeRecord) -> str:
-    from ddp_repro.papers.genpercept.tables.full_size import table_of
-    from ddp_repro.workbook.tables.rendering import to_markdown
-
-    return to_markdown(table_of([record]))

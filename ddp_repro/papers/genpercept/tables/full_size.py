@@ -39,8 +39,8 @@ def table_of(records: Sequence[FullSizeRecord]) -> Table:
         "Floor: the matrix products and convolutions alone, on memory that is already there.",
         "Memory is the peak of a whole process, weights, interpreter and libraries in it; training is of one image, "
         "forwards and backwards, without the optimiser, whose two moments come on top.",
-        f"Lower precisions: largest and mean difference from float32 at {SMALL[0]}x{SMALL[1]} pixels, in percent of "
-        "the map's range, weights and activations converted.",
+        f"Lower precisions: largest and mean difference from float32, in percent of the map's range, of small networks "
+        f"of random weights at {SMALL[0]}x{SMALL[1]} pixels.",
     )
     return Table("genpercept_full_size", TITLE, table_frame(columns), provenance_frame([]), notes)
 

@@ -1,12 +1,15 @@
-"""Hypersim (Roberts et al., ICCV 2021) as data_prep writes it: rendered rooms, with depth along the optical axis."""
+"""Hypersim (Roberts et al., ICCV 2021) as data_prep writes it: rendered rooms, with depth along the optical axis.
+
+GenPercept trains on it as it is, mirrored at most.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ddp_repro.data.spec import Sample, list_files, list_folders
-from ddp_repro.tasks.depth.datasets.nyu import INDOOR_JITTER
 from ddp_repro.tasks.depth.datasets.spec import DepthSpec
+from ddp_repro.tasks.depth.transforms import UNCHANGED
 
 SPLITS = ("train", "val", "test")
 
@@ -25,5 +28,6 @@ HYPERSIM = DepthSpec(
     depth_scale=1000.0,
     list_samples=list_samples,
     layout="<split>/SCENE/CAMERA_FRAME.jpg and <split>/SCENE/CAMERA_FRAME.png",
-    jitter=INDOOR_JITTER,
+    rotation=0.0,
+    jitter=UNCHANGED,
 )

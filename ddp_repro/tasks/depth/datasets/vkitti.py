@@ -1,4 +1,7 @@
-"""Virtual KITTI 2 (Cabon et al. 2020): rendered streets, cropped as KITTI's benchmark, depth up to 80 m."""
+"""Virtual KITTI 2 (Cabon et al. 2020): rendered streets, cropped as KITTI's benchmark, depth up to 80 m.
+
+GenPercept trains on it as it is, mirrored at most.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample, list_files, list_folders
 from ddp_repro.tasks.depth.datasets.spec import DepthSpec
-from ddp_repro.tasks.depth.transforms import kb_window
+from ddp_repro.tasks.depth.transforms import UNCHANGED, kb_window
 
 SPLIT = "train"  # there is no other: the whole set is trained on
 FARTHEST = 8000  # centimetres; the sky is stored as 65535
@@ -52,4 +55,6 @@ VKITTI = DepthSpec(
     "SceneNN/CONDITION/frames/depth/Camera_C/depth_FRAME.png",
     decode=cut_off,
     eval_window=kb_window,
+    rotation=0.0,
+    jitter=UNCHANGED,
 )
