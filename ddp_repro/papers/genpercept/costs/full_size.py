@@ -86,7 +86,7 @@ class Measurement:
     """
 
     clock: str
-    seconds: dict[str, tuple[float, ...]]
+    seconds: dict[str, list[float]]
     weight_bytes: int
     trained_bytes: int
     peak_bytes: dict[str, int]
@@ -132,7 +132,7 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
 
 
 @torch.no_grad()
-def _seconds(config: ModelConfig, setting: Setting, progress: bool) -> tuple[str, dict[str, tuple[float, ...]], int]:
+def _seconds(config: ModelConfig, setting: Setting, progress: bool) -> tuple[str, dict[str, list[float]], int]:
     """Return the clock's name, the seconds of stages and floors, and the bytes of the weights."""
     model = _model(config, setting.device).to(DTYPES[setting.dtype])
     stages = _stages(model, _image(setting))
@@ -146,7 +146,7 @@ def _seconds(config: ModelConfig, setting: Setting, progress: bool) -> tuple[str
             start = clock()
             run()
             seconds[name].append(clock() - start)
-    return clock_name, {name: tuple(values) for name, values in seconds.items()}, _bytes(model)
+    return clock_name, seconds, _bytes(model)
 
 
 def _stages(model: GenPerceptMethod, image: Tensor) -> dict[str, Callable[[], Any]]:
