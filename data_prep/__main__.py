@@ -7,7 +7,20 @@ import json
 import sys
 from pathlib import Path
 
-from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, placed, sevenscenes, sunrgbd
+from data_prep import (
+    ade20k,
+    camvid,
+    cityscapes,
+    hypersim,
+    kitti,
+    kitti_lidar,
+    nuscenes,
+    nyu,
+    placed,
+    sevenscenes,
+    sintel_normals,
+    sunrgbd,
+)
 from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
@@ -26,6 +39,8 @@ PREPARERS = {
     "sunrgbd": sunrgbd,
     "sevenscenes": sevenscenes,
     "kitti_lidar": kitti_lidar,
+    "hypersim": hypersim,
+    "sintel_normals": sintel_normals,
     **placed.SETS,
 }
 

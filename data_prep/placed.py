@@ -1,4 +1,4 @@
-"""Sets that are used as they are published: normals, masks and mattes.  Their files are put into place and checked.
+"""Sets that are used as they are published: depth, normals, masks, mattes.  Their files are put into place and checked.
 
 Of their layouts, that of DSINE's NYU is the one its evaluation code reads; none was compared with real files here.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from data_prep.files import place
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample
+from ddp_repro.tasks.depth.datasets import diode, eth3d, scannet, vkitti
 from ddp_repro.tasks.dichotomous.datasets import dis5k
 from ddp_repro.tasks.matting.datasets import p3m
 from ddp_repro.tasks.normals.datasets import dsine
@@ -28,6 +29,8 @@ class PlacedSet:
         layout: where files lie, in words.
         list_samples: finds the pictures of a split.
         source: where it is had.
+        beside: further files of a picture and its truth.
+        lists: further files of the whole set, relative to its folder.
         URL, SHA1: None: it is not downloaded.
     """
 
@@ -35,6 +38,8 @@ class PlacedSet:
     layout: str
     list_samples: Callable[[Path, str], list[Sample]]
     source: str
+    beside: Callable[[Sample], tuple[Path, ...]] = lambda sample: ()
+    lists: tuple[str, ...] = ()
     URL: None = None
     SHA1: None = None
 
@@ -55,10 +60,13 @@ class PlacedSet:
         for split in present:
             for sample in self._pictures(source, split):
                 assert sample.label is not None
-                if not sample.label.is_file():
-                    raise DataError(f"{sample.image}: has no truth; expected {sample.label}")
-                for path in (sample.image, sample.label):
+                for path in (sample.label, *self.beside(sample)):
+                    if not path.is_file():
+                        raise DataError(f"{sample.image}: has no truth; expected {path}")
+                for path in (sample.image, sample.label, *self.beside(sample)):
                     place(path, target / path.relative_to(source))
+        for name in self.lists:
+            place(source / name, target / name)
 
     def _pictures(self, source: Path, split: str) -> list[Sample]:
         try:
@@ -88,5 +96,22 @@ SETS = {
     ),
     "aim500": PlacedSet(
         {"test": 500}, p3m.layout("aim500"), _p3m("aim500"), "https://github.com/JizhiziLi/AIM"
+    ),
+    "scannet": PlacedSet(
+        {"test": 800}, scannet.SCANNET.layout, scannet.list_samples,
+        "http://www.scan-net.org (frames as colour and depth at 640x480; the list of the 800 is Marigold's)",
+        lists=tuple(f"splits/{name}" for name in scannet.LISTS.values()),
+    ),
+    "diode": PlacedSet(
+        {"val": 771}, diode.DIODE.layout, diode.list_samples, "https://diode-dataset.org (val.tar.gz)",
+        beside=lambda sample: (diode.mask_of(sample.truth),),
+    ),
+    "eth3d": PlacedSet(
+        {eth3d.SPLIT: 454}, eth3d.ETH3D.layout, eth3d.list_samples,
+        "https://www.eth3d.net (high-resolution training scenes: dslr_jpg and dslr_depth)",
+    ),
+    "vkitti": PlacedSet(
+        {vkitti.SPLIT: 42_520}, vkitti.VKITTI.layout, vkitti.list_samples,
+        "https://europe.naverlabs.com/proxy-virtual-worlds-vkitti-2 (rgb and depth)",
     ),
 }  # fmt: skip

@@ -10,7 +10,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import ade20k, camvid, cityscapes, kitti, kitti_lidar, nuscenes, nyu, placed, sevenscenes, sunrgbd
+from data_prep import (
+    ade20k,
+    camvid,
+    cityscapes,
+    hypersim,
+    kitti,
+    kitti_lidar,
+    nuscenes,
+    nyu,
+    placed,
+    sevenscenes,
+    sintel_normals,
+    sunrgbd,
+)
 from data_prep.manifest import compare, read_manifest
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample, id_table
@@ -28,6 +41,8 @@ OFFICIAL_COUNTS = {
     "sunrgbd": sunrgbd.COUNTS,
     "sevenscenes": sevenscenes.COUNTS,
     "kitti_lidar": kitti_lidar.COUNTS,
+    "hypersim": hypersim.COUNTS,
+    "sintel_normals": sintel_normals.COUNTS,
     "nuscenes": nuscenes.COUNTS["v1.0-trainval"],
     **{name: placed_set.COUNTS for name, placed_set in placed.SETS.items()},
 }
@@ -129,9 +144,10 @@ def _layout(dataset: str, root: Path) -> _Layout:
     if dataset in depth.NAMES:
         spec = depth.depth_spec(dataset, root)
         return _Layout(spec.list_samples, lambda sample, split: _measured_share(sample, spec, split))
+    if dataset in normals.NAMES:
+        return _Layout(normals.SPECS[dataset].list_samples, lambda sample, _: _check_pair(sample, normals.read_pair))
     if dataset in placed.SETS:
-        read = normals.read_pair if dataset in normals.NAMES else read_opacity_pair
-        return _Layout(placed.SETS[dataset].list_samples, lambda sample, _: _check_pair(sample, read))
+        return _Layout(placed.SETS[dataset].list_samples, lambda sample, _: _check_pair(sample, read_opacity_pair))
     spec = segmentation.dataset_spec(dataset, root)
     table = id_table(spec.label_ids)
     return _Layout(spec.list_samples, lambda sample, _: _check_labels(sample, table))

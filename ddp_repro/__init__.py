@@ -99,6 +99,8 @@ _HOMES = {
     "parameters_table": "ddp_repro.papers.genpercept.tables.cost",
     "table11": "ddp_repro.papers.genpercept.tables.cost",
     "stages_table": "ddp_repro.papers.genpercept.tables.cost",
+    "full_size_table": "ddp_repro.papers.genpercept.tables.full_size",
+    "score_mean_labels": "ddp_repro.papers.genpercept.tables.mean_label",
     "example_pair": "ddp_repro.papers.genpercept.figures.gallery",
 }
 # Other names of what their modules call more briefly, and whole modules.

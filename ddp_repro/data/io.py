@@ -104,6 +104,21 @@ def read_depth(path: Path) -> np.ndarray:
             raise DataError(f"{path}: cannot be decoded ({error}); expected {expected}") from error
 
 
+def read_array(path: Path, expected: str) -> np.ndarray:
+    """Read a ``.npy`` file of numbers; nothing in it is executed.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds no numbers; ``expected`` is named.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected {expected}") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise DataError(f"{path}: holds no array of numbers; expected {expected}")
+    return array
+
+
 def read_settings(path: Path, known: set[str], example: str) -> dict:
     """Read a JSON object with no keys but the ``known`` ones; ``example`` shows a right one in errors.
 

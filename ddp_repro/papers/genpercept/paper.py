@@ -12,15 +12,20 @@ from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, Recipe
 
-# Our recipe's name of each released model.
-RELEASED = {
+# The name in the hub of each released model, by our recipe that trains it.
+MODELS = {
     "genpercept_depth": "depth",
-    "genpercept_depth_kitti": "depth",
     "genpercept_disparity": "disparity",
     "genpercept_disparity_dpt": "disparity-dpt",
     "genpercept_normals": "normals",
     "genpercept_foreground": "foreground",
     "genpercept_matte": "matte",
+}
+# The same by every recipe that evaluates it.
+RELEASED = MODELS | {
+    recipe.name: MODELS[recipe.weights_of]
+    for recipe in recipes.recipes("paper").values()
+    if recipe.weights_of is not None
 }
 PIPELINE_NAMES = {"gaussian": "stochastic multi-step", "image": "deterministic multi-step"}
 
@@ -66,7 +71,7 @@ class GenPerceptPaper(Paper):
         return None
 
     def count(self, recipe: Recipe, size: tuple[int, int], steps: int, printed: float | None = None) -> Any | None:
-        return None  # GenPercept's FLOPs are of whole pipelines: see papers/genpercept/cost.py
+        return None  # GenPercept's FLOPs are of whole pipelines: see papers/genpercept/costs/counts.py
 
     def printed_columns(self, recipe: Recipe) -> list[tuple[str, str]]:
         return []  # the printed numbers of a set stand in columns of its own: see papers.genpercept.tables.beside.py
@@ -87,11 +92,16 @@ class GenPerceptPaper(Paper):
         return official_checkpoint(name, RELEASED)
 
     def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
-        raise ConfigError(f"{recipe.name}: GenPercept's time is measured by its notebook genpercept_cost")
+        from ddp_repro.papers.genpercept.costs.records import check_options
+
+        check_options(recipe, options)
 
     def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
-        self.check_bench(recipe, options)
-        yield ""
+        from ddp_repro.papers.genpercept.costs.records import run_full_size
+        from ddp_repro.papers.genpercept.tables.full_size import table_of
+        from ddp_repro.workbook.tables.rendering import to_markdown
+
+        return (to_markdown(table_of([record])) for record in run_full_size(recipe, options, device, output))
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         from ddp_repro.papers.genpercept.tables.notes import notes

@@ -7,7 +7,7 @@ from typing import cast
 
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe, TrainConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, MixedData, Recipe, TrainConfig
 
 VAE = "genpercept_vae_mini"
 LORA_RANKS = (4, 16, 64)  # of Table 4, as far as the small U-Net is wide
@@ -40,27 +40,56 @@ def main_model(preset: str) -> str | None:
 
 
 def _paper() -> list[Recipe]:
-    """Return what the authors released, on the first test set of each table.
+    """Return what the authors released, on the test sets of each table.
 
-    Depth: Adam at 3e-5 without weight decay, 30,000 iterations of 32 images, decaying to a hundredth at 25,000.
+    Models of depth learn from Hypersim and Virtual KITTI 2 and are evaluated on five other sets; they are validated on
+    Hypersim, which no printed number is of.
     """
-    depth = _recipe("genpercept_depth", 6, ModelConfig(loss="customised"), _nyu())
-    kitti = dataclasses.replace(
-        depth, name="genpercept_depth_kitti", weights_of=depth.name,
-        data=dataclasses.replace(depth.data, dataset="kitti", root="data/kitti", image_scale=(1216, 352)),
-        evaluation=dataclasses.replace(depth.evaluation, protocol="kitti"),
-    )  # fmt: skip
-    disparity = ModelConfig(space="disparity", loss="customised")
-    dpt = dataclasses.replace(disparity, decoder="dpt")
-    return [
-        depth,
-        kitti,
-        _recipe("genpercept_disparity", 6, disparity, _nyu()),
-        _recipe("genpercept_disparity_dpt", 6, dpt, _nyu()),
+    tasks = [
         _recipe("genpercept_normals", 7, ModelConfig(task="normals", loss="angular"), _normals()),
         _recipe("genpercept_foreground", 8, ModelConfig(task="dichotomous", loss="image"), _masks()),
         _recipe("genpercept_matte", 10, ModelConfig(task="matting", loss="image"), _mattes()),
     ]
+    return [recipe for name, model in depth_models().items() for recipe in _depth(name, model)] + tasks
+
+
+def depth_models() -> dict[str, ModelConfig]:
+    """Return the settings of the three released models of depth and disparity by recipe."""
+    disparity = ModelConfig(space="disparity", loss="customised")
+    return {
+        "genpercept_depth": ModelConfig(loss="customised"),
+        "genpercept_disparity": disparity,
+        "genpercept_disparity_dpt": dataclasses.replace(disparity, decoder="dpt"),
+    }
+
+
+def _depth(name: str, model: ModelConfig) -> list[Recipe]:
+    """Return a model's training, and its evaluation on every set of Table 6 at the size that the authors take."""
+    training = dataclasses.replace(_recipe(name, 6, model, _rendered()), table="genpercept_training")
+    # Hypersim has no benchmark: the widest range, without a window.
+    training = dataclasses.replace(training, evaluation=dataclasses.replace(training.evaluation, protocol="eth3d"))
+    rows = [
+        dataclasses.replace(
+            _recipe(f"{name}_{dataset}", 6, model, data), weights_of=name,
+            evaluation=dataclasses.replace(training.evaluation, protocol=dataset),
+        )
+        for dataset, data in depth_sets().items()
+    ]  # fmt: skip
+    return [training, *rows]
+
+
+def depth_sets() -> dict[str, DataConfig]:
+    """Return the test sets of Table 6 by protocol: native size, but for DIODE (640 pixels) and ETH3D (756)."""
+    kitti = dataclasses.replace(_nyu(), dataset="kitti", root="data/kitti", image_scale=(1216, 352))
+    return {
+        "nyu": _nyu(),
+        "kitti": kitti,
+        "scannet": dataclasses.replace(_nyu(), dataset="scannet", root="data/scannet"),
+        "diode": dataclasses.replace(_nyu(), dataset="diode", root="data/diode", eval_split="val"),
+        "eth3d": dataclasses.replace(
+            _nyu(), dataset="eth3d", root="data/eth3d", eval_split="training", image_scale=(756, 504)
+        ),
+    }
 
 
 def _recipe(name: str, table: int, model: ModelConfig, data: DataConfig) -> Recipe:
@@ -77,6 +106,15 @@ _OFFICIAL = TrainConfig(
     backbone_weights=None, seed=2024, gradient_checkpointing=True, checkpoint_every=1000,
     validate_every=0,
 )  # fmt: skip
+
+
+def _rendered() -> MixedData:
+    """Return Hypersim at 480 x 640, and in a tenth of the batches Virtual KITTI 2 as KITTI's benchmark crops it."""
+    return MixedData(
+        dataset="hypersim", root="data/hypersim", train_split="train", eval_split="val", image_scale=(640, 480),
+        crop_size=(480, 640), added_dataset="vkitti", added_root="data/vkitti", added_split="train", added_rate=0.1,
+        added_image_scale=None, added_crop_size=(352, 1216),
+    )  # fmt: skip
 
 
 def _nyu() -> DataConfig:

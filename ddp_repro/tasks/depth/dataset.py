@@ -9,19 +9,26 @@ import numpy as np
 
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset, require_equal_sizes
-from ddp_repro.data.io import DataError, read_depth, read_image
+from ddp_repro.data.io import DataError, read_image
 from ddp_repro.data.spec import Sample, missing_files, unique, without_label
 from ddp_repro.settings.recipe import DataConfig
+from ddp_repro.tasks.depth.datasets.diode import DIODE
+from ddp_repro.tasks.depth.datasets.eth3d import ETH3D
 from ddp_repro.tasks.depth.datasets.folder import depth_folder_spec
+from ddp_repro.tasks.depth.datasets.hypersim import HYPERSIM
 from ddp_repro.tasks.depth.datasets.kitti import KITTI
 from ddp_repro.tasks.depth.datasets.kitti_lidar import KITTI_LIDAR
 from ddp_repro.tasks.depth.datasets.nyu import NYU
+from ddp_repro.tasks.depth.datasets.scannet import SCANNET
 from ddp_repro.tasks.depth.datasets.sevenscenes import SEVENSCENES
 from ddp_repro.tasks.depth.datasets.spec import DepthSpec
 from ddp_repro.tasks.depth.datasets.sunrgbd import SUNRGBD
+from ddp_repro.tasks.depth.datasets.vkitti import VKITTI
 from ddp_repro.tasks.depth.transforms import random_color, random_crop, random_rotation
 
-DEPTH_SPECS: dict[str, DepthSpec] = {spec.name: spec for spec in (KITTI, NYU, SUNRGBD, SEVENSCENES, KITTI_LIDAR)}
+DEPTH_SPECS: dict[str, DepthSpec] = {
+    spec.name: spec for spec in (KITTI, NYU, SUNRGBD, SEVENSCENES, KITTI_LIDAR, SCANNET, DIODE, ETH3D, HYPERSIM, VKITTI)
+}
 """The public datasets, whose unit is known without looking at files."""
 
 NAMES = (*DEPTH_SPECS, "depth_folder")
@@ -135,7 +142,8 @@ def read_depth_pair(sample: Sample, spec: DepthSpec) -> tuple[np.ndarray, np.nda
         DataError: a missing or damaged file, one that is no 16-bit PNG, sizes that differ, or a median depth that
             only a wrong unit explains.
     """
-    image, stored = read_image(sample.image), read_depth(sample.truth)
+    image = read_image(sample.image)
+    stored = spec.read(sample.truth, transforms.size_of(image))
     require_equal_sizes(image, stored, sample)
     return image, to_metres(spec.decode(stored), spec, sample.label)
 

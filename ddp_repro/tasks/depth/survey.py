@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from ddp_repro.data.io import read_depth
+from ddp_repro.data.io import DataError, read_depth
 from ddp_repro.data.spec import Sample
 from ddp_repro.data.survey import VALUES, Survey, count_values, in_threads, surveyed
 from ddp_repro.data.transforms import size_of
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.tasks.depth.dataset import DepthDataset, to_metres
-from ddp_repro.tasks.depth.datasets.spec import DepthSpec
+from ddp_repro.tasks.depth.datasets.spec import DepthSpec, read_stored
 from ddp_repro.tasks.depth.protocols import protocol_named
 
 # Between which shares of the protocol's cap the median depth of a scene lies.  The real sets here have 0.09 and 0.2; a
@@ -40,6 +40,8 @@ def survey_depth(spec: DepthSpec, samples: list[Sample], split: str, cap: float 
     Raises:
         DataError: as :func:`survey`.
     """
+    if spec.read is not read_stored:
+        raise DataError(f"{spec.name} is a set to evaluate on; its floating-point depth is not trained on")
     chosen = surveyed(samples)
 
     def read(sample: Sample) -> np.ndarray:

@@ -29,6 +29,9 @@ class ColorJitter:
     channel: Range = (0.9, 1.1)
 
 
+UNCHANGED = ColorJitter(gamma=(1.0, 1.0), brightness=(1.0, 1.0), channel=(1.0, 1.0))
+
+
 def whole_window(size: tuple[int, int]) -> Window:
     """All of a picture of ``size`` (height, width)."""
     return slice(0, size[0]), slice(0, size[1])

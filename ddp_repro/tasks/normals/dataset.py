@@ -13,9 +13,9 @@ from ddp_repro.data.maps import ResizedPairs, read_normals
 from ddp_repro.data.spec import Sample
 from ddp_repro.data.transforms import resize_label
 from ddp_repro.settings.recipe import DataConfig
-from ddp_repro.tasks.normals.datasets.dsine import NYU_NORMALS, SCANNET_NORMALS, NormalsSpec
+from ddp_repro.tasks.normals.datasets.dsine import NYU_NORMALS, SCANNET_NORMALS, SINTEL_NORMALS, NormalsSpec
 
-SPECS: dict[str, NormalsSpec] = {spec.name: spec for spec in (NYU_NORMALS, SCANNET_NORMALS)}
+SPECS: dict[str, NormalsSpec] = {spec.name: spec for spec in (NYU_NORMALS, SCANNET_NORMALS, SINTEL_NORMALS)}
 NAMES = tuple(SPECS)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from papers.genpercept.conftest import tiny_unet
 
-from ddp_repro.papers.genpercept.cost import count, flops, parameters, sd21_unet
+from ddp_repro.papers.genpercept.costs.counts import count, flops, parameters, sd21_unet
 from ddp_repro.papers.genpercept.lora import add_lora, count_lora, merge_lora
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.settings.errors import ConfigError

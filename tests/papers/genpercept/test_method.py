@@ -195,6 +195,18 @@ def test_the_papers_models_have_the_published_size():
     assert sizes["unet"] == pytest.approx(865.911, abs=0.013)
 
 
+def test_the_papers_depth_learns_from_two_sets_and_is_tested_on_five():
+    found = recipes.recipes("paper")
+    for name in recipes.depth_models():
+        data = found[name].data
+        assert (data.dataset, data.added_dataset, data.added_rate) == ("hypersim", "vkitti", 0.1)
+        rows = [recipe for recipe in found.values() if recipe.weights_of == name]
+        assert [recipe.data.dataset for recipe in rows] == ["nyu", "kitti", "scannet", "diode", "eth3d"]
+        assert all(recipe.evaluation.protocol == recipe.data.dataset for recipe in rows)
+        assert all(recipe.table == "genpercept_table6" for recipe in rows)
+        assert {paper.RELEASED[recipe.name] for recipe in (found[name], *rows)} == {paper.MODELS[name]}
+
+
 def test_overrides_reach_the_model():
     recipe = ddp_repro.recipe("genpercept_depth_mini")
     assert override(recipe, {"model.timestep": "1"}).model.timestep == 1

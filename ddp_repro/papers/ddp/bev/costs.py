@@ -9,7 +9,6 @@ have none.
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.costs.clock import clock_of
 from ddp_repro.costs.macs import count_macs, count_parameters
+from ddp_repro.costs.memory import peak_so_far, reset_peak
 from ddp_repro.networks.attention.deformable import attention_backend
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp.bev.grid import crop_to_map
@@ -25,7 +26,6 @@ from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.pool import bev_pool, plan_pooling
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.bev.view_transform import Calibration
-from ddp_repro.papers.ddp.costs.memory import peak_so_far, reset_peak
 from ddp_repro.tasks.bev.made_up import made_up_sample
 
 STEPS = 3
@@ -86,13 +86,12 @@ class BEVCosts:
 def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int = 3) -> BEVCosts:
     """Count and time the stages of a model with initial weights, at batch size 1, in :data:`STEPS` sampling steps."""
     model, batch = _initial_model(config, device), made_up_sample(config, device)
-    cpu = torch.device(device).type == "cpu"
-    clock = time.process_time if cpu and torch.get_num_threads() == 1 else _wall_clock(device)
+    name, clock = clock_of(device)
     with torch.no_grad():
         stages = tuple(_measure(stage, clock, repetitions) for stage in _stages(model, batch))
         voxels = len(model.lidar.voxels(batch["points"])[0]) if config.sensors == "fusion" else 0
     return BEVCosts(
-        clock="process" if clock is time.process_time else "wall", attention=attention_backend(torch.device(device)),
+        clock=name, attention=attention_backend(torch.device(device)),
         voxels=voxels, stages=stages,
         peak_bytes={name: _peak_in_own_process(name, config, device) for name in _MEASURED},
     )  # fmt: skip
@@ -172,15 +171,6 @@ def _measure(stage: Stage, clock: Callable[[], float], repetitions: int) -> Stag
         run()
         seconds.append(clock() - start)
     return StageCost(name=name, parameters=parameters, passes=passes, macs=macs.total, seconds=tuple(seconds))
-
-
-def _wall_clock(device: str) -> Callable[[], float]:
-    def clock() -> float:
-        if torch.device(device).type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    return clock
 
 
 def _peak_in_own_process(name: str, config: BEVConfig, device: str) -> int:

@@ -8,7 +8,6 @@ core with; otherwise it is wall time.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from ddp_repro.costs.clock import clock_of
 from ddp_repro.costs.floor import floor_of
 from ddp_repro.evaluation.views import best_class
 from ddp_repro.networks.acceleration import accelerate
@@ -160,10 +160,9 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
         with _autocast(setting):
             candidates = _candidates(model, setting)
             setting.accelerate(model)  # only now: the floors were counted in the plain model
-            clock = _process_clock if device.type == "cpu" and torch.get_num_threads() == 1 else _wall_clock(device)
+            name, clock = clock_of(device)
             seconds = _take_turns(candidates, clock, setting.repetitions, progress)
         backend = attention_backend(device)
-    name = "process" if clock is _process_clock else "wall"
     return Measurement(clock=name, attention=backend, timings=tuple(_timing(*item) for item in seconds.items()))
 
 
@@ -287,16 +286,3 @@ def _take_turns(
 def _timing(name: str, seconds: list[float]) -> Timing:
     first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
     return Timing(name=name, seconds=tuple(seconds), median=median, quartiles=(first, third))
-
-
-def _process_clock() -> float:
-    return time.process_time()
-
-
-def _wall_clock(device: torch.device) -> Callable[[], float]:
-    def clock() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    return clock

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 
+from ddp_repro.costs.memory import peak_so_far, reset_peak
 from ddp_repro.networks.attention.deformable import attention_by
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.costs.bench import Setting, initial_model, random_batch, to_labels, training_step
 from ddp_repro.papers.ddp.settings import ModelConfig
-
-STATUS = Path("/proc/self/status")
 
 
 def peak_memory(config: ModelConfig, setting: Setting) -> dict[str, int]:
@@ -55,29 +51,3 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
         before = reset_peak(device)
         run()
     return peak_so_far(device) - before
-
-
-def reset_peak(device: torch.device) -> int:
-    """Bytes in use now; forgets the peak of what came before where the system can."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    if not STATUS.is_file():
-        return peak_so_far(device)
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-    return _status("VmRSS")
-
-
-def peak_so_far(device: torch.device) -> int:
-    """Return the most bytes in use at once, since the last reset where the system can reset it."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if STATUS.is_file():
-        return _status("VmHWM")  # unlike getrusage's, not that of the process which started this one
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _status(field: str) -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
-    return 1024 * int(line.split()[1])

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddp_repro.evaluation.measure import UNDEFINED, number_text
 from ddp_repro.papers.genpercept import recipes
+from ddp_repro.papers.genpercept.tables.mean_label import MeanLabel, mean_label_of, same_kind
 from ddp_repro.papers.genpercept.tables.notes import notes as recipe_notes
 from ddp_repro.papers.genpercept.tables.printed import PrintedRow, PrintedTable, load_table
 from ddp_repro.papers.genpercept.tables.ranks import Recomputed, table1_ranks, table11_savings, table14_means
@@ -23,6 +25,7 @@ from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table, 
 from ddp_repro.workbook.tables.table import provenance_frame, table_frame
 
 PREFIX = "genpercept_table"
+MEAN_ROW = "mean label of the training pictures, no network"
 NUMBERED = (1, 2, 3, 4, 6, 7, 8, 9, 10)  # tables that a run of ours can stand in
 
 Cells = dict[tuple[str, str], list[str]]
@@ -30,11 +33,21 @@ Cells = dict[tuple[str, str], list[str]]
 
 @dataclass(frozen=True)
 class _Measured:
-    """A row of ours: a recipe at a number of steps, and its record where there is one."""
+    """A row of ours: a recipe at a number of steps, and its record where there is one.
+
+    Attributes:
+        mean: the row is of the mean label instead, on the data of ``record``.
+    """
 
     name: str
     steps: int
     record: Record | None
+    mean: MeanLabel | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what the row is called."""
+        return MEAN_ROW if self.mean else f"{self.name}, {self.steps} step{'s' * (self.steps > 1)}"
 
 
 def beside_table(number: int, preset: str, output: str | Path = "results") -> Table:
@@ -46,13 +59,16 @@ def beside_table(number: int, preset: str, output: str | Path = "results") -> Ta
     """
     printed = load_table(f"table{number}")
     rows = _measured_rows(number, preset, output)
+    means = _mean_rows(rows, output)
+    beaten = _not_better(rows, means)
+    rows += means
     columns = _identifying(printed, rows)
     for column in printed.columns:
         columns[_heading(column), PAPER] = [_printed_cell(row, column) for row in printed.rows] + [NOTHING] * len(rows)
     columns |= _measured_columns(len(printed.rows), rows, preset)
     used = [row.record for row in rows if row.record is not None]
     unique = list({record.run: record for record in used}.values())
-    notes = (*printed.notes, *_notes(unique, preset))
+    notes = (*printed.notes, *_notes(unique, preset), *beaten)
     title = f"GenPercept, Table {number}. {printed.caption}"
     return Table(f"{PREFIX}{number}", title, table_frame(columns), provenance_frame(unique), notes)
 
@@ -116,7 +132,7 @@ def _measured_rows(number: int, preset: str, output: str | Path) -> list[_Measur
 def _identifying(printed: PrintedTable, rows: list[_Measured]) -> Cells:
     columns: Cells = {}
     for key, heading in printed.headers.items():
-        own = [f"{row.name}, {row.steps} step{'s' * (row.steps > 1)}" if key == "method" else NOTHING for row in rows]
+        own = [row.label if key == "method" else NOTHING for row in rows]
         columns["", heading] = [_setting(row, key) for row in printed.rows] + own
     return columns
 
@@ -139,19 +155,52 @@ def _measured_columns(above: int, rows: list[_Measured], preset: str) -> Cells:
         source = f"measured ({preset}: {data.name} {data.split}, {data.images} images)"
         for metric in row.record.metrics:
             cells = columns.setdefault((measures()[metric].heading, source), [NOTHING] * (above + len(rows)))
-            cells[above + index] = _measured_cell(row.record, row.steps, metric)
+            cells[above + index] = _measured_cell(row, row.record, metric)
     return columns
 
 
-def _measured_cell(record: Record, steps: int, metric: str) -> str:
-    values = record.values(steps, metric)
+def _measured_cell(row: _Measured, record: Record, metric: str) -> str:
+    decimals = measures()[metric].decimals
+    if row.mean is not None:
+        return number_text(row.mean.scores.get(metric), decimals)
+    values = record.values(row.steps, metric)
     if not values:
         return NOT_RUN
     mean, deviation = spread(values)
     if mean is None:
-        return "undefined"
-    decimals = measures()[metric].decimals
+        return UNDEFINED
     return f"{mean:.{decimals}f}" + ("" if deviation is None else f" ± {deviation:.{decimals}f}")
+
+
+def _mean_rows(rows: list[_Measured], output: str | Path) -> list[_Measured]:
+    """Return a row of the mean label for every kind of task and data that has one."""
+    records = list({row.record.run: row.record for row in rows if row.record is not None}.values())
+    found: list[_Measured] = []
+    for record in records:
+        mean = mean_label_of(record, records, output)
+        if mean is not None and mean not in [row.mean for row in found]:
+            found.append(_Measured(record.run, 0, record, mean))
+    return found
+
+
+def _not_better(rows: list[_Measured], means: list[_Measured]) -> list[str]:
+    """Return a line for every row whose first measure is no better than the mean label's."""
+    lines = []
+    for row in rows:
+        if row.record is None:
+            continue
+        metric = row.record.metrics[0]
+        measure = measures()[metric]
+        bar = next((m.mean.scores.get(metric) for m in means if m.mean and m.record
+                    and same_kind(row.record, m.record)), None)  # fmt: skip
+        value = spread(row.record.values(row.steps, metric))[0]
+        if bar is None or value is None or (value > bar if measure.direction == "higher" else value < bar):
+            continue
+        lines.append(
+            f"{row.label} shows nothing learnt: {measure.label} {value:.{measure.decimals}f} is no better than "
+            f"the mean label's {bar:.{measure.decimals}f}."
+        )
+    return lines
 
 
 def _printed_cell(row: PrintedRow, column: PaperColumn) -> str:

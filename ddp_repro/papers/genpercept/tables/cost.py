@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from ddp_repro.costs.timing import measure_speed
-from ddp_repro.papers.genpercept.cost import flops, parameters
+from ddp_repro.papers.genpercept.costs.counts import flops, parameters
 from ddp_repro.papers.genpercept.dpt_head import up_block_features
 from ddp_repro.papers.genpercept.recipes import PIPELINES, recipes
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig

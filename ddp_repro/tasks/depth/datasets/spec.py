@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddp_repro.data.io import DataError
+from ddp_repro.data.io import DataError, read_depth
 from ddp_repro.data.spec import Sample
 from ddp_repro.tasks.depth.transforms import ColorJitter, Window, whole_window
 
@@ -16,6 +16,11 @@ from ddp_repro.tasks.depth.transforms import ColorJitter, Window, whole_window
 def as_stored(stored: np.ndarray) -> np.ndarray:
     """Return the values themselves: depth maps of most datasets need no decoding."""
     return stored
+
+
+def read_stored(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Return the values of a 16-bit PNG, the form of most datasets; ``size`` is not needed for it."""
+    return read_depth(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,8 @@ class DepthSpec:
         list_samples: ``list_samples(root, split)`` finds the split's pictures and says where their depth maps should
             be (None: listed as having none).
         layout: where files lie, for error messages.
-        decode: from stored uint16 values to uint16 values in units of 1 / ``depth_scale`` metres.
+        read: ``read(path, size)`` returns the stored values of a depth map whose picture has (height, width).
+        decode: from stored values to values in units of 1 / ``depth_scale`` metres, of the same type.
         eval_window: part of a picture of (height, width) that is used at all, in training and in evaluation.
         train_window: part of that which training crops are taken from.
         rotation: degrees, at most, that a training picture is turned either way.
@@ -38,6 +44,7 @@ class DepthSpec:
     depth_scale: float
     list_samples: Callable[[Path, str], list[Sample]]
     layout: str
+    read: Callable[[Path, tuple[int, int]], np.ndarray] = read_stored
     decode: Callable[[np.ndarray], np.ndarray] = as_stored
     eval_window: Callable[[tuple[int, int]], Window] = whole_window
     train_window: Callable[[tuple[int, int]], Window] = whole_window

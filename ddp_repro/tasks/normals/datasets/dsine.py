@@ -54,3 +54,6 @@ NYU_NORMALS = NormalsSpec("nyu_normals", list_samples)
 SCANNET_NORMALS = NormalsSpec(
     "scannet_normals", list_samples, "<split>/SCENE/NAME_img.png and <split>/SCENE/NAME_normal.png"
 )
+SINTEL_NORMALS = NormalsSpec(
+    "sintel_normals", list_samples, "<split>/SCENE/NAME_img.png and <split>/SCENE/NAME_normal.png (16 bits)"
+)

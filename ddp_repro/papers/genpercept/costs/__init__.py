@@ -1,0 +1,1 @@
+"""What GenPercept costs: counted and measured."""
