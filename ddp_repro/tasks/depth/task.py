@@ -11,6 +11,7 @@ from ddp_repro.evaluation.views import View, ViewedImage
 from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.tasks.depth import constant as constants
 from ddp_repro.tasks.depth import dataset as datasets
 from ddp_repro.tasks.depth import made_up, predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
@@ -28,6 +29,7 @@ class Depth(PictureTask):
     score_type = score.DepthScore
     measures = score.MEASURES
     flips_by_default = True
+    constant = constants.MEAN_DEPTH
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
