@@ -70,6 +70,19 @@ _HOMES = {
     "parse_size": "ddp_repro.papers.ddp.costs.bench",
     "report": "ddp_repro.papers.ddp.costs.records",
     "run_bench": "ddp_repro.papers.ddp.costs.records",
+    # what tasks and papers of one's own are made of
+    "Recipe": "ddp_repro.settings.recipe",
+    "DataConfig": "ddp_repro.settings.recipe",
+    "TrainConfig": "ddp_repro.settings.recipe",
+    "EvalConfig": "ddp_repro.settings.recipe",
+    "ModelSettings": "ddp_repro.settings.kinds",
+    "setting": "ddp_repro.settings.setting",
+    "Paper": "ddp_repro.protocols.paper",
+    "PictureTask": "ddp_repro.tasks.picture_task",
+    "Measure": "ddp_repro.evaluation.measure",
+    "Score": "ddp_repro.evaluation.score",
+    "Figure": "ddp_repro.workbook.figures.style",
+    "register_task": "ddp_repro.protocols.registry",
     # GenPercept
     "curves_figure": "ddp_repro.papers.genpercept.figures.blend",
     "pictures_figure": "ddp_repro.papers.genpercept.figures.blend",
@@ -91,6 +104,7 @@ _HOMES = {
 _ALIASES = {
     "score_mean_depth": ("ddp_repro.workbook.runs.constant", "score_constant"),
     "score_constant_map": ("ddp_repro.workbook.runs.constant", "score_constant"),
+    "register_paper": ("ddp_repro.workbook.catalogue", "register"),
     "depth_models": ("ddp_repro.papers.ddp.figures.depth_views", "MODELS"),
     "bev_models": ("ddp_repro.papers.ddp.tables.robustness", "MODELS"),
     "analyses": ("ddp_repro.papers.ddp.analyses", None),

@@ -19,7 +19,7 @@ from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
 from ddp_repro.terminal import say, short, usual_device
-from ddp_repro.workbook.catalogue import claims_of, full_name, paper_named, paper_names, paper_of
+from ddp_repro.workbook.catalogue import full_name, paper_named, paper_names, paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def decide(claims: list[str], budget: str, paper: str, preset: str, output: str)
     from ddp_repro.workbook.claims import decide as deciding
 
     seconds, source = deciding.parse_duration(budget), paper_named(paper)
-    questions = claims_of(source, preset)
+    questions = source.claims(preset)
     keys = [question[0].key for question in questions] if claims == ["all"] else claims
     trainer = deciding.Trainer(preset, output)
     for verdict in deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from typing import Any
 
 from ddp_repro.protocols.task import Task
 from ddp_repro.settings.errors import ConfigError
@@ -19,11 +20,22 @@ def register_task(task: Task) -> None:
     Raises:
         ConfigError: it lacks a part, which is named.
     """
-    parts = [name for name in (*Task.__annotations__, *vars(Task)) if not name.startswith("_")]
-    missing = [name for name in parts if not hasattr(task, name)]
-    if missing:
-        raise ConfigError(f"task {getattr(task, 'name', task)!r} lacks {', '.join(missing)}")
+    require_parts(task, Task)
     _REGISTERED[task.name] = task
+
+
+def require_parts(thing: Any, protocol: type) -> None:
+    """Refuse a task or paper of one's own that lacks a part: of the protocol, or of a base that it builds upon.
+
+    Raises:
+        ConfigError: names the parts.
+    """
+    bases = [vars(base).get("__annotations__", {}) for base in type(thing).__mro__]
+    parts = dict.fromkeys([*protocol.__annotations__, *vars(protocol), *(name for base in bases for name in base)])
+    missing = [name for name in parts if not name.startswith("_") and not hasattr(thing, name)]
+    if missing:
+        kind = protocol.__name__.lower()
+        raise ConfigError(f"{kind} {getattr(thing, 'name', thing)!r} lacks {', '.join(missing)}")
 
 
 def task_names() -> tuple[str, ...]:

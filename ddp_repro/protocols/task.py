@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -120,12 +121,14 @@ class Task(Protocol):
     constant: Constant | None
     evaluate: Callable[..., Any] | None
 
+    @abstractmethod
     def open(
         self, data: Any, split: str, *, train: bool, mean: Sequence[float], std: Sequence[float], limit: int | None
     ) -> TaskDataset:
         """Open one split; see :func:`ddp_repro.tasks.build.build_dataset`."""
         ...
 
+    @abstractmethod
     def complete(self, recipe: Any) -> Any:
         """Return a recipe with what its data set alone knows (how many classes) filled in.
 
@@ -134,6 +137,7 @@ class Task(Protocol):
         """
         ...
 
+    @abstractmethod
     def check(self, model: Any, dataset: Any) -> None:
         """Refuse a model and a dataset that cannot work together, before the first image is read.
 
@@ -142,6 +146,7 @@ class Task(Protocol):
         """
         ...
 
+    @abstractmethod
     def survey(self, dataset: Any, recipe: Any) -> Any:
         """Count what the ground truth of an opened training split holds, before the first iteration.
 
@@ -153,6 +158,7 @@ class Task(Protocol):
         """
         ...
 
+    @abstractmethod
     def check_evaluation(self, evaluation: Any) -> None:
         """Refuse settings of the evaluation that the task cannot follow.
 
@@ -161,18 +167,22 @@ class Task(Protocol):
         """
         ...
 
+    @abstractmethod
     def tally(self, model: ModelSettings, evaluation: Any) -> Tally:
         """Return an empty tally for a model's predictions."""
         ...
 
+    @abstractmethod
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         """Return the scores of a run."""
         ...
 
+    @abstractmethod
     def predictor(self, model: Method, images: Sequence[Any], views: Sequence[Any], view_average: str) -> Any:
         """Return what predicts a batch of pictures, a :class:`ddp_repro.evaluation.views.Predictor`."""
         ...
 
+    @abstractmethod
     def classes(self, data: DataSettings) -> Classes:
         """Return the classes of a data set.
 
@@ -181,6 +191,7 @@ class Task(Protocol):
         """
         ...
 
+    @abstractmethod
     def writer(self, model: ModelSettings, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         """Return what writes the files of a (prediction, picture, folder, name) and returns their paths."""
         ...

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from ddp_repro.protocols.paper import Paper
+from ddp_repro.protocols.registry import require_parts
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
@@ -19,7 +18,12 @@ _REGISTERED: dict[str, Paper] = {}
 
 
 def register(paper: Paper) -> None:
-    """Add a paper of one's own; its recipes, tables and claims are then found by name like the built-in ones."""
+    """Add a paper of one's own; its recipes, tables and claims are then found by name like the built-in ones.
+
+    Raises:
+        ConfigError: it lacks a part, which is named.
+    """
+    require_parts(paper, Paper)
     _REGISTERED[paper.name] = paper
 
 
@@ -49,11 +53,6 @@ def full_name(name: str) -> str:
 def paper_of(recipe: Recipe) -> Paper:
     """Return the paper that a recipe's model belongs to."""
     return paper_named(recipe.model.paper)
-
-
-def claims_of(paper: Paper, preset: str) -> Sequence[Sequence[Any]]:
-    """Return the claims of a paper under a preset; a paper may state none."""
-    return getattr(paper, "claims", lambda preset: ())(preset)
 
 
 def recipe_names(preset: str) -> list[str]:

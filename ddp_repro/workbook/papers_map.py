@@ -20,7 +20,7 @@ from ddp_repro.protocols.paper import Paper
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
-from ddp_repro.workbook.catalogue import claims_of, paper_named, paper_names
+from ddp_repro.workbook.catalogue import paper_named, paper_names
 from ddp_repro.workbook.claims.decide import describe_duration
 from ddp_repro.workbook.claims.judge import judge
 from ddp_repro.workbook.notebooks.notebook import Notebook, read_notebook
@@ -204,7 +204,7 @@ def _weights(paper: Paper, recipes: list[Recipe]) -> str:
 def _claims(paper: Paper, output: str | Path) -> list[Item]:
     judged, stated = {}, {}
     for preset in PRESETS:
-        questions = claims_of(paper, preset)
+        questions = paper.claims(preset)
         if questions:
             judged[preset] = {j.claim.key: j for j in judge(questions, paper.evidence(preset, output))}
             stated |= {question[0].key: question[0] for question in questions}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.workbook.catalogue import claims_of, paper_named, paper_names
+from ddp_repro.workbook.catalogue import paper_named, paper_names
 from ddp_repro.workbook.claims.sentences import sentences
 from ddp_repro.workbook.papers_map import short_form
 from ddp_repro.workbook.runs.records import write_atomically
@@ -27,7 +27,7 @@ def generated(notebooks: Path, output: str | Path = "results") -> dict[str, str]
         parts[f"claims_{preset}"] = [
             sentence
             for paper in map(paper_named, paper_names())
-            if (questions := claims_of(paper, preset))
+            if (questions := paper.claims(preset))
             for sentence in sentences(questions, paper.evidence(preset, output))
         ]
     return {name: "\n".join(lines) + "\n" for name, lines in parts.items()}

@@ -1,4 +1,4 @@
-"""A notebook that papermill or Jupyter runs without our runner, from another folder: data and results stay in the clone."""
+"""A notebook run by papermill or Jupyter alone, from another folder: data and results stay in the clone."""
 
 import os
 import shutil

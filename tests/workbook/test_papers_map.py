@@ -13,7 +13,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.store.paths import repository_root
 from ddp_repro.workbook import papers_map, readme
-from ddp_repro.workbook.catalogue import claims_of, paper_named, paper_names, recipe
+from ddp_repro.workbook.catalogue import paper_named, paper_names, recipe
 from ddp_repro.workbook.claims.sentences import sentences
 
 NOTEBOOKS = repository_root() / "notebooks"
@@ -29,7 +29,7 @@ def test_every_printed_table_figure_and_claim_is_there_once(tmp_path):
         rows = papers_map.items(paper, NOTEBOOKS, tmp_path)
         names = [row.name for row in rows]
         assert len(set(names)) == len(names)
-        keys = {q[0].key for preset in papers_map.PRESETS for q in claims_of(paper, preset)}
+        keys = {q[0].key for preset in papers_map.PRESETS for q in paper.claims(preset)}
         assert {name.removeprefix("claim ") for name in names if name.startswith("claim ")} == keys
     found = by_name(tmp_path)
     assert {f"Table {n}" for n in ("1", "2", "3", "4", "5a", "5b", "5c", "5d", "5e", "6", "7")} <= set(found)
@@ -74,7 +74,7 @@ def test_verdicts_stand_in_the_map_and_in_the_sentences(tmp_path):
     write_analyses(tmp_path, make_map_use(MAIN))
     assert by_name(tmp_path)["claim steps"].places["mini"].status == "supported"
     paper = paper_named("ddp")
-    lines = sentences(claims_of(paper, "mini"), paper.evidence("mini", tmp_path))
+    lines = sentences(paper.claims("mini"), paper.evidence("mini", tmp_path))
     assert lines == [
         "- More steps help: 3 beat 1 (`cityscapes_mini`): **supported**; effect +5.00 [+4.75, +5.25] over 3 trainings "
         "(95% interval; 0.3 mIoU would matter)."
@@ -86,7 +86,7 @@ def test_one_training_is_said_to_be_one(tmp_path):
     write_records(tmp_path, *records)
     write_analyses(tmp_path, make_map_use(MAIN))
     paper = paper_named("ddp")
-    lines = sentences(claims_of(paper, "mini"), paper.evidence("mini", tmp_path))
+    lines = sentences(paper.claims("mini"), paper.evidence("mini", tmp_path))
     assert "effect +4.00 in one of the trainings alone, of unknown spread (0.3 mIoU would matter)" in lines[0]
 
 

@@ -40,7 +40,6 @@ class DDPPaper(Paper):
     name = "ddp"
     title = "DDP: Diffusion Model for Dense Visual Prediction"
     citation = "Ji et al., ICCV 2023, arXiv:2303.17559"
-    printed = Path(__file__).with_name("printed")
 
     @property
     def released(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from ddp_repro.papers.ddps.recipes import ARMS, Arm
 from ddp_repro.papers.ddps.settings import settings_of
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import Recipe
 
 POINTS = 0.3  # of mIoU and mBIoU: the sampling noise of a published single run is of this order
@@ -28,7 +27,6 @@ class DDPSPaper(Paper):
     name = "ddps"
     title = "Denoising Diffusion Semantic Segmentation with Mask Prior Modeling"
     citation = "Lai et al., 2023, arXiv:2306.01721"
-    printed = Path(__file__).with_name("printed")
 
     @property
     def released(self) -> tuple[str, ...]:
@@ -65,9 +63,6 @@ class DDPSPaper(Paper):
 
     def main_model(self, preset: str) -> str | None:
         return ddps_recipes.main_model(preset)
-
-    def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
-        return override(recipe, {field: value})
 
     def row_label(self, recipe: Recipe, steps: int | None) -> str:
         if settings_of(recipe).stage == "single":
@@ -115,10 +110,6 @@ class DDPSPaper(Paper):
         raise ConfigError(
             f"{recipe.name} has no bench of stages; the notebook ddps_findings measures what its steps cost"
         )
-
-    def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
-        self.check_bench(recipe, options)
-        yield from ()
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         """Return how the numbers of these recipes come about, where a reader of a table must know."""

@@ -31,7 +31,6 @@ class GenPerceptPaper(Paper):
     name = "genpercept"
     title = "What Matters When Repurposing Diffusion Models for General Dense Perception Tasks?"
     citation = "Xu et al., ICLR 2025, arXiv:2403.06090"
-    printed = Path(__file__).with_name("printed")
     released = tuple(RELEASED)
 
     @property

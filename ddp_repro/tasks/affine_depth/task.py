@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.data.survey import Survey
-from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, TaskDataset
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.affine_depth import predict, score
@@ -31,6 +29,8 @@ class AffineDepth(PictureTask):
     score_type = score.AffineDepthScore
     measures = score.MEASURES
     made_up_batch = staticmethod(made_up.made_up_batch)
+    estimator = predict.AffineDepthEstimator
+    tally_type = BenchmarkErrors
     predict = staticmethod(predict.estimate)
 
     def open(
@@ -49,16 +49,11 @@ class AffineDepth(PictureTask):
         super().check_evaluation(evaluation)
         protocol_named(evaluation.protocol)
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> BenchmarkErrors:
-        return BenchmarkErrors(protocol_named(evaluation.protocol), model.space)
+    def tally(self, model: Any, evaluation: EvalConfig) -> Any:
+        return self.tally_type(protocol_named(evaluation.protocol), model.space)
 
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
-
-    def predictor(
-        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> predict.AffineDepthEstimator:
-        return predict.AffineDepthEstimator(model, images, views, view_average)
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.affine_depth.pictures import save_maps

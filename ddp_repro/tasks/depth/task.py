@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.data.roots import checked_root
-from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.depth import constant as constants
@@ -30,6 +28,8 @@ class Depth(PictureTask):
     measures = score.MEASURES
     flips_by_default = True
     constant = constants.MEAN_DEPTH
+    estimator = predict.DepthEstimator
+    tally_type = DepthErrors
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
@@ -45,19 +45,14 @@ class Depth(PictureTask):
         super().check_evaluation(evaluation)
         protocol_named(evaluation.protocol)
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> DepthErrors:
-        return DepthErrors(protocol_named(evaluation.protocol))
+    def tally(self, model: Any, evaluation: EvalConfig) -> Any:
+        return self.tally_type(protocol_named(evaluation.protocol))
 
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
 
     def survey(self, dataset: Any, recipe: Any) -> Any:
         return survey.survey(dataset, recipe)
-
-    def predictor(
-        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> predict.DepthEstimator:
-        return predict.DepthEstimator(model, images, views, view_average)
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.depth.pictures import save_depth

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure, json_ready
+from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
-from ddp_repro.tasks.dichotomous.metrics import DichotomousErrors
 
 MEASURES = {
     "max_f": Measure("maxFβ", "higher", 3),
@@ -28,8 +27,3 @@ class MaskScore(Score):
     s: float | None
     mean_e: float | None
     hce: float | None
-
-
-def score(steps: int, seed: int | None, errors: DichotomousErrors) -> MaskScore:
-    """Return the scores of a run."""
-    return MaskScore(steps=steps, seed=seed, **json_ready(errors.to_dict()))

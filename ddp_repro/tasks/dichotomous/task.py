@@ -12,10 +12,8 @@ from torch import Tensor
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
-from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.dichotomous import dataset as datasets
 from ddp_repro.tasks.dichotomous import made_up, predict, score
 from ddp_repro.tasks.dichotomous.datasets import dis5k
@@ -51,6 +49,8 @@ class Dichotomous(PictureTask):
     score_type = score.MaskScore
     measures = score.MEASURES
     made_up_batch = staticmethod(made_up.made_up_batch)
+    estimator = predict.MaskEstimator
+    tally_type = Tally
     predict = staticmethod(predict.segment)
 
     def open(
@@ -60,17 +60,6 @@ class Dichotomous(PictureTask):
         root = checked_root(data, limit, public=True)
         samples = checked(dis5k.list_samples(root, split), root, split, dis5k.LAYOUT)
         return datasets.MaskDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
-
-    def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
-        return Tally()
-
-    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
-        return score.score(steps, seed, tally)
-
-    def predictor(
-        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> predict.MaskEstimator:
-        return predict.MaskEstimator(model, images, views, view_average)
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.dichotomous.pictures import save_mask

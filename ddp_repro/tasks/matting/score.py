@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddp_repro.evaluation.measure import Measure, json_ready
+from ddp_repro.evaluation.measure import Measure
 from ddp_repro.evaluation.score import Score
-from ddp_repro.tasks.matting.metrics import MattingErrors
 
 MEASURES = {
     "sad": Measure("SAD", "lower", 2),
@@ -26,8 +25,3 @@ class MatteScore(Score):
     mse: float | None
     grad: float | None
     conn: float | None
-
-
-def score(steps: int, seed: int | None, errors: MattingErrors) -> MatteScore:
-    """Return the scores of a run."""
-    return MatteScore(steps=steps, seed=seed, **json_ready(errors.to_dict()))

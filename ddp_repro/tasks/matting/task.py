@@ -12,10 +12,8 @@ from torch import Tensor
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
-from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.matting import dataset as datasets
 from ddp_repro.tasks.matting import made_up, predict, score
 from ddp_repro.tasks.matting.datasets import p3m
@@ -48,6 +46,8 @@ class Matting(PictureTask):
     score_type = score.MatteScore
     measures = score.MEASURES
     made_up_batch = staticmethod(made_up.made_up_batch)
+    estimator = predict.MatteEstimator
+    tally_type = Tally
     predict = staticmethod(predict.estimate)
 
     def open(
@@ -57,17 +57,6 @@ class Matting(PictureTask):
         root = checked_root(data, limit, public=True)
         samples = checked(p3m.list_samples(data.dataset, root, split), root, split, p3m.layout(data.dataset))
         return datasets.MatteDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
-
-    def tally(self, model: Any, evaluation: EvalConfig) -> Tally:
-        return Tally()
-
-    def score(self, steps: int, seed: int | None, tally: Any) -> Any:
-        return score.score(steps, seed, tally)
-
-    def predictor(
-        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> predict.MatteEstimator:
-        return predict.MatteEstimator(model, images, views, view_average)
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.matting.pictures import save_matte

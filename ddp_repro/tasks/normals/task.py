@@ -8,10 +8,8 @@ from typing import Any
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
-from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes
-from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.normals import dataset as datasets
 from ddp_repro.tasks.normals import made_up, predict, score
 from ddp_repro.tasks.normals.metrics import PooledHistogram
@@ -27,6 +25,8 @@ class Normals(PictureTask):
     datasets = datasets.NAMES
     score_type = score.NormalsScore
     measures = score.MEASURES
+    estimator = predict.NormalsEstimator
+    tally_type = PooledHistogram
     predict = staticmethod(predict.estimate)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
@@ -39,16 +39,8 @@ class Normals(PictureTask):
         samples = checked(spec.list_samples(root, split), root, split, spec.layout)
         return datasets.NormalsDataset(spec.name, samples[:limit], data, train=train, mean=mean, std=std)
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> PooledHistogram:
-        return PooledHistogram()
-
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
-
-    def predictor(
-        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> predict.NormalsEstimator:
-        return predict.NormalsEstimator(model, images, views, view_average)
 
     def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
         from ddp_repro.tasks.normals.pictures import save_normals

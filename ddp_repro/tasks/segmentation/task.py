@@ -9,8 +9,6 @@ from typing import Any, cast
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
-from ddp_repro.evaluation.views import View, ViewedImage
-from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
@@ -33,6 +31,8 @@ class Segmentation(PictureTask):
     score_type = score.SegmentationScore
     measures = score.MEASURES
     saves_predictions = True
+    estimator = predict.Segmenter
+    tally_type = ClassCounts
     predict = staticmethod(predict.segment)
     made_up_batch = staticmethod(made_up.made_up_batch)
 
@@ -66,23 +66,18 @@ class Segmentation(PictureTask):
     def check_evaluation(self, evaluation: EvalConfig) -> None:
         """Accept all settings."""
 
-    def tally(self, model: Any, evaluation: EvalConfig) -> ClassCounts:
+    def tally(self, model: Any, evaluation: EvalConfig) -> Any:
         classes = getattr(model, "output_classes", model.num_classes)
         unlabelled = model.num_classes if classes > model.num_classes else None
         masked, scored = evaluation.boundary_on_ignored == "left_out", evaluation.unlabelled == "in_mean"
         boundary = BoundaryIoU(classes, unscored=unlabelled, mask_ignored=masked) if evaluation.boundary else None
-        return ClassCounts(classes, unscored=None if scored else unlabelled, boundary=boundary)
+        return self.tally_type(classes, unscored=None if scored else unlabelled, boundary=boundary)
 
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
 
     def survey(self, dataset: Any, recipe: Any) -> Any:
         return survey.survey(dataset, recipe)
-
-    def predictor(
-        self, model: Method, images: Sequence[ViewedImage], views: Sequence[View], view_average: str
-    ) -> predict.Segmenter:
-        return predict.Segmenter(model, images, views, view_average)
 
     def classes(self, data: DataConfig) -> Classes:
         spec = datasets.dataset_spec(data.dataset, resolve(data.root))
