@@ -38,8 +38,7 @@ _HOMES = {
     "seeded": "ddp_repro.settings.training_seeds",
     "Subject": "ddp_repro.workbook.runs.analyses",
     "read_image_statistics": "ddp_repro.workbook.runs.companion",
-    "score_mean_depth": "ddp_repro.workbook.runs.mean_depth",
-    "score_constant_map": "ddp_repro.workbook.runs.constant_map",
+    "score_constant": "ddp_repro.workbook.runs.constant",
     "paper_table": "ddp_repro.workbook.tables.table",
     "measured_table": "ddp_repro.workbook.tables.table",
     "save_table": "ddp_repro.workbook.tables.rendering",
@@ -105,6 +104,8 @@ _HOMES = {
 }
 # Other names of what their modules call more briefly, and whole modules.
 _ALIASES = {
+    "score_mean_depth": ("ddp_repro.workbook.runs.constant", "score_constant"),
+    "score_constant_map": ("ddp_repro.workbook.runs.constant", "score_constant"),
     "register_paper": ("ddp_repro.workbook.catalogue", "register"),
     "depth_models": ("ddp_repro.papers.ddp.figures.depth_views", "MODELS"),
     "bev_models": ("ddp_repro.papers.ddp.tables.robustness", "MODELS"),

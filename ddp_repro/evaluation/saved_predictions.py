@@ -26,6 +26,8 @@ from ddp_repro.networks.identity import weights_hash
 from ddp_repro.protocols.method import Method
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import EvalConfig
+from ddp_repro.store.atomic import write_atomically
+from ddp_repro.store.work import differing
 
 MANIFEST = "predictions.json"
 _RUN_FOLDER = re.compile(r"steps_(\d+)_seed_(-?\d+|none)")
@@ -50,11 +52,10 @@ class PredictionFolder:
                     f"{folder}: is not empty and has no {MANIFEST}; save predictions into a folder of their own"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(folder / MANIFEST, json.dumps(made_by, indent=1, ensure_ascii=False).encode())
-        if not created and (found := read_manifest(folder)) != made_by:
-            differing = sorted(key for key in found.keys() | made_by.keys() if found.get(key) != made_by.get(key))
+            write_atomically(folder / MANIFEST, json.dumps(made_by, indent=1, ensure_ascii=False).encode())
+        if not created and (changed := differing(read_manifest(folder), made_by)):
             raise DataError(
-                f"{folder}: holds predictions of another run (different {', '.join(differing)}); "
+                f"{folder}: holds predictions of another run (different {', '.join(sorted(changed))}); "
                 "choose another folder or remove this one"
             )
 
@@ -144,9 +145,3 @@ def read_prediction(folder: Path, key: RunKey, image_id: str, size: tuple[int, i
     if labels.shape != size:
         raise DataError(f"{path}: is {labels.shape[1]} x {labels.shape[0]}, its label map {size[1]} x {size[0]}")
     return torch.from_numpy(labels.astype(np.int64))
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -60,6 +60,20 @@ class Classes(NamedTuple):
     colors: tuple[tuple[int, int, int], ...] = ()
 
 
+class Constant(NamedTuple):
+    """The prediction that is the same for every image, which models of a task must beat.
+
+    Attributes:
+        file: keeps its scores beside a record.
+        words: head its row in a table.
+        evaluate: (training data, data, settings of the evaluation) -> tally.
+    """
+
+    file: str
+    words: str
+    evaluate: Callable[..., Any]
+
+
 class TaskDataset(Protocol):
     """One split of a dataset: samples by index for evaluation, drawn at random for training."""
 
@@ -89,6 +103,7 @@ class Task(Protocol):
         not_from_a_picture: why, where ``predict`` is None.
         made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
             read and (with ``train``) augmented in the task's own way; None: other code then counts as other behaviour.
+        constant: what every model must beat; None: not known.
         evaluate: replaces the evaluation of whole pictures, for samples that are no pictures; None otherwise.
     """
 
@@ -103,6 +118,7 @@ class Task(Protocol):
     predict: Callable[..., Any] | None
     not_from_a_picture: str
     made_up_batch: Callable[..., dict[str, Any]] | None
+    constant: Constant | None
     evaluate: Callable[..., Any] | None
 
     @abstractmethod

@@ -27,6 +27,7 @@ class PictureTask(Task):
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
+    constant = None
     evaluate = None
 
     def complete(self, recipe: Recipe) -> Recipe:

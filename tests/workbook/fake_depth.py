@@ -7,9 +7,10 @@ import numpy as np
 from workbook.fake_analyses import make_analysis
 
 from ddp_repro.papers.ddp.samples import depth as depth_samples
+from ddp_repro.tasks.depth.constant import MEAN_DEPTH
 from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.runs import mean_depth, provenance, records
+from ddp_repro.workbook.runs import constant, provenance, records
 from ddp_repro.workbook.runs.verdicts import compare, overall
 
 MEASURES = {
@@ -80,14 +81,14 @@ def make_depth_uncertainty(run="nyu_mini", preset="mini"):
 
 
 def make_mean_depth(rel=0.5, protocol="nyu"):
-    return mean_depth.MeanDepth(
+    return constant.ConstantScore(
         training="t" * 64, dataset="d" * 64, images=8, protocol=protocol,
         code=provenance.Code(commit="a" * 40, dirty=False, fingerprint="f" * 64),
         score=DepthScore(steps=0, seed=None, rel=rel, **MEASURES),
     )  # fmt: skip
 
 
-def write_mean_depth(folder, constant):
+def write_mean_depth(folder, scored):
     folder.mkdir(parents=True, exist_ok=True)
-    values = {"schema": mean_depth.SCHEMA} | dataclasses.asdict(constant)
-    (folder / mean_depth.FILE).write_text(json.dumps(values), encoding="utf-8")
+    values = {"schema": constant.SCHEMA} | dataclasses.asdict(scored)
+    (folder / MEAN_DEPTH.file).write_text(json.dumps(values), encoding="utf-8")

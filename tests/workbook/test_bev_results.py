@@ -19,11 +19,13 @@ from ddp_repro.papers.ddp.tables.robustness import bev_figure, robustness_table
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
+from ddp_repro.tasks.bev.constant import CONSTANT_MAP
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.nuscenes_geometry import project_points
 from ddp_repro.tasks.bev.score import BEV_CLASSES, BEVScore, bev_score
+from ddp_repro.tasks.bev.task import TASK
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.runs import constant_map, provenance, records
+from ddp_repro.workbook.runs import constant, provenance, records
 from ddp_repro.workbook.runs.records import RecordError
 from ddp_repro.workbook.runs.verdicts import compare, overall
 from ddp_repro.workbook.tables.table import paper_table
@@ -102,12 +104,16 @@ def test_a_constant_map_is_scored_anew_for_other_maps(tmp_path, monkeypatch):
     """Fingerprints are of files, and say nothing about how the ground is drawn from them."""
     asked = []
     plain = recipe("nuscenes_mini_camera")
-    monkeypatch.setattr("ddp_repro.tasks.build.build_dataset", lambda *given, **how: Samples())
-    monkeypatch.setattr(
-        "ddp_repro.tasks.bev.constant.evaluate_constant_map", lambda train, scored, how: asked.append(1) or counted()
-    )
+    monkeypatch.setattr(constant, "build_dataset", lambda *given, **how: Samples())
+
+    def evaluate(train, scored, how):
+        asked.append(1)
+        return counted()
+
+    evaluate.__module__ = CONSTANT_MAP.evaluate.__module__
+    monkeypatch.setattr(type(TASK), "constant", CONSTANT_MAP._replace(evaluate=evaluate))
     for changes, times in (({}, 1), ({}, 1), ({"data.map_cell": 0.5}, 2), ({"data.map_range": 20.0}, 3)):
-        constant_map.score_constant_map(override(plain, changes), tmp_path)
+        constant.score_constant(override(plain, changes), tmp_path)
         assert len(asked) == times
 
 
@@ -131,12 +137,12 @@ def counted():
 def test_small_models_have_rows_of_their_own(tmp_path):
     for name, miou in (("nuscenes_mini_camera", 30.0), ("nuscenes_mini_fusion", 40.0)):
         write_records(tmp_path, make_record(name, [score(s, k, miou + s + k) for s in (1, 3) for k in (0, 1)], 8))
-        constant = constant_map.ConstantMap(
-            training="t" * 64, dataset="d" * 64, samples=8, score=score(0, None, 20.0),
+        best = constant.ConstantScore(
+            training="t" * 64, dataset="d" * 64, images=8, score=score(0, None, 20.0),
             code=provenance.Code(commit="a" * 40, dirty=False, fingerprint="f" * 64),
         )  # fmt: skip
-        values = {"schema": constant_map.SCHEMA} | dataclasses.asdict(constant)
-        (tmp_path / "mini/runs" / name / constant_map.FILE).write_text(json.dumps(values))
+        values = {"schema": constant.SCHEMA} | dataclasses.asdict(best)
+        (tmp_path / "mini/runs" / name / CONSTANT_MAP.file).write_text(json.dumps(values))
     table = paper_table("ddp_table3", "mini", tmp_path)
     own = table.frame.iloc[14:]
     assert list(own["", "Method"]) == [

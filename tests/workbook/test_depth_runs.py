@@ -15,14 +15,15 @@ from ddp_repro.papers.ddp.samples.depth import load_depth_samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.training_seeds import seeded
-from ddp_repro.tasks.depth import constant as scoring
+from ddp_repro.tasks.depth.dataset import DepthDataset
 from ddp_repro.tasks.depth.metrics import METRICS
 from ddp_repro.tasks.depth.score import DepthScore
+from ddp_repro.tasks.depth.task import TASK
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs import run as runs
 from ddp_repro.workbook.runs import training as trainings
-from ddp_repro.workbook.runs.mean_depth import load_mean_depth, score_mean_depth
+from ddp_repro.workbook.runs.constant import load_constant, score_constant
 from ddp_repro.workbook.runs.records import RecordError, load_record
 from ddp_repro.workbook.runs.run import evaluate, run, run_table, trained_model
 from ddp_repro.workbook.runs.training import train
@@ -219,18 +220,18 @@ def test_a_sparse_map_made_smaller_keeps_the_nearest_points():
 
 
 def test_mean_depth_is_scored_once(place, monkeypatch):
-    made = score_mean_depth(tiny("kitti_mini"))
+    made = score_constant(tiny("kitti_mini"))
     assert (made.images, made.protocol, made.score.seed) == (2, "kitti_garg", None) and made.score.rel > 0
-    assert load_mean_depth("kitti_mini", "mini") == made and load_mean_depth("nyu_mini", "mini") is None
+    assert load_constant(TASK, "kitti_mini", "mini") == made and load_constant(TASK, "nyu_mini", "mini") is None
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "evaluate_mean_depth", lambda *_: pytest.fail("scored before"))
-        assert score_mean_depth(tiny("kitti_mini")) == made
-    assert score_mean_depth(tiny("kitti_mini", "evaluation.limit=1")).images == 1
-    assert score_mean_depth(tiny("kitti_mini", "evaluation.protocol=outdoor")).protocol == "outdoor"
+        patch.setattr(DepthDataset, "load", lambda *_: pytest.fail("scored before"))
+        assert score_constant(tiny("kitti_mini")) == made
+    assert score_constant(tiny("kitti_mini", "evaluation.limit=1")).images == 1
+    assert score_constant(tiny("kitti_mini", "evaluation.protocol=outdoor")).protocol == "outdoor"
 
 
 def test_mean_depth_of_evaluation_alone_is_of_the_other_recipes_images(place):
-    indoor, other = score_mean_depth(tiny("nyu_mini")), score_mean_depth(tiny("sunrgbd_mini"))
+    indoor, other = score_constant(tiny("nyu_mini")), score_constant(tiny("sunrgbd_mini"))
     assert indoor.training == other.training and indoor.dataset != other.dataset
 
 

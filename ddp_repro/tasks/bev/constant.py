@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ddp_repro.protocols.task import Constant
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 
@@ -49,3 +50,6 @@ def evaluate_constant_map(train: NuScenesBEV, dataset: NuScenesBEV, evaluation: 
     for index in range(min(len(dataset), evaluation.limit or len(dataset))):
         tally.update(constant, torch.from_numpy(dataset.masks(index))[None])
     return tally
+
+
+CONSTANT_MAP = Constant("constant_map.json", "best constant map of the training samples", evaluate_constant_map)

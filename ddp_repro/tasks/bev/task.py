@@ -10,6 +10,7 @@ from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.task import Classes, Task
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe, refuse_boundaries
+from ddp_repro.tasks.bev import constant as constants
 from ddp_repro.tasks.bev import evaluate, made_up, score
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
@@ -30,6 +31,7 @@ class BEV(Task):
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = "a BEV model sees six cameras at once, not single pictures"
+    constant = constants.CONSTANT_MAP
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
     made_up_batch = staticmethod(made_up.made_up_batch)

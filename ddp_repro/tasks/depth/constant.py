@@ -7,6 +7,7 @@ import torch
 
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
+from ddp_repro.protocols.task import Constant
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import protocol_named
@@ -41,3 +42,6 @@ def evaluate_mean_depth(train: PairDataset, dataset: PairDataset, evaluation: Ev
         prediction = transforms.resize_image(constant, transforms.size_of(truth))
         tally.update(torch.from_numpy(prediction), torch.from_numpy(truth))
     return tally
+
+
+MEAN_DEPTH = Constant("mean_depth.json", "mean depth map of the training images", evaluate_mean_depth)

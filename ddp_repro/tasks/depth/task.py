@@ -9,6 +9,7 @@ from typing import Any
 from ddp_repro.data.roots import checked_root
 from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
+from ddp_repro.tasks.depth import constant as constants
 from ddp_repro.tasks.depth import dataset as datasets
 from ddp_repro.tasks.depth import made_up, predict, score, survey
 from ddp_repro.tasks.depth.metrics import DepthErrors
@@ -26,6 +27,7 @@ class Depth(PictureTask):
     score_type = score.DepthScore
     measures = score.MEASURES
     flips_by_default = True
+    constant = constants.MEAN_DEPTH
     estimator = predict.DepthEstimator
     tally_type = DepthErrors
     predict = staticmethod(predict.estimate_depth)

@@ -10,7 +10,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -209,9 +209,14 @@ def load_record(path: Path) -> Record:
 
 
 def read_dataclass(
-    kind: type[T], path: Path, schema: int, classes: Callable[[dict[str, Any]], dict[type, type]] = lambda _: {}
-) -> T:
+    kind: type[T], path: Path, schema: int, classes: Callable[[dict[str, Any]], dict[type, type]] = lambda _: {},
+    renamed: Mapping[str, str] | None = None,
+) -> T:  # fmt: skip
     """Read a JSON file into a dataclass, checking every field; a derived ``summary`` in it is left out.
+
+    Args:
+        classes: from the values to the classes that stand for declared ones.
+        renamed: today's names of fields by their earlier ones.
 
     Raises:
         RecordError: as :func:`load_record`.
@@ -229,6 +234,7 @@ def read_dataclass(
     if stored != schema:
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
+    values = {(renamed or {}).get(name, name): value for name, value in values.items()}
     try:
         return _build(kind, values, "", classes(values))
     except RecordError as error:

@@ -14,11 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from ddp_repro.evaluation.measure import mean_text, number_text
+from ddp_repro.protocols.registry import tasks
+from ddp_repro.protocols.task import Task
 from ddp_repro.settings.presets import INFO
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook.catalogue import full_name, paper_named, paper_of, recipe, recipe_names
-from ddp_repro.workbook.runs.constant_map import ConstantMap, load_constant_map
-from ddp_repro.workbook.runs.mean_depth import MeanDepth, load_mean_depth
+from ddp_repro.workbook.runs.constant import ConstantScore, load_constant
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.counts import Count, count_peer, evaluation_size
 from ddp_repro.workbook.tables.measures import measures
@@ -35,8 +36,6 @@ DATA_LABELS = {
 }  # fmt: skip
 
 
-MEAN_DEPTH = "mean depth map of the training images"
-CONSTANT_MAP = "best constant map of the training samples"
 BESIDE_PRINT = {"ddp_table3": ("miou_at_half",)}  # measures that the paper does not print
 
 
@@ -49,7 +48,7 @@ class _Row:
     recipe: Recipe | None  # whose model the live columns count
     steps: int | None
     count: Count | None = None
-    constant: MeanDepth | ConstantMap | None = None  # what the row measured, where it is no model
+    constant: ConstantScore | None = None  # what the row measured, where it is no model
 
 
 def paper_table(name: str, preset: str, output: str | Path = "results") -> Table:
@@ -73,8 +72,8 @@ def paper_table(name: str, preset: str, output: str | Path = "results") -> Table
         if extra.table == name and extra.name not in beside_print:
             rows += _own_rows(extra, records.get(extra.name), printed)
     names = [r.name for r in own if r.table == name]
-    rows += _constant_rows([load_mean_depth(each, preset, output) for each in names], MEAN_DEPTH, preset, printed)
-    rows += _constant_rows([load_constant_map(each, preset, output) for each in names], CONSTANT_MAP, preset, printed)
+    for task in tasks():
+        rows += _constant_rows(task, [load_constant(task, name, preset, output) for name in names], preset, printed)
     used = [records[n] for n in _run_names(rows) if n in records and records[n].preset == preset]
     title = measured_title(preset, printed.dataset, used)
     if printed.image_size:
@@ -144,11 +143,11 @@ def _own_rows(own: Recipe, record: Record | None, printed: PaperTable) -> list[_
     return rows
 
 
-def _constant_rows(
-    constants: list[MeanDepth | None] | list[ConstantMap | None], what: str, preset: str, printed: PaperTable
-) -> list[_Row]:
+def _constant_rows(task: Task, constants: list[ConstantScore | None], preset: str, printed: PaperTable) -> list[_Row]:
     """One for all models that were trained and scored on the same images."""
-    labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"{what}, {preset}"}
+    if task.constant is None:
+        return []
+    labels = dict.fromkeys(printed.headers, NOTHING) | {"method": f"{task.constant.words}, {preset}"}
     different = {repr(each.score): each for each in constants if each}.values()
     return [_Row(labels, None, None, None, constant=each) for each in different]
 

@@ -8,9 +8,10 @@ from ddp_repro.papers.ddp.figures.figure8_9 import figure_depth, figure_depth_st
 from ddp_repro.papers.ddp.samples.depth import FILE, load_depth_samples
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import run_folder
+from ddp_repro.tasks.depth.task import TASK
 from ddp_repro.workbook.figures.style import Figure
 from ddp_repro.workbook.runs.analyses import load_analysis
-from ddp_repro.workbook.runs.mean_depth import load_mean_depth
+from ddp_repro.workbook.runs.constant import load_constant
 from ddp_repro.workbook.runs.records import Record, find_records
 
 MODELS = {
@@ -37,7 +38,7 @@ def depth_figures(name: str, preset: str, output: str | Path = "results") -> lis
         raise FileNotFoundError(f"{run_folder(output, preset, name)} holds no record; run {name} first")
     samples = load_depth_samples(run_folder(output, preset, name) / FILE)
     uncertainty = load_analysis("depth_uncertainty", name, preset, output)
-    constant = load_mean_depth(name, preset, output)
+    constant = load_constant(TASK, name, preset, output)
     return [figure_depth(trainings[0], samples), figure_depth_steps(trainings, baselines, uncertainty, constant)]
 
 

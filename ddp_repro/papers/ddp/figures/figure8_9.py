@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from ddp_repro.evaluation.measure import number_text, or_nan, spread
 from ddp_repro.papers.ddp.samples.depth import NOISE_SAMPLES, SPREAD_STEPS, DepthSample
 from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
+from ddp_repro.tasks.depth.score import DepthScore
 from ddp_repro.workbook.figures.panels import show
 from ddp_repro.workbook.figures.style import (
     BLACK,
@@ -27,7 +28,7 @@ from ddp_repro.workbook.figures.style import (
     paper_style,
 )
 from ddp_repro.workbook.runs.analyses import Analysis
-from ddp_repro.workbook.runs.mean_depth import MeanDepth
+from ddp_repro.workbook.runs.constant import ConstantScore
 from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.table import measured_title
@@ -81,7 +82,7 @@ def figure_depth(record: Record, samples: list[DepthSample]) -> Figure:
 
 
 def figure_depth_steps(
-    records: list[Record], baselines: list[Record], uncertainty: Analysis | None, constant: MeanDepth | None
+    records: list[Record], baselines: list[Record], uncertainty: Analysis | None, constant: ConstantScore | None
 ) -> Figure:
     """Left: REL over sampling steps beside the network without diffusion; right: does the spread find the errors?
 
@@ -175,7 +176,7 @@ def _bars(drawing: SubFigure, shown: dict[str, Any]) -> None:
             bar.ax.xaxis.set_minor_formatter("{x:g}")
 
 
-def _draw_steps(axes: Axes, records: list[Record], baselines: list[Record], constant: MeanDepth | None) -> None:
+def _draw_steps(axes: Axes, records: list[Record], baselines: list[Record], constant: ConstantScore | None) -> None:
     steps = records[0].steps
     columns = [[v for r in records for v in _per_training(r, step, len(records))] for step in steps]
     means, deviations = zip(*(spread(values) for values in columns), strict=True)
@@ -186,12 +187,13 @@ def _draw_steps(axes: Axes, records: list[Record], baselines: list[Record], cons
         mean, deviation = spread([value for record in baselines for value in record.values(1)])
         axes.axhline(mean, color=ORANGE, linestyle="--", label="without diffusion")
         axes.axhspan(mean - (deviation or 0), mean + (deviation or 0), color=ORANGE, alpha=0.15, linewidth=0)
-    if constant and constant.score.rel is not None:
+    rel = cast(DepthScore, constant.score).rel if constant else None
+    if rel is not None:
         low, high = axes.get_ylim()
-        if constant.score.rel < high + 2 * (high - low):
-            axes.axhline(constant.score.rel, color=GREY, linestyle=":", label="mean depth map")
+        if rel < high + 2 * (high - low):
+            axes.axhline(rel, color=GREY, linestyle=":", label="mean depth map")
         else:  # it would flatten the curve
-            axes.plot([], [], color=GREY, linestyle=":", label=f"mean depth map: {constant.score.rel:.3f}")
+            axes.plot([], [], color=GREY, linestyle=":", label=f"mean depth map: {rel:.3f}")
     axes.set(xticks=steps, xlabel="sampling steps", ylabel=measures()["rel"].heading)
 
 
