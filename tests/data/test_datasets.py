@@ -65,10 +65,12 @@ def test_specs_are_consistent(name: str, classes: int):
 
 def test_dataset_names():
     segmentation = {"ade20k", "cityscapes", "camvid", "folder"}
-    depth = {"kitti", "nyu", "sunrgbd", "sevenscenes", "kitti_lidar", "depth_folder"}
+    depth = {"kitti", "nyu", "sunrgbd", "sevenscenes", "kitti_lidar", "depth_folder", "scannet", "diode", "eth3d"}
+    rendered = {"hypersim", "vkitti"}
     names = dataset_names()
-    perception = {"nyu_normals", "scannet_normals", "dis5k", "p3m10k", "aim500"}
-    assert set(names) == segmentation | depth | perception | {"nuscenes"} and len(names) == len(set(names)) == 16
+    perception = {"nyu_normals", "scannet_normals", "sintel_normals", "dis5k", "p3m10k", "aim500"}
+    assert set(names) == segmentation | depth | rendered | perception | {"nuscenes"}
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
