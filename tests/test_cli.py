@@ -165,7 +165,7 @@ def test_predict_needs_a_recipe_or_weights_that_name_it(capsys, tmp_path, monkey
     words = ("predict", "x/a.jpg", "--recipe", "ade20k_mini", "--checkpoint", "w")
     assert error_of(capsys, *words) == "x/a.jpg: no such file or folder"
     (tmp_path / "x").mkdir()
-    assert error_of(capsys, "predict", "x", *words[2:]).startswith("x: no pictures there; expected files of bmp, jpeg")
+    assert error_of(capsys, "predict", "x", *words[2:]).startswith("x: no pictures there; expected files of avi, bmp")
     assert error_of(capsys, "predict", "x/*.png", *words[2:]).startswith("x/*.png: no pictures there")
     assert error_of(capsys, *words, "--device", "gpu").startswith("--device gpu: cannot be used here")
     assert error_of(capsys, *words, "--device", "meta").startswith("--device meta: cannot be used here")

@@ -61,13 +61,20 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
+def assert_same(model: GenPercept, other: GenPercept, images: Tensor) -> None:
+    """Weights are the same bit for bit; predictions but for rounding, which may hang on where weights lie in memory."""
+    ours, theirs = model.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    torch.testing.assert_close(model.predict(images), other.predict(images), rtol=0, atol=5e-4)
+
+
 def test_released_depth(hub: Path, images: Tensor) -> None:
     model = loading.load_released("depth", source=hub, text_embedding=TEXT)
     assert model.config == GenPerceptConfig("affine_depth") and not model.training
     torch.manual_seed(0)
     expected = GenPercept(tiny_unet(), tiny_vae(), TEXT)
     expected.vae.load_state_dict(model.vae.state_dict())
-    assert torch.equal(model.predict(images), expected.predict(images))
+    assert_same(model, expected, images)
 
 
 def test_released_head_model_has_nothing_left_on_meta(hub: Path, images: Tensor) -> None:
@@ -109,7 +116,7 @@ def test_save_and_load(fields: dict, build: Build, images: Tensor, tmp_path: Pat
     loading.save_pretrained(model, tmp_path)
     loaded = loading.load_pretrained(tmp_path)
     assert loaded.config == model.config
-    assert torch.equal(loaded.predict(images), model.predict(images))
+    assert_same(loaded, model, images)
 
 
 def test_saved_parts_are_stock(build: Build, tmp_path: Path) -> None:
