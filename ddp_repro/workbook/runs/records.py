@@ -234,7 +234,9 @@ def read_dataclass(
     if stored != schema:
         raise RecordError(f"{path}: field 'schema' is not {schema}; written by another version, run again")
     values.pop("summary", None)
-    values = {(renamed or {}).get(name, name): value for name, value in values.items()}
+    for earlier, today in (renamed or {}).items():
+        if earlier in values:
+            values[today] = values.pop(earlier)
     try:
         return _build(kind, values, "", classes(values))
     except RecordError as error:
