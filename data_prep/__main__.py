@@ -7,42 +7,16 @@ import json
 import sys
 from pathlib import Path
 
-from data_prep import (
-    ade20k,
-    camvid,
-    cityscapes,
-    hypersim,
-    kitti,
-    kitti_lidar,
-    nuscenes,
-    nyu,
-    placed,
-    sevenscenes,
-    sintel_normals,
-    sunrgbd,
-)
+from data_prep import nuscenes
 from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
 from data_prep.mini import MINI_DATASETS, write_mini
 from data_prep.own.check import check_folder
 from data_prep.own.convert import ORIGINALS, convert_masks
+from data_prep.preparers import PREPARERS
 from data_prep.verify import verify
 from ddp_repro.data.io import DataError
-
-PREPARERS = {
-    "ade20k": ade20k,
-    "cityscapes": cityscapes,
-    "camvid": camvid,
-    "kitti": kitti,
-    "nyu": nyu,
-    "sunrgbd": sunrgbd,
-    "sevenscenes": sevenscenes,
-    "kitti_lidar": kitti_lidar,
-    "hypersim": hypersim,
-    "sintel_normals": sintel_normals,
-    **placed.SETS,
-}
 
 _SPLITS = {"splits": "folder with copies of the split lists (default: download them)"}
 # Paths that a dataset may take besides --source, with their help.

@@ -10,21 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import (
-    ade20k,
-    camvid,
-    cityscapes,
-    hypersim,
-    kitti,
-    kitti_lidar,
-    nuscenes,
-    nyu,
-    placed,
-    sevenscenes,
-    sintel_normals,
-    sunrgbd,
-)
+from data_prep import nuscenes, placed
 from data_prep.manifest import compare, read_manifest
+from data_prep.preparers import PREPARERS
 from ddp_repro.data.io import DataError
 from ddp_repro.data.spec import Sample, id_table
 from ddp_repro.tasks.depth import dataset as depth
@@ -32,19 +20,8 @@ from ddp_repro.tasks.normals import dataset as normals
 from ddp_repro.tasks.opacity import read_pair as read_opacity_pair
 from ddp_repro.tasks.segmentation import dataset as segmentation
 
-OFFICIAL_COUNTS = {
-    "ade20k": ade20k.COUNTS,
-    "cityscapes": cityscapes.COUNTS,
-    "camvid": camvid.COUNTS,
-    "kitti": kitti.COUNTS,
-    "nyu": nyu.COUNTS,
-    "sunrgbd": sunrgbd.COUNTS,
-    "sevenscenes": sevenscenes.COUNTS,
-    "kitti_lidar": kitti_lidar.COUNTS,
-    "hypersim": hypersim.COUNTS,
-    "sintel_normals": sintel_normals.COUNTS,
-    "nuscenes": nuscenes.COUNTS["v1.0-trainval"],
-    **{name: placed_set.COUNTS for name, placed_set in placed.SETS.items()},
+OFFICIAL_COUNTS = {name: preparer.COUNTS for name, preparer in PREPARERS.items()} | {
+    "nuscenes": nuscenes.COUNTS["v1.0-trainval"]
 }
 _SHOWN = 20  # problems printed of each split
 

@@ -67,7 +67,7 @@ _HOMES = {
     "figure_growth": "ddp_repro.papers.ddp.figures.speed",
     "figure_accuracy_over_time": "ddp_repro.papers.ddp.figures.speed",
     "Setting": "ddp_repro.papers.ddp.costs.bench",
-    "parse_size": "ddp_repro.papers.ddp.costs.bench",
+    "parse_size": "ddp_repro.costs.size",
     "report": "ddp_repro.papers.ddp.costs.records",
     "run_bench": "ddp_repro.papers.ddp.costs.records",
     # what tasks and papers of one's own are made of
@@ -102,7 +102,7 @@ _HOMES = {
     "score_mean_labels": "ddp_repro.papers.genpercept.tables.mean_label",
     "example_pair": "ddp_repro.papers.genpercept.figures.gallery",
 }
-# Other names of what their modules call more briefly, and whole modules.
+# Other names of what their modules call more briefly, or called otherwise in version 0.1, and whole modules.
 _ALIASES = {
     "score_mean_depth": ("ddp_repro.workbook.runs.constant", "score_constant"),
     "score_constant_map": ("ddp_repro.workbook.runs.constant", "score_constant"),

@@ -26,13 +26,13 @@ from tqdm import tqdm
 from ddp_repro.data.io import DataError, read_image
 from ddp_repro.evaluation.films import SUFFIXES as FILM_SUFFIXES
 from ddp_repro.evaluation.films import Film, FrameReader
+from ddp_repro.protocols.task import Writer
 from ddp_repro.settings.errors import ConfigError
 
 MANIFEST = "predictions.jsonl"
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 Key = tuple[str, int | None]  # a file as the manifest writes it, and the frame of a film
 AnyPrediction = Any  # with ``arrays``, ``facts(class_names)``, ``uncertainty`` and ``uncertainty_score``
-Writer = Callable[[AnyPrediction, np.ndarray, Path, str], list[Path]]  # (prediction, pixels, folder, name) -> files
 
 
 @dataclass(frozen=True)

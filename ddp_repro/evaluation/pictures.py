@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-
-from ddp_repro.data.io import read_image
-
-
-def pixels_of(image: Path | np.ndarray) -> np.ndarray:
-    """Return a picture that is given as a file, or as its pixels, uint8 (H, W, 3).
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    return read_image(image) if isinstance(image, Path) else image
-
-
-def name_of(image: Path | np.ndarray, name: str | None) -> str:
-    """Return what the files of a picture are called: ``name``, else as the picture's file without its suffix.
-
-    Raises:
-        ValueError: pixels, which have no name, without one.
-    """
-    if name is None and not isinstance(image, Path):
-        raise ValueError("pixels have no name; give one")
-    return name or cast(Path, image).stem
 
 
 def save_pictures(pictures: dict[str, Image.Image], name: str, folder: Path, **facts: str) -> list[Path]:

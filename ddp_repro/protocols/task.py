@@ -13,6 +13,8 @@ from torch import Tensor
 from ddp_repro.protocols.method import Method
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
 
+Writer = Callable[[Any, NDArray[Any], Path, str], list[Path]]  # (prediction, pixels, folder, name) -> files
+
 
 class Tally(Protocol):
     """What predictions are counted in, by what each image adds; a companion file of the record keeps that.
@@ -192,6 +194,6 @@ class Task(Protocol):
         ...
 
     @abstractmethod
-    def writer(self, model: ModelSettings, classes: Classes) -> Callable[[Any, Any, Path, str], list[Path]]:
-        """Return what writes the files of a (prediction, picture or pixels, folder, name) and returns their paths."""
+    def writer(self, model: ModelSettings, classes: Classes) -> Writer:
+        """Return what writes the files of a (prediction, pixels, folder, name) and returns their paths."""
         ...

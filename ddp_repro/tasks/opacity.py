@@ -15,7 +15,7 @@ from ddp_repro.data.dataset import require_equal_sizes
 from ddp_repro.data.io import read_image
 from ddp_repro.data.maps import ResizedPairs, read_opacity
 from ddp_repro.data.spec import Sample
-from ddp_repro.evaluation.pictures import name_of, pixels_of, save_pictures, sixteen_bit
+from ddp_repro.evaluation.pictures import save_pictures, sixteen_bit
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.protocols.method import Method
@@ -100,20 +100,17 @@ def estimate_opacity(model: Method, image: ViewedImage, steps: int, noise_sample
     return resized(outputs.mean(0)[0, 0], input_size, size).clip(0, 1)
 
 
-def save_opacity(
-    prediction: OpacityPrediction, image: Path | np.ndarray, folder: Path, name: str | None = None
-) -> list[Path]:
+def save_opacity(prediction: OpacityPrediction, pixels: np.ndarray, folder: Path, name: str) -> list[Path]:
     """Write the map as 16-bit PNG and float ``.npy``, a coloured preview, and the foreground cut out, with alpha.
 
     Raises:
-        DataError: the picture cannot be read.
         OSError: the folder cannot be written.
     """
-    name, kind = name_of(image, name), prediction.kind
+    kind = prediction.kind
     pictures = {
         kind: sixteen_bit(prediction.opacity),
         f"{kind}_colour": Image.fromarray(prediction.preview()),
-        "cut_out": Image.fromarray(prediction.cut_out(pixels_of(image)), "RGBA"),
+        "cut_out": Image.fromarray(prediction.cut_out(pixels), "RGBA"),
     }
     paths = save_pictures(pictures, name, folder, meaning="opacity of the foreground", range="0..1")
     array = folder / f"{name}_{kind}.npy"

@@ -79,7 +79,7 @@ def test_a_rotated_jpeg_is_turned_upright(model, tmp_path):
         assert stored.size == (77, 101)
     upright = np.rot90(np.asarray(Image.open(path)), -1)
     np.testing.assert_array_equal(predict(model, path).depth, predict(model, np.ascontiguousarray(upright)).depth)
-    files = save_depth(predict(model, path), path, 10.0, tmp_path / "maps")
+    files = save_depth(predict(model, path), 10.0, tmp_path / "maps", path.stem)
     assert [Image.open(file).size for file in files] == [(101, 77)] * 3
 
 
@@ -104,7 +104,7 @@ def made(depth, uncertainty=None):
 def test_files_hold_metres_to_half_a_unit(tmp_path, max_depth, scale):
     depth = np.linspace(1e-3, max_depth, 35).reshape(5, 7).astype(np.float32)
     prediction = made(depth, depth / 3)
-    paths = save_depth(prediction, tmp_path / "photo é.jpg", max_depth, tmp_path / "new" / "maps")
+    paths = save_depth(prediction, max_depth, tmp_path / "new" / "maps", "photo é")
     names = [f"photo é_{kind}.png" for kind in ("depth", "depth_colour", "uncertainty")]
     assert paths == [tmp_path / "new" / "maps" / name for name in names]
     with Image.open(paths[0]) as stored:
@@ -117,12 +117,12 @@ def test_files_hold_metres_to_half_a_unit(tmp_path, max_depth, scale):
 
 def test_near_is_bright_in_the_preview(tmp_path):
     prediction = made([[1.0, 4.0, 9.0]])
-    path = save_depth(prediction, tmp_path / "a.png", 10.0, tmp_path)[1]
+    path = save_depth(prediction, 10.0, tmp_path, "a")[1]
     near, middle, far = np.asarray(Image.open(path).convert("L")).astype(int)[0]
     assert near > middle > far and Image.open(path).mode == "RGB"
 
 
 def test_without_uncertainty_there_is_no_file_of_it(tmp_path):
-    paths = save_depth(made(np.full((4, 4), 2.0)), tmp_path / "a.png", 10.0, tmp_path)  # one depth everywhere
+    paths = save_depth(made(np.full((4, 4), 2.0)), 10.0, tmp_path, "a")  # one depth everywhere
     assert [path.name for path in paths] == ["a_depth.png", "a_depth_colour.png"]
     assert (read_depth(paths[0]) == 2000).all()

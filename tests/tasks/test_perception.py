@@ -1,6 +1,5 @@
 """Affine-invariant depth, normals, masks and mattes as tasks: what they read, measure, return and write."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -117,15 +116,13 @@ def test_another_tasks_data_is_refused(opened):
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def picture(path: Path, size=(6, 8)) -> Path:
-    Image.fromarray(np.full((*size, 3), 128, np.uint8)).save(path)
-    return path
+PIXELS = np.full((6, 8, 3), 128, np.uint8)
 
 
 def test_depth_files_hold_the_map(tmp_path):
     values = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
     prediction = AffineDepthPrediction(values=values, space="disparity")
-    paths = task_named("affine_depth").writer(None, None)(prediction, picture(tmp_path / "a.png"), tmp_path, "a")
+    paths = task_named("affine_depth").writer(None, None)(prediction, PIXELS, tmp_path, "a")
     assert [path.name for path in paths] == ["a_disparity.png", "a_disparity_colour.png", "a_disparity.npy"]
     with Image.open(paths[0]) as stored:
         np.testing.assert_allclose(np.array(stored) / 65535, values, atol=1e-5)
@@ -138,7 +135,7 @@ def test_normals_files_hold_the_vectors(tmp_path):
     normals = np.random.default_rng(0).normal(size=(6, 8, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
     prediction = NormalsPrediction(normals=normals)
-    paths = task_named("normals").writer(None, None)(prediction, picture(tmp_path / "a.png"), tmp_path, "a")
+    paths = task_named("normals").writer(None, None)(prediction, PIXELS, tmp_path, "a")
     np.testing.assert_allclose(read_normals(paths[0]), normals, atol=1e-4)
     assert np.array_equal(np.load(paths[-1]), normals)
 
@@ -146,7 +143,7 @@ def test_normals_files_hold_the_vectors(tmp_path):
 @pytest.mark.parametrize(("kind", "task"), [(MaskPrediction, "dichotomous"), (MattePrediction, "matting")])
 def test_opacity_files_and_cut_out(kind, task, tmp_path):
     opacity = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
-    paths = task_named(task).writer(None, None)(kind(opacity=opacity), picture(tmp_path / "a.png"), tmp_path, "a")
+    paths = task_named(task).writer(None, None)(kind(opacity=opacity), PIXELS, tmp_path, "a")
     np.testing.assert_allclose(read_opacity(paths[0]), opacity, atol=1e-5)
     cut_out = np.array(Image.open(tmp_path / "a_cut_out.png"))
     assert cut_out.shape == (6, 8, 4) and np.array_equal(cut_out[..., 3], (opacity * 255).round())
@@ -161,7 +158,7 @@ def test_truths_of_another_kind_are_refused_by_name(tmp_path):
     path.write_bytes(b"no picture")
     with pytest.raises(DataError, match="cannot be decoded"):
         read_normals(path)
-    picture(path)
+    Image.fromarray(PIXELS).save(path)
     with pytest.raises(DataError, match="not of unit length"):
         read_normals(path)
     cv2.imwrite(str(path), np.dstack([np.full((6, 8), value, np.uint8) for value in (1, 2, 3)]))

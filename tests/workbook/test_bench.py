@@ -7,8 +7,9 @@ import pytest
 from workbook.fakes import make_record
 
 from ddp_repro.cli import main
+from ddp_repro.costs.size import parse_size
 from ddp_repro.papers.ddp.costs import records as bench_records
-from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing, parse_size
+from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing
 from ddp_repro.papers.ddp.costs.records import BenchRecord, find_benches, report, run_bench, targets
 from ddp_repro.papers.ddp.figures import speed as bench_figures
 from ddp_repro.papers.ddp.settings import ModelConfig

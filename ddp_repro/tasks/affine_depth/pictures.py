@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.evaluation.pictures import name_of, save_pictures, sixteen_bit
+from ddp_repro.evaluation.pictures import save_pictures, sixteen_bit
 from ddp_repro.tasks.affine_depth.predict import AffineDepthPrediction
 
 
-def save_maps(
-    prediction: AffineDepthPrediction, image: Path | np.ndarray, folder: Path, name: str | None = None
-) -> list[Path]:
+def save_maps(prediction: AffineDepthPrediction, pixels: np.ndarray, folder: Path, name: str) -> list[Path]:
     """Write the map as 16-bit PNG (0 to 65535 for 0 to 1), as coloured preview, and as float ``.npy``.
 
     The PNG files say inside, as text, that the values are affine-invariant, and of what.
@@ -21,7 +19,7 @@ def save_maps(
     Raises:
         OSError: the folder cannot be written.
     """
-    name, space = name_of(image, name), prediction.space
+    space = prediction.space
     colours = Image.fromarray(prediction.preview())
     pictures = {space: sixteen_bit(prediction.values.clip(0, 1)), f"{space}_colour": colours}
     if prediction.uncertainty is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from ddp_repro.data.survey import Survey
-from ddp_repro.protocols.task import Classes, TaskDataset
+from ddp_repro.protocols.task import Classes, TaskDataset, Writer
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
 from ddp_repro.tasks.affine_depth import predict, score
 from ddp_repro.tasks.affine_depth.protocols import BenchmarkErrors, protocol_named
@@ -55,7 +54,7 @@ class AffineDepth(PictureTask):
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         from ddp_repro.tasks.affine_depth.pictures import save_maps
 
         return save_maps

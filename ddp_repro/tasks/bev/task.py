@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from ddp_repro.protocols.method import Method
-from ddp_repro.protocols.task import Classes, Task
+from ddp_repro.protocols.task import Classes, Task, Writer
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig, Recipe, refuse_boundaries
 from ddp_repro.tasks.bev import constant as constants
@@ -77,7 +76,7 @@ class BEV(Task):
     def classes(self, data: BEVDataConfig) -> Classes:
         return Classes(MAP_CLASSES)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         raise ConfigError(self.not_from_a_picture)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.evaluation.pictures import name_of, save_pictures
+from ddp_repro.evaluation.pictures import save_pictures
 from ddp_repro.tasks.depth.predict import DepthPrediction
 
 DEPTH_COLOURS = "magma_r"  # near is bright
@@ -15,9 +15,7 @@ DEPTH_SCALES = (1000, 256)  # stored units per metre: millimetres, or KITTI's wh
 LARGEST = 2**16 - 1
 
 
-def save_depth(
-    prediction: DepthPrediction, image: Path | np.ndarray, max_depth: float, folder: Path, name: str | None = None
-) -> list[Path]:
+def save_depth(prediction: DepthPrediction, max_depth: float, folder: Path, name: str) -> list[Path]:
     """Write up to three PNG files of the picture's size and upright; returns their paths.
 
     ``_depth`` holds 16-bit units of 1/``depth_scale`` metres (the number is inside the file, as text),
@@ -26,7 +24,7 @@ def save_depth(
 
     Args:
         max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m, or what fits.
-        name: what the files' names begin with; None: the picture's name without its suffix.
+        name: what the files' names begin with.
 
     Raises:
         OSError: the folder cannot be written.
@@ -41,7 +39,7 @@ def save_depth(
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
     return save_pictures(
-        pictures, name_of(image, name), folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
+        pictures, name, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
     )
 
 

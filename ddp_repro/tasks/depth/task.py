@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from ddp_repro.data.roots import checked_root
-from ddp_repro.protocols.task import Classes
+from ddp_repro.protocols.task import Classes, Writer
 from ddp_repro.settings.recipe import DataConfig, EvalConfig
 from ddp_repro.tasks.depth import constant as constants
 from ddp_repro.tasks.depth import dataset as datasets
@@ -54,11 +53,11 @@ class Depth(PictureTask):
     def survey(self, dataset: Any, recipe: Any) -> Any:
         return survey.survey(dataset, recipe)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         from ddp_repro.tasks.depth.pictures import save_depth
 
         limit = model.max_depth
-        return lambda prediction, image, folder, name: save_depth(prediction, image, limit, folder, name)
+        return lambda prediction, pixels, folder, name: save_depth(prediction, limit, folder, name)
 
 
 TASK = Depth()

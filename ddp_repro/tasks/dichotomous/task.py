@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
-from ddp_repro.protocols.task import Classes
+from ddp_repro.protocols.task import Classes, Writer
 from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.dichotomous import dataset as datasets
 from ddp_repro.tasks.dichotomous import made_up, predict, score
@@ -61,7 +60,7 @@ class Dichotomous(PictureTask):
         samples = checked(dis5k.list_samples(root, split), root, split, dis5k.LAYOUT)
         return datasets.MaskDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         from ddp_repro.tasks.dichotomous.pictures import save_mask
 
         return save_mask

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
-from ddp_repro.protocols.task import Classes
+from ddp_repro.protocols.task import Classes, Writer
 from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.matting import dataset as datasets
 from ddp_repro.tasks.matting import made_up, predict, score
@@ -58,7 +57,7 @@ class Matting(PictureTask):
         samples = checked(p3m.list_samples(data.dataset, root, split), root, split, p3m.layout(data.dataset))
         return datasets.MatteDataset(data.dataset, samples[:limit], data, train=train, mean=mean, std=std)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         from ddp_repro.tasks.matting.pictures import save_matte
 
         return save_matte

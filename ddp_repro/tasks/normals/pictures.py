@@ -8,13 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ddp_repro.evaluation.pictures import name_of, save_pictures
+from ddp_repro.evaluation.pictures import save_pictures
 from ddp_repro.tasks.normals.predict import SHOWN_AXES, NormalsPrediction
 
 
-def save_normals(
-    prediction: NormalsPrediction, image: Path | np.ndarray, folder: Path, name: str | None = None
-) -> list[Path]:
+def save_normals(prediction: NormalsPrediction, pixels: np.ndarray, folder: Path, name: str) -> list[Path]:
     """Write the normals as 16-bit RGB PNG, a coloured preview, and float ``.npy`` (H, W, 3).
 
     ``_normals`` holds (n + 1) / 2 of 65535 on axes right, down, ahead; ``_normals_colour`` 8 bits on axes right, up,
@@ -23,7 +21,6 @@ def save_normals(
     Raises:
         OSError: the folder cannot be written.
     """
-    name = name_of(image, name)
     facts = {"meaning": "surface normals out of the surface", "axes": SHOWN_AXES}
     paths = save_pictures({"normals_colour": Image.fromarray(prediction.preview())}, name, folder, **facts)
     stored, array = folder / f"{name}_normals.png", folder / f"{name}_normals.npy"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import checked
-from ddp_repro.protocols.task import Classes
+from ddp_repro.protocols.task import Classes, Writer
 from ddp_repro.settings.recipe import DataConfig
 from ddp_repro.tasks.normals import dataset as datasets
 from ddp_repro.tasks.normals import made_up, predict, score
@@ -42,7 +41,7 @@ class Normals(PictureTask):
     def score(self, steps: int, seed: int | None, tally: Any) -> Any:
         return score.score(steps, seed, tally)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         from ddp_repro.tasks.normals.pictures import save_normals
 
         return save_normals

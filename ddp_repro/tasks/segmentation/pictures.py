@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddp_repro.evaluation.pictures import name_of, pixels_of, save_pictures
+from ddp_repro.evaluation.pictures import save_pictures
 from ddp_repro.tasks.segmentation.predict import Prediction
 
 OPACITY = 0.55  # of the class colours over the picture
@@ -16,10 +16,10 @@ OPACITY = 0.55  # of the class colours over the picture
 
 def save_prediction(
     prediction: Prediction,
-    image: Path | np.ndarray,
+    pixels: np.ndarray,
     palette: Sequence[tuple[int, int, int]],
     folder: Path,
-    name: str | None = None,
+    name: str,
 ) -> list[Path]:
     """Write PNG files; returns their paths.
 
@@ -30,14 +30,14 @@ def save_prediction(
 
     Args:
         palette: an RGB colour per class.
-        name: what the files' names begin with; None: the picture's name without its suffix.
+        pixels: of the picture, uint8 (H, W, 3).
+        name: what the files' names begin with.
 
     Raises:
-        DataError: the picture cannot be read.
         OSError: the folder cannot be written.
     """
     colors = np.array(palette, np.uint8)
-    blended = (1 - OPACITY) * pixels_of(image) + OPACITY * colors[prediction.labels]
+    blended = (1 - OPACITY) * pixels + OPACITY * colors[prediction.labels]
     pictures = {
         "labels": _palette_picture(prediction.labels, colors),
         "overlay": Image.fromarray(blended.round().astype(np.uint8)),
@@ -48,7 +48,7 @@ def save_prediction(
     if prediction.base is not None:
         pictures["base"] = _palette_picture(prediction.base, colors)
         pictures["changed"] = _grey_picture(prediction.base != prediction.labels)
-    return save_pictures(pictures, name_of(image, name), folder)
+    return save_pictures(pictures, name, folder)
 
 
 def _palette_picture(labels: np.ndarray, colors: np.ndarray) -> Image.Image:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
-from ddp_repro.protocols.task import Classes
+from ddp_repro.protocols.task import Classes, Writer
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, Recipe
@@ -83,10 +82,11 @@ class Segmentation(PictureTask):
         spec = datasets.dataset_spec(data.dataset, resolve(data.root))
         return Classes(spec.class_names, spec.palette)
 
-    def writer(self, model: Any, classes: Classes) -> Callable[[Any, Path, Path, str], list[Path]]:
+    def writer(self, model: Any, classes: Classes) -> Writer:
         from ddp_repro.tasks.segmentation.pictures import save_prediction
 
-        return lambda prediction, image, folder, name: save_prediction(prediction, image, classes.colors, folder, name)
+        palette = classes.colors
+        return lambda prediction, pixels, folder, name: save_prediction(prediction, pixels, palette, folder, name)
 
 
 TASK = Segmentation()

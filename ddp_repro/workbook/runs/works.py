@@ -63,7 +63,7 @@ def analysis_work(recipe: Recipe, images: str, weights: str, measure: Callable[.
 
 def constant_work(recipe: Recipe, module: str, training: str, images: str) -> Work:
     """Return what the scores of a constant prediction depend on; it has no probe, being made again in a moment."""
-    names = ("data.", "evaluation.protocol", "evaluation.limit")
+    names = ("data.", "evaluation.protocol", "evaluation.limit", "model.space")
     settings = {n: v for n, v in deciding(public_recipe(recipe), "weights", "scores").items() if n.startswith(names)}
     return Work(
         settings=settings, inputs={"images": images, "training images": training}, code={OURS: code_hash([module])}

@@ -50,8 +50,7 @@ def test_one_sample_has_no_disagreement_and_one_step_model_takes_one_step() -> N
 
 def test_files_of_a_prediction(tmp_path: Path) -> None:
     prediction = ddp_repro.predict(tiny.model(), PICTURE, steps=3, noise_samples=2)
-    Image.fromarray(PICTURE).save(tmp_path / "x.png")
-    paths = save_prediction(prediction, tmp_path / "x.png", PALETTE, tmp_path / "maps")
+    paths = save_prediction(prediction, PICTURE, PALETTE, tmp_path / "maps", "x")
     kinds = [path.stem.removeprefix("x_") for path in paths]
     assert kinds == ["labels", "overlay", "uncertainty", "disagreement", "base", "changed"]
     labels, base, changed = (

@@ -8,7 +8,9 @@ import torch
 
 from data_prep.mini import write_mini
 from ddp_repro.papers.genpercept.recipes import recipes, small_model
-from ddp_repro.papers.genpercept.tables.mean_label import load_mean_label, mean_label, score_mean_label
+from ddp_repro.papers.genpercept.tables.mean_label import mean_label, mean_label_constant, score_mean_label
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.workbook.runs.constant import load_constant
 
 pytest.importorskip("diffusers")
 
@@ -61,6 +63,7 @@ def test_its_scores_are_kept(name, dataset, tmp_path):
     recipe = recipes("mini")[name]
     recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root=str(root)))
     first = score_mean_label(recipe, tmp_path / "results")
-    assert first.images == 1 and all(value is not None for value in first.scores.values())
-    assert load_mean_label(name, "mini", tmp_path / "results") == first
+    assert first.images == 1 and all(getattr(first.score, name) is not None for name in first.score.measures())
+    constant = mean_label_constant(recipe)
+    assert load_constant(task_named(recipe.model.task), name, "mini", tmp_path / "results", constant) == first
     assert score_mean_label(recipe, tmp_path / "results") == first

@@ -88,18 +88,6 @@ class Setting:
             raise ConfigError(f"no dtype {self.dtype!r}; there are {', '.join(DTYPES)}")
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``512`` or ``1024x2048`` as (height, width).
-
-    Raises:
-        ConfigError: the text is neither.
-    """
-    numbers = text.strip().split("x")
-    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
-        raise ConfigError(f"image size {text!r} is neither like 512 nor like 1024x2048")
-    return int(numbers[0]), int(numbers[-1])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Seconds of one candidate, per batch.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ddp_repro.papers.ddp.costs.bench import Setting, parse_size
+from ddp_repro.costs.size import parse_size
+from ddp_repro.papers.ddp.costs.bench import Setting
 from ddp_repro.papers.ddp.costs.records import report, run_bench
 from ddp_repro.papers.ddp.figures.speed import draw_benches
 from ddp_repro.papers.ddp.tables.bev_costs import costs_table, run_costs

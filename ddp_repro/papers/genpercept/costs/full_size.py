@@ -137,7 +137,7 @@ def _seconds(config: ModelConfig, setting: Setting, progress: bool) -> tuple[str
     model = _model(config, setting.device).to(DTYPES[setting.dtype])
     stages = _stages(model, _image(setting))
     candidates = {
-        name + end: run for name, stage in stages.items() for end, run in ((("", stage)), (FLOOR, floor_of(stage)))
+        name + end: run for name, stage in stages.items() for end, run in (("", stage), (FLOOR, floor_of(stage)))
     }
     clock_name, clock = clock_of(setting.device)
     seconds: dict[str, list[float]] = {name: [] for name in candidates}

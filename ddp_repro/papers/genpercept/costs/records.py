@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ddp_repro.costs.size import parse_size
 from ddp_repro.papers.genpercept.costs.full_size import Measurement, Setting, measure
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
@@ -88,7 +89,7 @@ def run_full_size(
     """Measure a recipe's model at every size; yields the records, once they are written."""
     for text in options["size"].split(","):
         setting = Setting(
-            size=_size(text), dtype=options["dtype"], device=device, repetitions=options["repetitions"],
+            size=parse_size(text), dtype=options["dtype"], device=device, repetitions=options["repetitions"],
             training=not options["stages_only"], checkpointing=options["checkpointing"],
         )  # fmt: skip
         record = FullSizeRecord(
@@ -99,10 +100,3 @@ def run_full_size(
         content = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(folder(output) / f"{record.name}.json", content.encode())
         yield record
-
-
-def _size(text: str) -> tuple[int, int]:
-    numbers = text.strip().split("x")
-    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
-        raise ConfigError(f"image size {text!r} is neither like 512 nor like 480x640")
-    return int(numbers[0]), int(numbers[-1])

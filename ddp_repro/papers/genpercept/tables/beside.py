@@ -13,11 +13,12 @@ from pathlib import Path
 
 from ddp_repro.evaluation.measure import UNDEFINED, number_text
 from ddp_repro.papers.genpercept import recipes
-from ddp_repro.papers.genpercept.tables.mean_label import MeanLabel, mean_label_of, same_kind
+from ddp_repro.papers.genpercept.tables.mean_label import WORDS, mean_label_of, same_kind
 from ddp_repro.papers.genpercept.tables.notes import notes as recipe_notes
 from ddp_repro.papers.genpercept.tables.printed import PrintedRow, PrintedTable, load_table
 from ddp_repro.papers.genpercept.tables.ranks import Recomputed, table1_ranks, table11_savings, table14_means
 from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.runs.constant import ConstantScore
 from ddp_repro.workbook.runs.records import Record, find_records, spread
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.tables.printed import PaperColumn
@@ -25,7 +26,6 @@ from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table, 
 from ddp_repro.workbook.tables.table import provenance_frame, table_frame
 
 PREFIX = "genpercept_table"
-MEAN_ROW = "mean label of the training pictures, no network"
 NUMBERED = (1, 2, 3, 4, 6, 7, 8, 9, 10)  # tables that a run of ours can stand in
 
 Cells = dict[tuple[str, str], list[str]]
@@ -42,12 +42,12 @@ class _Measured:
     name: str
     steps: int
     record: Record | None
-    mean: MeanLabel | None = None
+    mean: ConstantScore | None = None
 
     @property
     def label(self) -> str:
         """Return what the row is called."""
-        return MEAN_ROW if self.mean else f"{self.name}, {self.steps} step{'s' * (self.steps > 1)}"
+        return WORDS if self.mean else f"{self.name}, {self.steps} step{'s' * (self.steps > 1)}"
 
 
 def beside_table(number: int, preset: str, output: str | Path = "results") -> Table:
@@ -162,7 +162,7 @@ def _measured_columns(above: int, rows: list[_Measured], preset: str) -> Cells:
 def _measured_cell(row: _Measured, record: Record, metric: str) -> str:
     decimals = measures()[metric].decimals
     if row.mean is not None:
-        return number_text(row.mean.scores.get(metric), decimals)
+        return number_text(getattr(row.mean.score, metric), decimals)
     values = record.values(row.steps, metric)
     if not values:
         return NOT_RUN
@@ -175,12 +175,12 @@ def _measured_cell(row: _Measured, record: Record, metric: str) -> str:
 def _mean_rows(rows: list[_Measured], output: str | Path) -> list[_Measured]:
     """Return a row of the mean label for every kind of task and data that has one."""
     records = list({row.record.run: row.record for row in rows if row.record is not None}.values())
-    found: list[_Measured] = []
+    means: list[_Measured] = []
     for record in records:
         mean = mean_label_of(record, records, output)
-        if mean is not None and mean not in [row.mean for row in found]:
-            found.append(_Measured(record.run, 0, record, mean))
-    return found
+        if mean is not None and mean not in [row.mean for row in means]:
+            means.append(_Measured(record.run, 0, record, mean))
+    return means
 
 
 def _not_better(rows: list[_Measured], means: list[_Measured]) -> list[str]:
@@ -191,7 +191,7 @@ def _not_better(rows: list[_Measured], means: list[_Measured]) -> list[str]:
             continue
         metric = row.record.metrics[0]
         measure = measures()[metric]
-        bar = next((m.mean.scores.get(metric) for m in means if m.mean and m.record
+        bar = next((getattr(m.mean.score, metric) for m in means if m.mean and m.record
                     and same_kind(row.record, m.record)), None)  # fmt: skip
         value = spread(row.record.values(row.steps, metric))[0]
         if bar is None or value is None or (value > bar if measure.direction == "higher" else value < bar):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,35 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.papers.genpercept import recipes
 from ddp_repro.papers.genpercept.labels import label_of
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.protocols.registry import task_named
-from ddp_repro.settings.recipe import Recipe
-from ddp_repro.store.atomic import write_atomically
-from ddp_repro.store.paths import resolve, run_folder, working_root
-from ddp_repro.store.work import Current, Work
-from ddp_repro.tasks.build import build_dataset
-from ddp_repro.workbook.runs.records import Record, read_dataclass
-from ddp_repro.workbook.runs.works import constant_work
+from ddp_repro.protocols.task import Constant, Tally
+from ddp_repro.settings.overrides import override, parse_overrides
+from ddp_repro.settings.recipe import EvalConfig, Recipe
+from ddp_repro.workbook.runs.constant import ConstantScore, load_constant, score_constant
+from ddp_repro.workbook.runs.records import Record
 
-FILE = "mean_label.json"
-SCHEMA = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeanLabel:
-    """Scores of the mean label, kept beside a recipe's record.
-
-    Attributes:
-        scores: by measure; None where one is undefined.
-        images: how many were scored.
-    """
-
-    scores: dict[str, float | None]
-    images: int
-    work: Work
+FILE, WORDS = "mean_label.json", "mean label of the training pictures, no network"
 
 
 def score_mean_labels(number: int, preset: str, output: str | Path = "results", overrides: Sequence[str] = ()) -> None:
@@ -56,49 +34,45 @@ def score_mean_labels(number: int, preset: str, output: str | Path = "results", 
     """
     if preset == "paper":
         return
-    from ddp_repro.settings.overrides import override, parse_overrides
-
     changes = parse_overrides(list(overrides))
     rows = [override(r, changes) for r in recipes.recipes(preset).values() if r.table == f"genpercept_table{number}"]
     for recipe in {_kind(row): row for row in reversed(rows)}.values():
         score_mean_label(recipe, output)
 
 
-def score_mean_label(recipe: Recipe, output: str | Path = "results") -> MeanLabel:
-    """Score the mean label for a recipe's evaluation, unless that is done; reads every training label."""
-    config = cast(ModelConfig, recipe.model)
-    task = task_named(config.task)
-    neutral: dict[str, Any] = {"train": False, "mean": (0, 0, 0), "std": (1, 1, 1)}
-    with contextlib.chdir(working_root()):
-        train = build_dataset(recipe.data, recipe.data.train_split, **neutral)
-        dataset = build_dataset(recipe.data, recipe.data.eval_split, **neutral)
-        now = constant_work(recipe, __name__, train.fingerprint(), dataset.fingerprint())
-        before = load_mean_label(recipe.name, recipe.preset, output)
-        if before is not None and isinstance(before.work.same(now), Current):
-            return before
-        prediction = mean_label(train, config)
-        tally = task.tally(config, recipe.evaluation)
-        images = min(len(dataset), recipe.evaluation.limit or len(dataset))
-        for index in range(images):
-            truth = torch.as_tensor(dataset.load(index)[1])
-            statistics = tally.image_statistics(_resized(prediction, truth, config), truth)
-            tally.add({name: np.asarray(values)[None] for name, values in statistics.items()})
-    score = task.score(0, None, tally)
-    scores = {name: getattr(score, name) for name in score.measures()}
-    result = MeanLabel(scores=json_ready(scores), images=images, work=now)
-    text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(result)), indent=1) + "\n"
-    write_atomically(run_folder(output, recipe.preset, recipe.name) / FILE, text.encode())
-    return result
+def score_mean_label(recipe: Recipe, output: str | Path = "results") -> ConstantScore:
+    """Score the mean label for a recipe's evaluation, unless that is done; reads every training label.
+
+    Raises:
+        DataError: missing or damaged pictures.
+    """
+    return score_constant(recipe, output, mean_label_constant(recipe))
 
 
-def load_mean_label(name: str, preset: str, output: str | Path = "results") -> MeanLabel | None:
-    """Return what :func:`score_mean_label` left for a recipe; None where it was not asked for.
+def load_mean_label(record: Record, output: str | Path = "results") -> ConstantScore | None:
+    """Return what :func:`score_mean_label` left for the recipe of a record; None where it was not asked for.
 
     Raises:
         RecordError: the file is damaged.
     """
-    path = resolve(output) / preset / "runs" / name / FILE
-    return read_dataclass(MeanLabel, path, SCHEMA) if path.is_file() else None
+    recipe = record.settings()
+    task = task_named(recipe.model.task)
+    return load_constant(task, record.run, record.preset, output, mean_label_constant(recipe))
+
+
+def mean_label_constant(recipe: Recipe) -> Constant:
+    """Return the mean label as the constant prediction of a recipe."""
+    config, task = cast(ModelConfig, recipe.model), task_named(recipe.model.task)
+
+    def evaluate(train: Any, dataset: Any, evaluation: EvalConfig) -> Tally:
+        prediction, tally = mean_label(train, config), task.tally(config, evaluation)
+        for index in range(min(len(dataset), evaluation.limit or len(dataset))):
+            truth = torch.as_tensor(dataset.load(index)[1])
+            statistics = tally.image_statistics(_resized(prediction, truth, config), truth)
+            tally.add({name: np.asarray(values)[None] for name, values in statistics.items()})
+        return tally
+
+    return Constant(FILE, WORDS, evaluate)
 
 
 def mean_label(dataset: Any, config: ModelConfig) -> Tensor:
@@ -155,11 +129,7 @@ def same_kind(record: Record, other: Record) -> bool:
     return _kind(record.settings()) == _kind(other.settings())
 
 
-def mean_label_of(record: Record, records: Sequence[Record], output: str | Path = "results") -> MeanLabel | None:
+def mean_label_of(record: Record, records: Sequence[Record], output: str | Path = "results") -> ConstantScore | None:
     """Return the mean label's scores for a record: its own, or those of a recipe of the same task and data."""
-    for candidate in (record, *records):
-        if same_kind(record, candidate):
-            scores = load_mean_label(candidate.run, candidate.preset, output)
-            if scores is not None:
-                return scores
-    return None
+    alike = (candidate for candidate in (record, *records) if same_kind(record, candidate))
+    return next(filter(None, (load_mean_label(candidate, output) for candidate in alike)), None)
