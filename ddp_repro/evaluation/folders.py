@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -300,7 +301,8 @@ def _pictures_of(path: Path, base: Path | None) -> Iterable[Picture]:
         yield Picture(path, names)
         return
     try:
-        count = Film(path).count()
+        with closing(Film(path)) as film:
+            count = film.count()
     except DataError:
         count = 1  # predicting the first frame will say why it cannot be
     for number in range(count):
