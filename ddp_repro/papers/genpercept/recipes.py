@@ -9,7 +9,14 @@ from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, MixedData, Recipe, TrainConfig
 
-VAE = "genpercept_vae_mini"
+# The small VAE of each task: trained for minutes, it carries only the pictures and labels that it has seen.
+VAES = {
+    "affine_depth": "genpercept_vae_mini",
+    "normals": "genpercept_vae_normals_mini",
+    "dichotomous": "genpercept_vae_foreground_mini",
+    "matting": "genpercept_vae_matte_mini",
+    "segmentation": "genpercept_vae_colours_mini",
+}
 LORA_RANKS = (4, 16, 64)  # of Table 4, as far as the small U-Net is wide
 PIPELINES = {
     "one_step": {},
@@ -151,24 +158,29 @@ def _mattes() -> DataConfig:
 def _mini() -> list[Recipe]:
     """Return small pipelines on synthetic rooms; no diffusion model was trained before, so they start from scratch.
 
-    The VAE is trained first, on pictures and labels, and frozen in all the others.
+    A VAE is trained first for every task, on its pictures and labels, and frozen in the others.
     """
     depth = _small("genpercept_depth_mini", 6, small_model(loss="customised"))
-    latent = _small("genpercept_depth_latent_mini", 2, small_model())
+    normals = _small("genpercept_normals_mini", 7, small_model(task="normals", loss="angular"), _resized(_normals()))
+    foreground = _small(
+        "genpercept_foreground_mini", 8, small_model(task="dichotomous", loss="image"), _resized(_masks())
+    )
+    matte = _small("genpercept_matte_mini", 10, small_model(task="matting", loss="image"), _resized(_mattes()))
+    colours = _small("genpercept_colours_mini", 9, _colours(), _streets())
     return [
-        _vae(),
+        *map(_vae, (depth, normals, foreground, matte, colours)),
         depth,
-        latent,
+        _small("genpercept_depth_latent_mini", 2, small_model()),
         _small("genpercept_decoder_mini", 2, small_model(loss="customised", decoder_from_scratch=True)),
         *(_small(f"genpercept_{name}_mini", 1, small_model(**PIPELINES[name])) for name in list(PIPELINES)[1:]),
         _small("genpercept_timestep_mini", 3, small_model(timestep=1)),
         _small("genpercept_frozen_mini", 4, small_model(decoder="dpt", loss="image", unet="frozen")),
         *(_lora(depth, rank) for rank in LORA_RANKS),
         _small("genpercept_dpt_mini", 2, small_model(decoder="dpt", loss="image", space="disparity")),
-        _small("genpercept_normals_mini", 7, small_model(task="normals", loss="angular"), _resized(_normals())),
-        _small("genpercept_foreground_mini", 8, small_model(task="dichotomous", loss="image"), _resized(_masks())),
-        _small("genpercept_matte_mini", 10, small_model(task="matting", loss="image"), _resized(_mattes())),
-        _small("genpercept_colours_mini", 9, _colours(), _streets()),
+        normals,
+        foreground,
+        matte,
+        colours,
         _small("genpercept_upernet_mini", 9, _upernet(), _streets()),
     ]  # fmt: skip
 
@@ -195,7 +207,7 @@ def _small(name: str, table: int, model: ModelConfig, data: DataConfig | None = 
     train = TrainConfig(
         iterations=120, batch_size=4, device_batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup_iterations=20,
         warmup_ratio=0.0, curve="cosine", clip_norm=1.0, backbone_weights=None, workers=0, log_every=10,
-        checkpoint_every=100, validate_every=0, weights=(f"vae=recipe:{VAE}",),
+        checkpoint_every=100, validate_every=0, weights=(f"vae=recipe:{VAES[model.task]}",),
     )  # fmt: skip
     seeds = (0, 1) if model.noise == "gaussian" else (0,)
     steps = (1, model.steps) if model.steps > 1 else (1,)
@@ -206,11 +218,12 @@ def _small(name: str, table: int, model: ModelConfig, data: DataConfig | None = 
     )  # fmt: skip
 
 
-def _vae() -> Recipe:
-    """Return the recipe of the small VAE, which no score is taken of."""
-    plain = _small(VAE, 2, small_model(loss="reconstruction"))
-    train = dataclasses.replace(plain.train, iterations=300, learning_rate=2e-3, weights=None)
-    return dataclasses.replace(plain, table="genpercept_vae", train=train)
+def _vae(of: Recipe) -> Recipe:
+    """Return the recipe of the small VAE of a recipe's task, which no score is taken of."""
+    model = dataclasses.replace(cast(ModelConfig, of.model), loss="reconstruction")
+    train = dataclasses.replace(of.train, iterations=300, learning_rate=2e-3, weights=None)
+    name = VAES[model.task]
+    return dataclasses.replace(of, name=name, row=name, table="genpercept_vae", model=model, train=train)
 
 
 def _lora(depth: Recipe, rank: int) -> Recipe:

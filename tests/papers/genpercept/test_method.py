@@ -272,5 +272,14 @@ def test_questions_that_nobody_answers_are_refused(tmp_path, monkeypatch):
 
 
 def test_the_vaes_stage_answers_nothing():
-    assert not any(r.name == recipes.VAE for r in predictors._candidates("depth"))
+    assert not any(r.name in recipes.VAES.values() for r in predictors._candidates("depth"))
     assert dataclasses.replace(small_model(), loss="reconstruction").predicts is False
+
+
+def test_every_small_model_has_a_vae_that_has_seen_its_labels():
+    """A VAE trained for minutes on grey depth gave back colour maps and normals as something else."""
+    small = recipes.recipes("mini")
+    for recipe in small.values():
+        for source in recipe.train.weights or ():
+            vae = small[source.removeprefix("vae=recipe:")]
+            assert (vae.model.task, vae.data) == (recipe.model.task, recipe.data)
