@@ -57,8 +57,9 @@ clean:  ## remove the environment and caches (data and results stay)
 	$(UV) sync --frozen --all-extras
 	@touch $@
 
-# --target: works with nothing but pip, also where the system's Python is "externally managed"
+# --target: works with nothing but pip, also where the system's Python is "externally managed";
+# -a: an activated environment may have no pip
 .uv/bin/uv:
-	@for python in python3 python3.12 python3.11; do \
+	@for python in $$(which -a python3 python3.12 python3.11 2>/dev/null); do \
 	  $$python -m pip --version >/dev/null 2>&1 && exec $$python -m pip install --quiet --target .uv uv; \
 	done; echo "pip is needed to install uv, and no python3 here has it." >&2; exit 1
