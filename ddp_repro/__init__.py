@@ -60,6 +60,8 @@ _HOMES = {
     "dynamics_figure": "ddp_repro.papers.ddp.pages",
     "images_figure": "ddp_repro.papers.ddp.pages",
     "load_trajectory": "ddp_repro.papers.ddp.samples.segmentation",
+    "figure_1": "ddp_repro.papers.ddp.figures.figure1",
+    "figure_2": "ddp_repro.papers.ddp.figures.figure2",
     "figure_3a": "ddp_repro.papers.ddp.figures.figure3",
     "figure_3b": "ddp_repro.papers.ddp.figures.figure3",
     "figure_3c": "ddp_repro.papers.ddp.figures.figure3",

@@ -64,6 +64,8 @@ def test_sampling_drift(place):
 @pytest.mark.parametrize(
     ("name", "dataset", "parameters"),
     [
+        ("ddp_figure1_process", "cityscapes", {"image": "1"}),
+        ("ddp_figure2_framework", "cityscapes", {}),
         ("ddp_figure3c_uncertainty_quality", "cityscapes", {"steps": "3", "noise_samples": "2"}),
         ("ddp_figure5_cityscapes_trajectories", "cityscapes", {"images": "2"}),
         ("ddp_figure6_ade20k_trajectories", "ade20k", {"images": "2"}),

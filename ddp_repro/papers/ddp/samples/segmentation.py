@@ -78,7 +78,7 @@ def save_one(model: Method, dataset: SegmentationDataset, index: int, seed: int,
         "image": resize_image(picture, (height, width)),
         "label": resize_label(label.astype(np.uint8), (height, width)),
         "predictions": predictions.to(torch.uint8).numpy(),
-        "maps": np.stack([_principal_colours(maps[-1], noisy) for noisy in maps[:-1]]),
+        "maps": np.stack([principal_colours(maps[-1], noisy) for noisy in maps[:-1]]),
         "palette": np.asarray(dataset.palette, dtype=np.uint8),
     }
     facts = {"image_id": item["id"], "seed": seed, "class_names": list(dataset.class_names)}
@@ -120,7 +120,7 @@ def _sample(model: Method, image: Tensor, seed: int, image_id: str) -> tuple[Ten
     return trajectory.predictions[:, 0].cpu(), trajectory.maps[:, 0].permute(0, 2, 3, 1).float().cpu()
 
 
-def _principal_colours(reference: Tensor, noisy: Tensor) -> np.ndarray:
+def principal_colours(reference: Tensor, noisy: Tensor) -> np.ndarray:
     """Show a map (h, w, D) as RGB by the three directions in which ``reference``, the last map, varies most.
 
     Each map has its own contrast (2nd to 98th percentile): structure, not amplitude, is what the eye is to compare.
