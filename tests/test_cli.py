@@ -96,6 +96,7 @@ def test_tables_are_known_by_their_names_of_version_0_1(name, tmp_path, capsys):
     assert f"ddp_{name}.md" in texts[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", BUILT_IN[1:])  # of the first, tests.workbook.test_tables
 def test_every_printed_table_is_shown(paper, tmp_path, capsys):
     names = [name for name in printed_names(paper) if "figure" not in name]

@@ -19,6 +19,7 @@ def probes(monkeypatch):
     return use
 
 
+@pytest.mark.slow
 def test_every_part_of_this_environment_works(capsys):
     assert doctor.main(as_json=True) == 0
     report = json.loads(capsys.readouterr().out)
@@ -30,6 +31,7 @@ def test_every_part_of_this_environment_works(capsys):
 HEAVY = ("torch._dynamo", "torchvision.models.detection", "timm.models.beit", "sklearn", "scipy.stats", "jupyterlab")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", doctor.PROBES)
 def test_probes_do_not_import_what_they_do_not_try(part):
     code = f"{doctor.PROBES[part]}\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"

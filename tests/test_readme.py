@@ -1,7 +1,7 @@
 """The README's commands and snippets run, in a clone of their own.
 
 A fenced ``bash`` or ``python`` block is preceded by ``<!-- test -->`` (it runs as printed), ``<!-- test: command -->``
-(a short stand-in runs instead) or ``<!-- not run: reason -->``.
+(a short stand-in runs instead), either as ``test slow`` where it takes long, or ``<!-- not run: reason -->``.
 """
 
 import os
@@ -56,7 +56,7 @@ def save_untrained(recipe, path: Path) -> None:
 def test_every_block_says_how_it_is_tested():
     assert len(BLOCKS) == README.count("```bash") + README.count("```python")
     marks = [block["mark"] or "" for block in BLOCKS]
-    assert all(re.fullmatch(r"test|test: .+|not run: .+", mark) for mark in marks), marks
+    assert all(re.fullmatch(r"test( slow)?(: .+)?|not run: .+", mark) for mark in marks), marks
 
 
 def test_printed_results_are_the_records():
@@ -103,11 +103,17 @@ def test_printed_depth_is_the_records(preset):
     assert [row for row in rows if row not in README] == []
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["code"].splitlines()[0])
+def case(block):
+    marks = [pytest.mark.slow] if block["mark"].startswith("test slow") else []
+    return pytest.param(block, id=block["code"].splitlines()[0], marks=marks)
+
+
+@pytest.mark.parametrize("block", map(case, BLOCKS))
 def test_block(block, clone):
-    if block["mark"].startswith("not run"):
+    kind, _, stand_in = block["mark"].partition(": ")
+    if kind == "not run":
         pytest.skip(block["mark"])
-    code = block["code"] if block["mark"] == "test" else block["mark"].removeprefix("test: ")
+    code = stand_in or block["code"]
     command = (
         [sys.executable, "-c", code] if block["language"] == "python" else ["bash", "-euo", "pipefail", "-c", code]
     )

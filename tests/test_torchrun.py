@@ -115,6 +115,7 @@ def compared_evaluations(run: Run, recipe: str, settings: list[str]) -> list[lis
     return made
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate_as_one(tmp_path):
     settings = [*OVERRIDES, f"data.root={write_data('ade20k', tmp_path / 'data')}"]
     one, two = (train(tmp_path / str(count), "ade20k_mini", settings, count) for count in (1, 2))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from torch import nn
 
 import ddp_repro
@@ -97,6 +98,7 @@ class Toy(ddp_repro.Paper):
         return {"edges_mini": recipe} if preset == "mini" else {}
 
 
+@pytest.mark.slow
 def test_from_recipe_to_figure(tmp_path, monkeypatch):
     monkeypatch.setattr("ddp_repro.protocols.registry._REGISTERED", {})
     monkeypatch.setattr("ddp_repro.workbook.catalogue._REGISTERED", {})

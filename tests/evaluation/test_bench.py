@@ -18,6 +18,7 @@ def timing(name: str, *seconds: float) -> Timing:
     return Timing(name=name, seconds=seconds, median=seconds[1], quartiles=(seconds[0], seconds[2]))
 
 
+@pytest.mark.slow
 def test_everything_is_timed_in_every_repetition() -> None:
     found = measure(TINY, FAST, progress=False)
     wanted = {*STAGES, *(f"{stage} floor" for stage in STAGES[:-1]), "step, published", "training"}
@@ -27,6 +28,7 @@ def test_everything_is_timed_in_every_repetition() -> None:
     assert found["step"].median > 0 and not found.has("upsampling floor")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"task": "depth"}, {"sampler": "ddpm", "encoding": "onehot"}])
 def test_other_models(changes: dict) -> None:
     import dataclasses
@@ -51,6 +53,7 @@ def test_the_floor_has_all_the_products_and_nothing_else() -> None:
     assert floor == whole and floor.convolution > 0 and floor.linear > 0
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_work() -> None:
     import dataclasses
 

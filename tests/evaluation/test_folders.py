@@ -140,6 +140,7 @@ assert torchvision.models.resnet18 and torchvision.ops.nms and len(timm.list_mod
 """
 
 
+@pytest.mark.slow
 def test_predict_starts_without_what_it_does_not_need(place):
     run = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"

@@ -16,6 +16,7 @@ def parity(device: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter() -> None:
     done = parity("cpu", TRITON_INTERPRET="1")
     assert done.stdout.strip() == "equal", done.stderr[-2000:]

@@ -51,6 +51,7 @@ def uninterrupted(root, tmp_path_factory):
     return train(tiny_depth_recipe(root), tmp_path_factory.mktemp("run"), progress=False)
 
 
+@pytest.mark.slow
 def test_learns(root, tmp_path):
     result = train(tiny_depth_recipe(root, train__iterations=24, train__log_every=6), tmp_path, progress=False)
     log = read_log(result.history)

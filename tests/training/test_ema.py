@@ -99,6 +99,7 @@ def test_the_average_is_validated(images, averaged, tmp_path, monkeypatch):
     assert "validation_miou" in read_log(result.history)[-1]
 
 
+@pytest.mark.slow
 def test_two_processes_average_like_one(images, tmp_path):
     """Six micro-batches of whole pictures, so that rounding stays small."""
     changes = {

@@ -56,6 +56,7 @@ def test_report_says_everything() -> None:
     assert "3 steps 256 MiB" in text
 
 
+@pytest.mark.slow
 def test_a_real_one_is_written_and_read_back(tmp_path) -> None:
     setting = Setting(size=(32, 32), steps=(1,), repetitions=3, published=False, training=False)
     made = run_bench(TINY, setting, tmp_path, progress=False)

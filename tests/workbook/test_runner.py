@@ -74,6 +74,7 @@ def workbook(tmp_path, monkeypatch) -> Workbook:
     return Workbook(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_published_and_not_repeated(workbook):
     workbook.add(WRITE)
     (first,) = workbook.run(parameters={"rate": "1e-4"})
@@ -88,6 +89,7 @@ def test_a_finished_run_is_published_and_not_repeated(workbook):
     assert workbook.run(parameters={"rate": "1e-4"})[0].state == "done"
 
 
+@pytest.mark.slow
 def test_another_run_in_the_same_place_is_refused_without_overwrite(workbook):
     workbook.add(WRITE)
     workbook.run(parameters={"rate": "0.25"})
@@ -98,6 +100,7 @@ def test_another_run_in_the_same_place_is_refused_without_overwrite(workbook):
     assert workbook.path("table.md").read_text() == "rate 0.5"
 
 
+@pytest.mark.slow
 def test_other_code_or_data_means_other_work(workbook, monkeypatch):
     workbook.add(WRITE)
     workbook.run()
@@ -133,6 +136,7 @@ def test_unknown_and_mistyped_parameters_are_rejected_before_anything_runs(workb
     assert not workbook.results.exists()
 
 
+@pytest.mark.slow
 def test_parameters_are_python_literals(workbook):
     workbook.add(WRITE)
     notebook = read_notebook(workbook.notebooks / "n.ipynb")
@@ -157,6 +161,7 @@ def test_an_unknown_notebook_is_rejected_with_a_suggestion(workbook):
         workbook.run("ddp_table1")
 
 
+@pytest.mark.slow
 def test_a_failed_cell_fails_the_run_but_not_the_others(workbook):
     workbook.add("1 / 0", WRITE)
     workbook.add(WRITE, name="other")
@@ -167,21 +172,25 @@ def test_a_failed_cell_fails_the_run_but_not_the_others(workbook):
     assert not workbook.path("notebooks/n.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_sys_exit_is_a_failure(workbook):
     workbook.add(WRITE, "import sys; sys.exit()", "unreached = True")
     workbook.fails("cell In [4]: SystemExit")
 
 
+@pytest.mark.slow
 def test_a_killed_kernel_is_a_failure(workbook):
     workbook.add(WRITE, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     workbook.fails("kernel died in the cell that begins 'import os, signal'")
 
 
+@pytest.mark.slow
 def test_a_missing_result_is_a_failure(workbook):
     workbook.add("done = True")
     workbook.fails("table.md is missing")
 
 
+@pytest.mark.slow
 def test_an_old_result_does_not_count_for_this_run(workbook):
     workbook.add("done = True")
     old = workbook.path("table.md")
@@ -191,6 +200,7 @@ def test_an_old_result_does_not_count_for_this_run(workbook):
     workbook.fails("is an old one")
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_the_finished_result_as_it_was(workbook):
     workbook.add(WRITE, "assert rate < 1")
     workbook.run()
@@ -201,6 +211,7 @@ def test_a_failed_run_leaves_the_finished_result_as_it_was(workbook):
     assert workbook.run()[0].state == "skipped"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_counts_for_nothing_and_its_successor_puts_things_right(workbook, tmp_path):
     workbook.add(WRITE, "import time\nif rate > 1: time.sleep(200)")
     workbook.run()
@@ -221,6 +232,7 @@ def test_a_run_that_is_killed_counts_for_nothing_and_its_successor_puts_things_r
     assert workbook.path("table.md").read_text() == "rate 0.5"  # the finished run's
 
 
+@pytest.mark.slow
 def test_notebooks_run_side_by_side(workbook):
     for name, other in (("a", "b"), ("b", "a")):
         cells = f"other = {other!r}\nopen({name!r}, 'w').close()", MEET, "assert os.environ['OMP_NUM_THREADS'] == '1'"
@@ -248,6 +260,7 @@ def _end_by_signal(number: int) -> str:
     return "fine"
 
 
+@pytest.mark.slow
 def test_two_runners_do_not_share_a_notebook(workbook):
     workbook.add(WRITE)
     with file_lock(workbook.path("notebooks/.n.lock")):
@@ -271,6 +284,7 @@ def test_a_lock_makes_the_second_wait(tmp_path, capsys):
     assert "waiting for another process" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_unwritable_output_is_a_failure_with_its_path(workbook):
     workbook.add(WRITE)
     workbook.results.write_text("a file where a folder should be")
