@@ -26,6 +26,15 @@ SHARED = (
 )  # commands whose work torchrun's processes share, or that write nothing
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
+PREDICT_EXAMPLES = """\
+examples:
+  ddp-repro predict photo.jpg --recipe ade20k_mini --output maps
+  ddp-repro predict holiday/ 'drives/**/*.png' drive.mp4 --task segmentation --device cpu
+  ddp-repro predict aerial.tif --checkpoint model.safetensors --window 512x512
+
+exit codes: 0 all pictures are done; 1 some could not be predicted, the others are; 2 a mistake in the request.
+"""
+
 # What a user can cause and mend: reported as one line, without a traceback.
 USER_ERRORS = {
     "ddp_repro.settings.errors": ("CheckpointError", "ConfigError"),
@@ -251,6 +260,10 @@ def _model_commands(commands: Any) -> None:
         help="longest side, in pixels, of what the network sees (the recipe's); maps keep the picture's size",
     )  # fmt: skip
     predict.add_argument(
+        "--window", metavar="HxW",
+        help="show large pictures at their own size, in windows of HxW pixels that overlap by a quarter, e.g. 512x512",
+    )  # fmt: skip
+    predict.add_argument(
         "--output", default="predictions", metavar="FOLDER",
         help="where maps and predictions.jsonl are written (predictions); pictures done there are not done again",
     )  # fmt: skip
@@ -259,6 +272,7 @@ def _model_commands(commands: Any) -> None:
         "--precision", default="float32", choices=("float32", "bf16", "fp16"), help="of the network (float32)"
     )
     predict.add_argument("--arrays", action="store_true", help="write NumPy arrays (.npy) beside the PNG files")
+    predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, PREDICT_EXAMPLES
 
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")
     convert.add_argument("source", metavar="SOURCE", help="a file, e.g. best_mIoU_iter_160000.pth")

@@ -19,20 +19,23 @@ from ddp_repro.workbook.predictors import answers, predictor_for
 if TYPE_CHECKING:
     import numpy as np
 
-    from ddp_repro.evaluation.folders import Report
+    from ddp_repro.evaluation.folders.run import Report
     from ddp_repro.settings.recipe import Precision
 
 
 def predict(
     images: list[str], task: str | None, method: str | None, recipe: str | None, checkpoint: str | None, steps: int,
-    noise_samples: int, resolution: int | None, output: str, device: str, precision: Precision, arrays: bool,
+    noise_samples: int, resolution: int | None, window: str | None, output: str, device: str, precision: Precision,
+    arrays: bool,
 ) -> int:  # fmt: skip
     """Write a task's maps of every picture: labels, depth, normals, masks or mattes, previews, uncertainty."""
     from ddp_repro.store.deferred import defer_image_models
 
     defer_image_models()  # before anything imports timm: one picture should not wait for all of its models
-    from ddp_repro.evaluation.folders import find_pictures, predict_pictures, save_arrays
-    from ddp_repro.evaluation.predict import predict as predict_one
+    from ddp_repro.evaluation.folders.inputs import find_pictures
+    from ddp_repro.evaluation.folders.run import predict_pictures
+    from ddp_repro.evaluation.pictures import save_arrays
+    from ddp_repro.evaluation.predict import PicturePredictor
     from ddp_repro.interop import load_checkpoint
     from ddp_repro.networks.identity import weights_hash
     from ddp_repro.settings.checks import check_positive
@@ -48,7 +51,7 @@ def predict(
     if task_object.predict is None:
         raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
     check_positive(steps=steps, noise_samples=noise_samples, resolution=resolution)
-    scale = getattr(chosen.data, "image_scale", None) if resolution is None else (resolution, resolution)
+    sides, scale = _window_and_scale(window, resolution, chosen)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
     model = chosen.model.build()
@@ -67,18 +70,37 @@ def predict(
         "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
         "steps": steps, "noise_samples": noise_samples,
         "image_scale": scale and list(scale), "precision": precision, "arrays": arrays,
-    }  # fmt: skip
-    report = predict_pictures(
-        lambda pixels: predict_one(model, pixels, steps, noise_samples, image_scale=scale, precision=precision),
-        write, pictures, folder, model=decisive, class_names=classes.names,
-    )  # fmt: skip
+    } | ({"window": list(sides)} if sides else {})  # fmt: skip
+    predictor = PicturePredictor(model, steps, noise_samples, image_scale=scale, window=sides, precision=precision)
+    report = predict_pictures(predictor, write, pictures, folder, model=decisive, class_names=classes.names)
     _show_predictions(report, len(pictures), folder)
     return int(bool(report.failed))
 
 
+def _window_and_scale(
+    window: str | None, resolution: int | None, recipe: Recipe
+) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Return the sides of the windows, and the bounds of what the network sees: with windows, the picture's own size.
+
+    Raises:
+        ConfigError: both are given, or the windows cannot work.
+    """
+    from ddp_repro.costs.size import parse_size
+    from ddp_repro.evaluation.windows import check_window
+
+    if window is None:
+        usual = getattr(recipe.data, "image_scale", None)
+        return None, usual if resolution is None else (resolution, resolution)
+    if resolution is not None:
+        raise ConfigError("--window shows pictures at their own size: it goes without --resolution")
+    sides = parse_size(window)
+    check_window(sides, task_named(recipe.model.task))
+    return sides, None
+
+
 def _show_predictions(report: Report, pictures: int, folder: Path) -> None:
     """Print the files of a single picture; of more, how many there are and where."""
-    from ddp_repro.evaluation.folders import MANIFEST
+    from ddp_repro.evaluation.folders.manifest import MANIFEST
 
     if pictures == 1:
         for path in report.written:

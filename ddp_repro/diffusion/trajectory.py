@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 from torch import Tensor
+
+STEPWISE = frozenset({"decoded", "maps"})  # whose first axis is the step, not the image
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,15 @@ class Trajectory:
     def predictions(self) -> Tensor:
         """Most likely class of every step, (S, B, h, w)."""
         return self.decoded.argmax(2)
+
+    def part(self, index: int) -> Self:
+        """Return the run of one image, as a batch of one."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self,
+            **{
+                name: tensor.narrow(int(name in STEPWISE), index, 1)
+                for name, tensor in tensors.items()
+                if isinstance(tensor, Tensor) and tensor.numel()
+            },
+        )

@@ -1,7 +1,9 @@
-"""Label or depth map, and its uncertainty, of one's own picture."""
+"""Label or depth map, and its uncertainty, of one's own pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from PIL import Image, ImageOps
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
+from ddp_repro.evaluation.sampling import batch_runs
 from ddp_repro.evaluation.views import ViewedImage, inference_mode
+from ddp_repro.evaluation.windows import check_window, predict_by_windows
 from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
@@ -26,6 +30,7 @@ def predict(
     noise_samples: int = 1,
     *,
     image_scale: tuple[int, int] | None = None,
+    window: tuple[int, int] | None = None,
     seed: int = 0,
     precision: Precision = "float32",
 ) -> Any:
@@ -39,26 +44,82 @@ def predict(
         noise_samples: draws of the start noise whose predictions are averaged.
         image_scale: bounds (long, short) of the size at which the network sees the picture, best those that it was
             trained with (``recipe.data.image_scale``); None: the picture's own size.
+        window: (height, width) of the parts in which the network sees a picture of its own size, see
+            :mod:`ddp_repro.evaluation.windows`; None: all at once.
         seed: of the noise; the same seed gives the same map.
         precision: of the network. Compiled or channels-last models: see
             :func:`ddp_repro.networks.acceleration.accelerate`.
 
     Raises:
-        ConfigError: a BEV model, which sees six cameras at once; or fp16 on a CPU.
+        ConfigError: a BEV model, which sees six cameras at once; fp16 on a CPU; or an impossible window.
         DataError: an unreadable file.
         ValueError: an array or picture of another kind, or a number below one.
     """
-    check_positive(steps=steps, noise_samples=noise_samples)
-    task = task_named(model.config.task)
-    if task.predict is None:
-        raise ConfigError(f"{task.not_from_a_picture}; `ddp-repro evaluate` scores it")
-    picture = _to_rgb(image)
-    size = transforms.size_of(picture)
-    input_size = transforms.rescaled_size(size, image_scale) if image_scale else size
-    pixels = torch.from_numpy(transforms.normalize(transforms.resize_image(picture, input_size), model.mean, model.std))
-    prepared = ViewedImage("predict", [pixels], torch.empty(size))
-    with inference_mode(model, precision):
-        return task.predict(model, prepared, steps, noise_samples, seed)
+    predictor = PicturePredictor(
+        model, steps, noise_samples, image_scale=image_scale, window=window, seed=seed, precision=precision
+    )
+    return predictor.predict([_to_rgb(image)])[0]
+
+
+@dataclass(frozen=True)
+class PicturePredictor:
+    """A model, and how it is asked; the arguments are those of :func:`predict`.
+
+    Raises:
+        ConfigError: what :func:`predict` refuses.
+        ValueError: a number below one.
+    """
+
+    model: Method
+    steps: int = 3
+    noise_samples: int = 1
+    image_scale: tuple[int, int] | None = None
+    window: tuple[int, int] | None = None
+    seed: int = 0
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        check_positive(steps=self.steps, noise_samples=self.noise_samples)
+        task = task_named(self.model.config.task)
+        if task.predict is None:
+            raise ConfigError(f"{task.not_from_a_picture}; `ddp-repro evaluate` scores it")
+        if self.window is not None:
+            check_window(self.window, task)
+            if self.image_scale is not None:
+                raise ConfigError("windows show the picture at its own size: they go without a resolution")
+
+    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) at which the network sees a picture of a size."""
+        return transforms.rescaled_size(size, self.image_scale)
+
+    def predict(self, pictures: Sequence[np.ndarray]) -> list[Any]:
+        """Return the predictions of pictures, uint8 (H, W, 3), of one input size; one does not depend on the others.
+
+        Raises:
+            ConfigError: fp16 on a CPU.
+        """
+        with inference_mode(self.model, self.precision):
+            if self.window is not None:
+                how = (self.steps, self.noise_samples, self.seed)
+                return [predict_by_windows(self.model, pixels, self.window, *how) for pixels in pictures]
+            return self._at_once([self._prepared(pixels) for pixels in pictures])
+
+    def _prepared(self, pixels: np.ndarray) -> ViewedImage:
+        size = transforms.size_of(pixels)
+        resized = transforms.resize_image(pixels, self.input_size(size))
+        view = torch.from_numpy(transforms.normalize(resized, self.model.mean, self.model.std))
+        return ViewedImage("predict", [view], torch.empty(size, device="meta"))
+
+    def _at_once(self, images: Sequence[ViewedImage]) -> list[Any]:
+        task = task_named(self.model.config.task)
+        assert task.predict is not None  # as __post_init__ has it
+        runs = batch_runs(self.model, images, self.steps, self.noise_samples, self.seed)
+        if len(images) == 1:  # a run after another: they need not all fit into the memory
+            return [task.predict(self.model, images[0], runs)]
+        together = list(runs)
+        return [
+            task.predict(self.model, image, [run.part(index) for run in together]) for index, image in enumerate(images)
+        ]
 
 
 def _to_rgb(image: Image.Image | np.ndarray | Path | str) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""Sampling runs of one image from different start noise."""
+"""Sampling runs of images from different start noise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import torch
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.diffusion.trajectory import Trajectory
@@ -16,11 +18,23 @@ def sampling_runs(model: Method, image: ViewedImage, steps: int, noise_samples: 
 
     Noise sample j has the noise of seed ``seed + j``.
     """
-    features = model.encode({"image": image.views[0][None].to(model_device(model))})
+    return batch_runs(model, [image], steps, noise_samples, seed)
+
+
+def batch_runs(
+    model: Method, images: Sequence[ViewedImage], steps: int, noise_samples: int, seed: int
+) -> Iterator[Trajectory]:
+    """Yield runs of a batch, as :func:`sampling_runs` does of one image: noise belongs to image and seed.
+
+    Args:
+        images: of one input size.
+    """
+    inputs = torch.stack([image.views[0] for image in images]).to(model_device(model))
+    features = model.encode({"image": inputs})
     if not model.has_noise:
         logits = model.sample(features=features)
         yield Trajectory(output=logits, decoded=logits[None], maps=logits.new_empty(0))
         return
     for sample in range(noise_samples):
-        generator = [image_generator(seed + sample, image.id)]
-        yield model.sample(features=features, steps=steps, generator=generator, return_trajectory=True)
+        generators = [image_generator(seed + sample, image.id) for image in images]
+        yield model.sample(features=features, steps=steps, generator=generators, return_trajectory=True)

@@ -101,8 +101,9 @@ class Task(Protocol):
         measures: how each of its measures is headed and printed.
         saves_predictions: whether an evaluation can keep its predictions, for scoring without the model.
         flips_by_default: whether a test with mirror images is the usual one.
-        predict: (model, picture, steps, noise samples, seed) -> prediction; None: not made from one picture.
+        predict: (model, picture, its sampling runs) -> prediction; None: not made from one picture.
         not_from_a_picture: why, where ``predict`` is None.
+        blends: whether predictions of parts of a picture mean the same, so that they may be blended where they overlap.
         made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
             read and (with ``train``) augmented in the task's own way; None: other code then counts as other behaviour.
         constant: what every model must beat; None: not known.
@@ -119,6 +120,7 @@ class Task(Protocol):
     flips_by_default: bool
     predict: Callable[..., Any] | None
     not_from_a_picture: str
+    blends: bool
     made_up_batch: Callable[..., dict[str, Any]] | None
     constant: Constant | None
     evaluate: Callable[..., Any] | None

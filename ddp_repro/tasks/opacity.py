@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +16,8 @@ from ddp_repro.data.dataset import require_equal_sizes
 from ddp_repro.data.io import read_image
 from ddp_repro.data.maps import ResizedPairs, read_opacity
 from ddp_repro.data.spec import Sample
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.pictures import save_pictures, sixteen_bit
-from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.protocols.method import Method
 
@@ -93,10 +94,10 @@ class OpacityEstimator(Predictor):
         return torch.stack([(each.flip(-1) if view.flip else each)[0, 0] for each, view in maps]).mean(0).clamp(0, 1)
 
 
-def estimate_opacity(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> np.ndarray:
-    """Return the opacity of a prepared picture, float32 (H, W), the mean over noise samples."""
+def estimate_opacity(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> np.ndarray:
+    """Return the opacity of a prepared picture, float32 (H, W), the mean over its sampling runs."""
     input_size, size = image.input_size, image.size
-    outputs = torch.stack([run.output.float() for run in sampling_runs(model, image, steps, noise_samples, seed)])
+    outputs = torch.stack([run.output.float() for run in runs])
     return resized(outputs.mean(0)[0, 0], input_size, size).clip(0, 1)
 
 

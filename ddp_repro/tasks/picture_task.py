@@ -27,6 +27,7 @@ class PictureTask(Task):
     saves_predictions = False
     flips_by_default = False
     not_from_a_picture = ""
+    blends = True
     constant = None
     evaluate = None
 

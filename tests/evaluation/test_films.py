@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from ddp_repro.data.io import DataError
-from ddp_repro.evaluation.films import Film, FrameReader
-from ddp_repro.evaluation.folders import MANIFEST, find_pictures
+from ddp_repro.evaluation.folders.films import Film, FrameReader
+from ddp_repro.evaluation.folders.inputs import find_pictures
+from ddp_repro.evaluation.folders.manifest import MANIFEST
 from ddp_repro.evaluation.predict import predict
 from tests.evaluation.conftest import tiny_model
 from tests.evaluation.test_folders import entries, place  # noqa: F401  (a fixture)

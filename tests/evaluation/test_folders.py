@@ -11,7 +11,8 @@ from PIL import Image
 from test_readme import save_untrained
 
 from ddp_repro import cli
-from ddp_repro.evaluation.folders import MANIFEST, Manifest, find_pictures
+from ddp_repro.evaluation.folders.inputs import find_pictures
+from ddp_repro.evaluation.folders.manifest import MANIFEST, Manifest
 from ddp_repro.settings.overrides import override
 from ddp_repro.workbook.catalogue import recipe
 

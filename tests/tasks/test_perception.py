@@ -11,7 +11,7 @@ from PIL import Image
 from data_prep.mini import write_mini
 from ddp_repro.data.io import DataError
 from ddp_repro.data.maps import read_normals, read_opacity
-from ddp_repro.evaluation.folders import save_arrays
+from ddp_repro.evaluation.pictures import save_arrays
 from ddp_repro.evaluation.views import View, view_image
 from ddp_repro.protocols.registry import register_task, task_named
 from ddp_repro.settings.errors import ConfigError

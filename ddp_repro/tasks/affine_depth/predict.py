@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import depth_spread
-from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.affine_depth.alignment import Alignment, Space, fit_alignment
@@ -104,10 +105,10 @@ class AffineDepthEstimator(Predictor):
         return torch.stack([(each.flip(-1) if view.flip else each)[0, 0] for each, view in maps]).mean(0)
 
 
-def estimate(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> AffineDepthPrediction:
+def estimate(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> AffineDepthPrediction:
     """Return the map of a prepared picture, and its spread over the noise samples."""
     input_size, size = image.input_size, image.size
-    outputs = torch.stack([run.output.float() for run in sampling_runs(model, image, steps, noise_samples, seed)])
+    outputs = torch.stack([run.output.float() for run in runs])
     several = len(outputs) > 1
     return AffineDepthPrediction(
         values=resized(outputs.mean(0)[0, 0], input_size, size),

@@ -23,6 +23,7 @@ class AffineDepth(PictureTask):
 
     name = "affine_depth"
     asked_as = "depth"
+    blends = False  # every window would have a scale and a shift of its own
     truth = "depth"
     datasets = ()
     score_type = score.AffineDepthScore

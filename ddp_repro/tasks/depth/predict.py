@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import depth_spread
-from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.protocols.method import Method
 
@@ -57,13 +56,13 @@ class DepthEstimator(Predictor):
         return torch.stack([(depth.flip(-1) if view.flip else depth)[0, 0] for depth, view in depths]).mean(0)
 
 
-def estimate_depth(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> DepthPrediction:
-    """Return the depth of a prepared picture and its uncertainty."""
+def estimate_depth(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> DepthPrediction:
+    """Return the depth of a prepared picture and its uncertainty, from its sampling runs."""
     input_size, size = image.input_size, image.size
-    runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
+    runs = [*runs]
     outputs = torch.stack([run.output for run in runs])
     spreads: dict[str, np.ndarray] = {}
-    if steps > 1 and model.config.diffusion:
+    if len(runs[0].decoded) > 1:
         of_steps = torch.stack([depth_spread(step_depths(model, run)) for run in runs]).mean(0)
         spreads["step_spread"] = resized(of_steps[0], input_size, size)
     if len(runs) > 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.views import ViewedImage
 from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.opacity import OpacityEstimator, OpacityPrediction, estimate_opacity
@@ -26,9 +28,9 @@ class MaskPrediction(OpacityPrediction):
 MaskEstimator = OpacityEstimator
 
 
-def segment(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MaskPrediction:
+def segment(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> MaskPrediction:
     """Return the foreground of a prepared picture."""
-    return MaskPrediction(opacity=estimate_opacity(model, image, steps, noise_samples, seed))
+    return MaskPrediction(opacity=estimate_opacity(model, image, runs))
 
 
 def as_8_bit(opacity: Tensor) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.views import ViewedImage
 from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.opacity import OpacityEstimator, OpacityPrediction, estimate_opacity
@@ -18,6 +20,6 @@ class MattePrediction(OpacityPrediction):
 MatteEstimator = OpacityEstimator
 
 
-def estimate(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> MattePrediction:
+def estimate(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> MattePrediction:
     """Return the matte of a prepared picture."""
-    return MattePrediction(opacity=estimate_opacity(model, image, steps, noise_samples, seed))
+    return MattePrediction(opacity=estimate_opacity(model, image, runs))

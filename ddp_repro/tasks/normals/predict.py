@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.evaluation.sampling import sampling_runs
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.views import Predictor, ViewedImage, to_image_size
 from ddp_repro.protocols.method import Method
 from ddp_repro.tasks.normals.axes import HOUSE, convert_axes
@@ -65,13 +66,10 @@ class NormalsEstimator(Predictor):
         return F.normalize(torch.stack(upright).sum(0), dim=0)
 
 
-def estimate(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> NormalsPrediction:
+def estimate(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> NormalsPrediction:
     """Return the normals of a prepared picture, and how far noise samples turn from their mean."""
     input_size, size = image.input_size, image.size
-    outputs = [
-        F.normalize(to_image_size(run.output, input_size, size)[0], dim=0)
-        for run in sampling_runs(model, image, steps, noise_samples, seed)
-    ]
+    outputs = [F.normalize(to_image_size(run.output, input_size, size)[0], dim=0) for run in runs]
     members = torch.stack(outputs)
     mean = F.normalize(members.mean(0), dim=0)
     several = len(outputs) > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy
-from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import Predictor, ViewedImage, average_views, best_class, gives_probabilities, resized
 from ddp_repro.protocols.method import Method
 
@@ -27,7 +27,8 @@ class Prediction:
         uncertainty_score: which of the two it is, "change_count" or "entropy".
         entropy: float32 (H, W) in [0, 1], normalised entropy of the averaged prediction.
         probabilities: float32 (K, h, w), averaged over steps and noise samples, at the decoder's resolution (a quarter
-            of the network's input: at the picture's own size, many classes would fill the memory).
+            of the network's input: at the picture's own size, many classes would fill the memory); None of a picture
+            that was predicted by windows.
         disagreement: float32 (H, W) in [0, 1), the share of noise samples whose class is not the most frequent; None of
             a single sample.
         base: int64 (H, W), what the model refines: the classes that its segmentor gives by itself; None of a model that
@@ -38,14 +39,14 @@ class Prediction:
     uncertainty: np.ndarray
     uncertainty_score: str
     entropy: np.ndarray
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None
     disagreement: np.ndarray | None = None
     base: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the maps by the name of their files; the first is what is shown."""
-        labels = self.labels.astype(np.uint8 if len(self.probabilities) <= 256 else np.uint16)
+        labels = self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16)
         return {"labels": labels, "uncertainty": self.uncertainty.astype(np.float32)}
 
     def preview(self) -> np.ndarray:
@@ -74,27 +75,27 @@ class Segmenter(Predictor):
         return mean[0].argmax(0)
 
 
-def segment(model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> Prediction:
-    """Return the classes of a prepared picture and their uncertainty.
+def segment(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> Prediction:
+    """Return the classes of a prepared picture and their uncertainty, from its sampling runs.
 
     A pixel has one of the data set's classes, also where the model could say "unlabelled".
     """
     input_size, size = image.input_size, image.size
-    runs = _Runs.of(model, image, steps, noise_samples, seed)
-    counted = model.config.diffusion and steps > 1
-    entropy = resized(predictive_entropy(runs.average[None, None])[0], input_size, size)
+    said = _Runs.of(model, runs)
+    counted = said.steps > 1
+    entropy = resized(predictive_entropy(said.average[None, None])[0], input_size, size)
 
     def labels(scores: Tensor) -> np.ndarray:
         return best_class(scores[: model.config.num_classes], input_size, size)[1].cpu().numpy()
 
     return Prediction(
-        labels=labels(runs.score),
-        uncertainty=resized(runs.changes, input_size, size) if counted else entropy,
+        labels=labels(said.score),
+        uncertainty=resized(said.changes, input_size, size) if counted else entropy,
         uncertainty_score="change_count" if counted else "entropy",
         entropy=entropy,
-        probabilities=runs.average.cpu().numpy(),
-        disagreement=None if runs.disagreement is None else resized(runs.disagreement, input_size, size),
-        base=None if runs.base is None else labels(runs.base),
+        probabilities=said.average.cpu().numpy(),
+        disagreement=None if said.disagreement is None else resized(said.disagreement, input_size, size),
+        base=None if said.base is None else labels(said.base),
     )
 
 
@@ -103,6 +104,7 @@ class _Runs:
     """What sampling runs from different noise say together.
 
     Attributes:
+        steps: of each of them.
         changes: mean change count (h, w).
         average: mean softmax over steps and samples (K, h, w).
         score: of the labels (K, h, w).
@@ -110,6 +112,7 @@ class _Runs:
         base: logits (C, h, w) of what the model refines, if it does.
     """
 
+    steps: int
     changes: Tensor
     average: Tensor
     score: Tensor
@@ -117,9 +120,10 @@ class _Runs:
     base: Tensor | None
 
     @classmethod
-    def of(cls, model: Method, image: ViewedImage, steps: int, noise_samples: int, seed: int) -> _Runs:
-        changes, averages, outputs, base = [], [], [], None
-        for run in sampling_runs(model, image, steps, noise_samples, seed):
+    def of(cls, model: Method, runs: Iterable[Trajectory]) -> _Runs:
+        steps, changes, averages, outputs, base = 1, [], [], [], None
+        for run in runs:
+            steps = len(run.decoded)
             changes.append(change_count(run.predictions)[0])
             averages.append(run.probabilities.mean(0)[0])
             outputs.append(run.output[0])
@@ -130,4 +134,4 @@ class _Runs:
             outputs = [output.softmax(0) for output in outputs]
         changed, average, score = (torch.stack(maps).mean(0) for maps in (changes, averages, outputs))
         spread = disagreement(torch.stack(labels)[:, None])[0] if several else None
-        return cls(changed, average, score, spread, None if base is None else base[0])
+        return cls(steps, changed, average, score, spread, None if base is None else base[0])

@@ -1,0 +1,60 @@
+"""Which pictures go through the network together, and how many of them side by side.
+
+The rule, measured on two cores (README, "Your own images"): pictures of equal input size share a batch up to
+:data:`BATCH` of them or :data:`INPUT_PIXELS`; on a CPU every core has a batch of its own, since a core that works alone
+waits for nobody.  A single picture, and one that is predicted by windows, has all cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+BATCH = 8
+INPUT_PIXELS = 2**17  # of a batch, as the network sees it, on a CPU: beyond, its caches are what is short
+INPUT_PIXELS_GPU = 2**22
+PICTURE_PIXELS = 2**24  # of a batch, as its files have it: 50 MB of them wait to be written
+WAITING = 4  # batches of all sizes; bounds the memory of folders with many sizes
+
+
+def cores_for(pictures: int, device: torch.device, by_windows: bool) -> tuple[int, int]:
+    """Return how many batches are predicted side by side, and the threads of each."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or by_windows or pictures == 1:
+        return 1, threads
+    lanes = min(threads, pictures)
+    return lanes, threads // lanes
+
+
+def share_of_batch(size: tuple[int, int], input_size: tuple[int, int], device: torch.device) -> float:
+    """Return the part of a batch that a picture takes; above one half, it goes alone.
+
+    Args:
+        size, input_size: (height, width) of the file, and as the network sees it.
+    """
+    pixels = INPUT_PIXELS if device.type == "cpu" else INPUT_PIXELS_GPU
+    (height, width), (rows, columns) = size, input_size
+    return max(1 / BATCH, rows * columns / pixels, height * width / PICTURE_PIXELS)
+
+
+def batches(
+    pictures: Iterable[T], input_size: Callable[[T], tuple[int, int]], share: Callable[[T], float]
+) -> Iterator[list[T]]:
+    """Group pictures of equal input size; at any time, no more than :data:`WAITING` batches wait for companions.
+
+    Args:
+        share: the part of a batch that a picture takes; the next one of its size may take as much.
+    """
+    waiting: dict[tuple[int, int], list[T]] = {}
+    for picture in pictures:
+        size = input_size(picture)
+        waiting.setdefault(size, []).append(picture)
+        taken = {key: sum(map(share, batch)) for key, batch in waiting.items()}
+        if taken[size] + share(picture) > 1:  # no room for another of its kind
+            yield waiting.pop(size)
+        elif sum(taken.values()) > WAITING:
+            yield waiting.pop(max(taken, key=lambda key: taken[key]))
+    yield from waiting.values()
