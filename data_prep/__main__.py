@@ -13,7 +13,7 @@ from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
 from data_prep.mini import MINI_DATASETS, write_mini
 from data_prep.own.check import check_folder
-from data_prep.own.convert import ORIGINALS, convert_masks
+from data_prep.own.convert import convert_masks
 from data_prep.preparers import PREPARERS
 from data_prep.verify import verify
 from ddp_repro.data.io import DataError
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
             help=f"look through a folder of your own {what}",
             epilog=f"example: ddp-repro data {name} my_images --check",
             description=f"Look through a folder of your own {what} before training. The exit code is 1 where training "
-            "would fail.",
+            "would fail, 2 where there is nothing to look at.",
         )
         command.add_argument("root", type=Path, metavar="FOLDER", help=f"with {content}")
         command.add_argument("--check", action="store_true", help="implied: read every file and say what is in them")
@@ -102,10 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         if name == "folder":
             command.add_argument(
                 "--convert",
-                action="store_true",
-                help="first replace RGB masks by masks of ids, by the palette of classes.json; originals: masks_rgb/",
+                type=Path,
+                metavar="NEW_FOLDER",
+                help="first write FOLDER there with masks of ids in place of colours, by the palette of classes.json; "
+                "then look through the new one",
             )
-        command.set_defaults(run=_run_own, dataset=name, convert=False)
+        command.set_defaults(run=_run_own, dataset=name)
     command = commands.add_parser("mini", help="write small synthetic scenes in a dataset's layout")
     command.add_argument("--dataset", required=True, choices=MINI_DATASETS)
     command.add_argument("--output", type=Path, help="default: data/mini/<dataset>")
@@ -153,10 +155,11 @@ def _run_dataset(options: argparse.Namespace) -> int:
 
 
 def _run_own(options: argparse.Namespace) -> int:
-    if options.convert:
-        converted = convert_masks(options.root)
-        print(f"{len(converted)} masks of colours replaced; they are kept in {ORIGINALS}", file=sys.stderr)
-    report = check_folder(options.dataset, options.root)
+    root = options.root
+    if converted := getattr(options, "convert", None):
+        print(convert_masks(root, converted), file=sys.stderr)
+        root = converted
+    report = check_folder(options.dataset, root)
     print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) if options.json else report)
     return 0 if report.ok else 1
 

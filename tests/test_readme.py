@@ -4,8 +4,10 @@ A fenced ``bash`` or ``python`` block is preceded by ``<!-- test -->`` (it runs 
 (a short stand-in runs instead), either as ``test slow`` where it takes long, or ``<!-- not run: reason -->``.
 """
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.depth_files import write_depth_folder
 from tests.film_files import write_film
 from tests.training.tiny import write_images
 
@@ -37,14 +40,24 @@ def clone(tmp_path_factory) -> Path:
     images = write_images(folder / "my_images")
     for kind in ("images", "masks"):
         (images / kind / "test").rename(images / kind / "val")
+    write_colored(images, folder / "my_colors")
+    write_depth_folder(write_depth_folder(folder / "my_frames", "train"), "val")
     save_untrained(recipes.recipe("ade20k_mini"), folder / "results/mini/runs/ade20k_mini/model.safetensors")
     return folder
 
 
+def write_colored(source: Path, target: Path) -> None:
+    """The same folder with masks of colours."""
+    palette = np.array([[0, 0, 0], [200, 0, 0], [0, 0, 200]], np.uint8)
+    shutil.copytree(source, target)
+    for path in target.glob("masks/*/*.png"):
+        Image.fromarray(palette[np.asarray(Image.open(path))]).save(path)
+    classes = {"names": ["ground", "red", "blue"], "palette": palette.tolist()}
+    (target / "classes.json").write_text(json.dumps(classes))
+
+
 def save_untrained(recipe, path: Path) -> None:
     """Initial weights with the recipe inside, as training writes them."""
-    import json
-
     from ddp_repro.interop.checkpoints import save_weights
     from ddp_repro.papers.ddp.build import build_model
     from ddp_repro.settings.overrides import to_dict
@@ -61,8 +74,6 @@ def test_every_block_says_how_it_is_tested():
 
 def test_printed_results_are_the_records():
     """Every row of the CamVid table, as the records have it."""
-    import json
-
     rows = []
     for run, method in (("camvid_lite0_baseline", "non-diffusion baseline"), ("camvid_lite0", "DDP")):
         record = json.loads((ROOT / "results/camvid/runs" / run / "record.json").read_text())
@@ -81,7 +92,6 @@ def test_printed_results_are_the_records():
 @pytest.mark.parametrize("preset", ["sevenscenes", "kitti_lidar"])
 def test_printed_depth_is_the_records(preset):
     """Every row of the depth tables: means and spread over the trainings."""
-    import json
     import statistics
 
     def summary(run):

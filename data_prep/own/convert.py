@@ -1,87 +1,75 @@
-"""Masks of colours as masks of ids, by the palette of ``classes.json``."""
+"""A folder with masks of ids beside one with masks of colours, by the palette of ``classes.json``."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from data_prep.files import place
-from data_prep.own.check import is_colored
-from ddp_repro.data.io import DataError, read_image, read_json
-from ddp_repro.data.spec import IGNORE, Color, list_files, list_folders
+from data_prep.files import new_folder, place
+from data_prep.own.colors import describe, is_colored, read_palette, translate
+from ddp_repro.data.io import DataError, read_image
+from ddp_repro.data.spec import IGNORE, Color
 from ddp_repro.tasks.segmentation.datasets.folder import folder_spec
 
-ORIGINALS = "masks_rgb"  # where the masks of colours are kept
-_SHOWN = 5
+
+@dataclass
+class Conversion:
+    """What was translated.
+
+    Attributes:
+        masks: how many held colours.
+        strange: pixels of every colour that no class has; they are ignored now.
+    """
+
+    masks: int = 0
+    strange: Counter[Color] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lines = [f"{self.masks} masks of colours translated"]
+        if self.strange:
+            lines += [f"warning: ignored from now on, for no class has these colours: {describe(self.strange)}"]
+        return "\n".join(lines)
 
 
-def convert_masks(root: Path) -> list[Path]:
-    """Replace every RGB mask by one of ids; the originals are kept in ``masks_rgb/``.
+def convert_masks(root: Path, target: Path) -> Conversion:
+    """Write ``root`` again as ``target``, with masks of ids; complete, or not at all.
 
-    Nothing is changed unless every colour of every mask is a class's.
-
-    Returns:
-        The masks that were replaced; none where all hold ids already.
+    Masks that hold ids already and all other files are hard links where the file system can, else copies.
 
     Raises:
-        DataError: no palette, two classes of one colour, or a colour that is no class's; names the file.
-        OSError: the folder cannot be written.
+        DataError: there is no such folder or no mask of colours, no palette or one with a colour twice, a damaged mask,
+            or ``target`` exists or lies in ``root``.
+        OSError: ``target`` cannot be written.
     """
-    palette = _palette(root)
-    splits = list_folders(root / "masks")
-    colored = [path for split in splits for path in list_files(split, (".png",)) if is_colored(path)]
-    for path in colored:  # all of them before the first is replaced
-        ids_of(read_image(path), palette, path)
-    for path in colored:
-        _replace(path, ids_of(read_image(path), palette, path), root)
-    return colored
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected your own dataset")
+    if target.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{target}: lies in {root}; expected a new folder beside it")
+    palette, ignore = read_palette(root), _ignored_id(root)
+    sources = [Path(folder, name) for folder, _, names in os.walk(root) for name in names if name[0] != "."]
+    colored = {path for path in sources if path.is_relative_to(root / "masks") and is_colored(path)}
+    if not colored:
+        raise DataError(f"{root / 'masks'}: no mask holds colours; nothing to convert")
+    done = Conversion()
+    with new_folder(target) as partial:
+        for source in tqdm(sources, desc="files", delay=2, leave=False, disable=None):
+            written = partial / source.relative_to(root)
+            if source not in colored:
+                place(source.resolve(), written)
+                continue
+            ids, strange = translate(read_image(source), palette, ignore)
+            done.masks, done.strange = done.masks + 1, done.strange + strange
+            written.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(ids.astype(np.uint8) if ignore < 256 else ids).save(written, format="PNG")
+    return done
 
 
-def ids_of(mask: np.ndarray, palette: tuple[Color, ...], path: Path) -> np.ndarray:
-    """Translate colours (H, W, 3) uint8.
-
-    Returns:
-        uint8 (H, W), the number of each colour in the palette.
-
-    Raises:
-        DataError: a colour that is not there; names it.
-    """
-    codes = _codes(mask)
-    ids = np.full(codes.shape, IGNORE, np.uint8)
-    known = np.zeros(codes.shape, bool)
-    for number, color in enumerate(palette):
-        here = codes == _codes(np.array(color, np.uint8))
-        ids[here], known = number, known | here
-    if not known.all():
-        strange = np.unique(mask[~known], axis=0)
-        words = ", ".join(str(color.tolist()) for color in strange[:_SHOWN])
-        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-        raise DataError(f"{path}: has the colours {words}{more}, which no class has; nothing was changed")
-    return ids
-
-
-def _palette(root: Path) -> tuple[Color, ...]:
-    spec, path = folder_spec(root), root / "classes.json"
-    content = read_json(path, "a JSON object")
-    if not isinstance(content, dict) or content.get("palette") is None:
-        raise DataError(f'{path}: has no "palette"; expected one [red, green, blue] for each of its names')
-    if len(set(spec.palette)) < len(spec.palette):
-        raise DataError(f'{path}: "palette" holds a colour twice; expected a different one for each class')
-    return spec.palette
-
-
-def _codes(colors: np.ndarray) -> np.ndarray:
-    """One number a colour."""
-    return colors.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-
-
-def _replace(path: Path, ids: np.ndarray, root: Path) -> None:
-    kept = root / ORIGINALS / path.relative_to(root / "masks")
-    if not kept.exists():
-        place(path, kept)
-    temporary = path.with_name(f".{path.name}.partial")
-    Image.fromarray(ids).save(temporary, format="PNG")
-    os.replace(temporary, path)
+def _ignored_id(root: Path) -> int:
+    """Return the stored id of ignored pixels."""
+    return next(stored for stored, label in folder_spec(root).label_ids.items() if label == IGNORE)

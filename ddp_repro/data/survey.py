@@ -28,7 +28,7 @@ class Survey:
         images: whose ground truth was counted: all ``split_images``, or :data:`LIMIT` of them, evenly spread.
         pixels: of every class by its name, in the classes' order; of depth, those with a ``measurement``.
         ignored: pixels that neither train nor count.
-        median: of the measured depth, in metres; None: there is none.
+        median, nearest, farthest: of the measured depth, in metres; None: there is none.
         warnings: what is probably wrong, a line each.
     """
 
@@ -39,6 +39,8 @@ class Survey:
     ignored: int
     warnings: list[str]
     median: float | None = None
+    nearest: float | None = None
+    farthest: float | None = None
 
     @property
     def total(self) -> int:
@@ -55,6 +57,8 @@ class Survey:
         parts = [f"{name} {self.share(count):.1%}" for name, count in frequent[:_SHOWN]]
         parts += [f"{len(frequent) - _SHOWN} rarer classes"] if len(frequent) > _SHOWN else []
         parts += [f"ignored {self.share(self.ignored):.1%}"]
+        if self.nearest is not None and self.farthest is not None:
+            parts += [f"{self.nearest:.3g} to {self.farthest:.3g} m"]
         parts += [] if self.median is None else [f"median {self.median:.3g} m"]
         number = f"{self.images}" if self.images == self.split_images else f"{self.images} of {self.split_images}"
         return f"{self.split} ({number} images): {', '.join(parts)}"

@@ -85,7 +85,7 @@ def nothing_to_learn(own: Path) -> None:
         (label_of_no_class, "masks/train/train1.png: contains label ids 7; expected ids of 0..2, 255"),
         (other_size, "masks/train/train1.png: is 32 x 48, but its image"),
         (cut_picture, "images/train/train1.png: cannot be decoded"),
-        (colored_mask, "masks/train/train1.png: has mode RGB, not label ids"),
+        (colored_mask, "masks/train/train1.png: holds colours, not label ids, as do 1 masks"),
         (no_split, "images/val: no such folder; the recipe folder reads it"),
         (no_classes, "classes.json: is not JSON"),
         (nothing_to_learn, "every pixel of train is ignored"),
@@ -138,39 +138,117 @@ def color_masks(own: Path) -> dict[Path, np.ndarray]:
     return ids
 
 
-def test_masks_of_colours_become_masks_of_ids(own, capsys):
+def files(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_masks_of_colours_become_masks_of_ids_in_a_new_folder(own, tmp_path, capsys):
     ids = color_masks(own)
+    Image.fromarray(ids.pop(own / "masks/val/test2.png")).save(own / "masks/val/test2.png")  # ids already
+    before, new = files(own), tmp_path / "new"
+    code, report = checked(own, capsys)
+    assert code == 1 and [len(split["colored"]) for split in report["splits"]] == [3, 2]
+    assert report["splits"][0]["labels"]["pixels"]["red"] == sum((ids[p] == 1).sum() for p in ids if "train" in str(p))
     assert main(["folder", str(own), "--check"]) == 1
-    assert "--convert translates the 6 masks of colours" in capsys.readouterr().out
-    code, report = checked(own, capsys, "--convert")
-    assert code == 0 and report["splits"][0]["colored"] == []
+    assert "--convert NEW_FOLDER writes the 5 masks of colours as ids" in capsys.readouterr().out
+    code, report = checked(own, capsys, "--convert", str(new))
+    assert code == 0 and report["root"] == str(new) and report["splits"][0]["colored"] == []
     for path, labels in ids.items():
-        assert np.array_equal(np.asarray(Image.open(path)), labels)
-        assert Image.open(own / "masks_rgb" / path.relative_to(own / "masks")).mode == "RGB"
-    assert checked(own, capsys, "--convert")[0] == 0  # nothing is left to do
+        assert np.array_equal(np.asarray(Image.open(new / path.relative_to(own))), labels)
+    assert files(own) == before
+    assert {path.relative_to(new) for path in files(new)} == {path.relative_to(own) for path in before}
 
 
-def test_an_unknown_colour_changes_nothing(own, capsys):
+def test_colours_of_no_class_are_named_counted_and_ignored(own, tmp_path, capsys):
+    ids = color_masks(own)
+    for name in ("test1", "test2"):
+        mask = np.array(Image.open(own / f"masks/val/{name}.png"))
+        mask[0, :3] = (1, 2, 3)
+        mask[1, 0] = (9, 9, 9)
+        Image.fromarray(mask).save(own / f"masks/val/{name}.png")
+    _, report = checked(own, capsys)
+    assert report["splits"][1]["strange"] == [[1, 2, 3, 6], [9, 9, 9, 2]]
+    said = "[1, 2, 3] (6 pixels), [9, 9, 9] (2 pixels)"
+    assert report["splits"][1]["warnings"] == [f"no class has these colours of val: {said}"]
+    assert report["splits"][1]["labels"]["ignored"] == 0
+    assert main(["folder", str(own), "--convert", str(tmp_path / "new")]) == 0
+    printed = capsys.readouterr()
+    assert (
+        printed.err
+        == f"6 masks of colours translated\nwarning: ignored from now on, for no class has these colours: {said}\n"
+    )
+    written = np.asarray(Image.open(tmp_path / "new/masks/val/test1.png"))
+    expected = ids[own / "masks/val/test1.png"].copy()
+    expected[0, :3] = expected[1, 0] = 255
+    assert np.array_equal(written, expected)
+
+
+def test_colours_without_a_palette_are_counted(own, capsys):
     color_masks(own)
-    path = own / "masks/val/test2.png"
-    mask = np.array(Image.open(path))
-    mask[0, :2] = 1, 2, 3
-    Image.fromarray(mask).save(path)
-    before = {path: path.read_bytes() for path in own.rglob("*.png")}
-    assert main(["folder", str(own), "--convert"]) == 2
-    assert "test2.png: has the colours [1, 2, 3], which no class has" in capsys.readouterr().err
-    assert before == {path: path.read_bytes() for path in own.rglob("*.png")}
+    (own / "classes.json").write_text(json.dumps(["ground", "red", "blue"]))
+    code, report = checked(own, capsys)
+    assert code == 1 and {tuple(color[:3]) for color in report["splits"][0]["strange"]} == set(map(tuple, PALETTE))
+    assert sum(color[3] for color in report["splits"][0]["strange"]) == 3 * 48 * 64
+
+
+GOOD = {"names": ["ground", "red", "blue"], "palette": PALETTE}
+TWICE = [[0, 0, 0], [0, 0, 0], [1, 1, 1]]
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "target", "message"),
     [
-        ({"names": ["ground", "red", "blue"]}, 'has no "palette"'),
-        ({"names": ["ground", "red", "blue"], "palette": [[0, 0, 0], [0, 0, 0], [1, 1, 1]]}, "holds a colour twice"),
+        ({"names": GOOD["names"]}, "new", 'has no "palette"'),
+        (GOOD | {"palette": TWICE}, "new", "holds a colour twice"),
+        (GOOD, "own/new", "expected a new folder beside it"),
+        (GOOD, "taken", "exists already"),
     ],
 )
-def test_conversion_needs_a_palette(own, capsys, content, message):
+def test_conversions_that_are_refused(own, tmp_path, capsys, content, target, message):
     color_masks(own)
     (own / "classes.json").write_text(json.dumps(content))
-    assert main(["folder", str(own), "--convert"]) == 2
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/file").touch()
+    before = files(tmp_path)
+    assert main(["folder", str(own), "--convert", str(tmp_path / target)]) == 2
     assert message in capsys.readouterr().err
+    assert files(tmp_path) == before
+
+
+def test_a_damaged_mask_leaves_no_new_folder(own, tmp_path, capsys):
+    color_masks(own)
+    path = own / "masks/val/test2.png"
+    path.write_bytes(path.read_bytes()[:80])
+    assert main(["folder", str(own), "--convert", str(tmp_path / "new")]) == 2
+    assert "test2.png: cannot be decoded" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
+
+
+def test_there_is_nothing_to_convert(own, tmp_path, capsys):
+    (own / "classes.json").write_text(json.dumps(GOOD))
+    assert main(["folder", str(own), "--convert", str(tmp_path / "new")]) == 2
+    assert "no mask holds colours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (1000, None),
+        (100, "if these are streets, train with model.max_depth=80 evaluation.protocol=outdoor"),
+        (10_000, "is the unit right?"),
+    ],
+)
+def test_an_unusual_depth_is_said(tmp_path, capsys, scale, words):
+    root = depth_files.write_depth_folder(depth_files.write_depth_folder(tmp_path, "train"), "val")
+    for path in root.glob("depth/*/*.png"):
+        stored = np.full((24, 32), 2500, np.uint16)
+        stored[:6, :], stored[6, 0], stored[6, 1] = 0, 1800, 3600
+        depth_files.write_depth(path, stored)
+    (root / "depth.json").write_text(json.dumps({"depth_scale": scale}))
+    code, report = checked(root, capsys, dataset="depth_folder")
+    labels = report["splits"][0]["labels"]
+    assert code == 0 and (labels["median"], labels["nearest"], labels["farthest"]) == (
+        2500 / scale, 1800 / scale, 3600 / scale,
+    )  # fmt: skip
+    warnings = report["splits"][0]["warnings"]
+    assert not warnings if words is None else warnings[0].endswith(words)

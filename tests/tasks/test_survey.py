@@ -151,7 +151,7 @@ def test_depth_is_counted(tmp_path):
     counted = survey(depth_recipe(write_depth(tmp_path, 2.5, 1000)))
     assert (counted.pixels, counted.ignored, counted.median) == ({"measurement": 1728}, 576, 2.5)
     assert counted.warnings == []
-    assert str(counted) == "train (3 images): measurement 75.0%, ignored 25.0%, median 2.5 m"
+    assert str(counted) == "train (3 images): measurement 75.0%, ignored 25.0%, 2.5 to 2.5 m, median 2.5 m"
 
 
 @pytest.mark.parametrize("unit", [100, 10_000])

@@ -68,6 +68,7 @@ def summarize(
     measured = int(counts[1:].sum())
     rank = np.searchsorted(np.cumsum(counts[1:]), (measured + 1) // 2)
     median = float(rank + 1) / spec.depth_scale if measured else None
+    metres = (np.flatnonzero(counts[1:]) + 1) / spec.depth_scale
     warnings = [] if measured else [f"no depth map of {split} holds a measurement: there is nothing to learn from"]
     if measured and empty:
         warnings.append(f"{empty} of {images} depth maps of {split} hold no measurement")
@@ -80,4 +81,5 @@ def summarize(
     return Survey(
         split=split, images=images, split_images=split_images, pixels={"measurement": measured},
         ignored=int(counts[0]), median=median, warnings=warnings,
+        nearest=float(metres[0]) if measured else None, farthest=float(metres[-1]) if measured else None,
     )  # fmt: skip
