@@ -76,6 +76,17 @@ def test_analyses_of_one_model(place, name, dataset, parameters):
 
 
 @pytest.mark.slow
+def test_paintings_by_a_model_of_random_weights(place, tmp_path):
+    pytest.importorskip("diffusers")
+    from papers.ddp.test_painting import make_painter
+
+    make_painter().pipeline.save_pretrained(tmp_path / "painter")
+    small = {"base": repr(str(tmp_path / "painter")), "size": "[32, 48]", "images": "[0, 1]", "steps": "2"}
+    reproduce_tiny(place, "ddp_figure10_controlnet", "cityscapes", iterations="2", **small)
+    assert (place / "results/mini/painting/cityscapes_mini/controlnet/config.json").is_file()
+
+
+@pytest.mark.slow
 def test_ablations_of_one_part(place):
     runs = reproduce_tiny(
         place, "ddp_table5_ablations", "ade20k", parts="['ddp_table5c']", steps="[1, 2]", repetitions="3", jobs="2"

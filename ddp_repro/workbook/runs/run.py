@@ -51,7 +51,7 @@ from ddp_repro.workbook.runs.verdicts import compare, overall
 from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, is_lent, recorded_weights
 from ddp_repro.workbook.runs.works import OURS, scores_work
 
-__all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model"]
+__all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model", "training_dataset"]
 
 
 def run(
@@ -145,8 +145,21 @@ def evaluation_dataset(recipe: Recipe, model: Method) -> PairDataset:
     Raises:
         DataError: missing images or labels.
     """
+    return _stored(recipe, recipe.data.eval_split, model)
+
+
+def training_dataset(recipe: Recipe, model: Method) -> PairDataset:
+    """Return the images that a recipe is trained on, as they are stored: without augmentation.
+
+    Raises:
+        DataError: missing images or labels.
+    """
+    return _stored(recipe, recipe.data.train_split, model)
+
+
+def _stored(recipe: Recipe, split: str, model: Method) -> PairDataset:
     data = recipe.data.placed(lambda root: str(resolve(root)))
-    return build_dataset(data, data.eval_split, train=False, mean=model.mean, std=model.std)
+    return build_dataset(data, split, train=False, mean=model.mean, std=model.std)
 
 
 def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> Method:
