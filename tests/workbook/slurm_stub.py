@@ -83,8 +83,8 @@ def run(job: str) -> None:
     note("ended", job)
 
 
-def srun(*words: str) -> None:
-    values, words = {}, list(words)
+def srun(*given: str) -> None:
+    values, words = {}, list(given)
     while words[0].startswith("-"):
         option = words.pop(0)
         values[option] = words.pop(0) if option != "--unbuffered" else ""

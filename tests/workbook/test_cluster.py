@@ -223,8 +223,8 @@ def test_scripts_outcomes_and_who_waits_for_whom(slurm, tmp_path, capsys):
         Job(name="wrong", commands=(HELP, ("nonsense",)), needs=frozenset()),
     ]
     asked = Slurm(gpus=2, minutes=90, options=(("partition", "gpu"),))
-    ended = {job.name: problem for job, problem in run_on_slurm(jobs, asked, tmp_path / "logs")}
-    assert ended["first"] is None
+    ended = {job.name: problem or "" for job, problem in run_on_slurm(jobs, asked, tmp_path / "logs")}
+    assert ended["first"] == ""
     assert ended["second"].startswith(f"{tmp_path / 'nowhere'} is missing (job 19; log: ")
     assert ended["wrong"].startswith("argument COMMAND ...: invalid choice: 'nonsense'")
     script = (slurm / "17.sh").read_text()
@@ -320,7 +320,7 @@ def test_two_preempted_machines_train_one_model(slurm, tmp_path, capsys):
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
     happened = events(slurm)
     assert happened.count("requeued 17") == 1 and happened.count("started 17") == 2
-    assert "weights: " in capsys.readouterr().err
+    assert "weights: " in capsys.readouterr().out
     log = [json.loads(line) for line in (output / "mini/runs" / NAME / "log.jsonl").read_text().splitlines()]
     assert log[-1]["iteration"] == 40
 

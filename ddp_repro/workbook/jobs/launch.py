@@ -1,6 +1,6 @@
 """What every machine of a cluster's job does: start the commands, under torchrun where processes share them.
 
-An instance is what submitit pickles and calls.  Before a pre-emption or the end of the time asked for, submitit calls
+An instance is what submitit pickles and calls.  Before a preemption or the end of the time asked for, submitit calls
 :meth:`Launch.checkpoint`: what runs is asked to save its state, and the same call is submitted again; it goes on from
 there.
 """

@@ -8,6 +8,7 @@ their trainings, and not at all when its parent ends; what they print goes to fi
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -26,6 +27,7 @@ from ddp_repro.workbook.jobs.launch import Launch
 TIME = 240  # minutes, unless others are asked for; what takes longer goes on in another turn
 TURNS = 100  # how often a job that ran out of time goes on
 POLL = 1.0  # seconds
+FAILURE = re.compile(r"^(?:ddp-repro: error|FAILED [^:]+): (.+)$", re.MULTILINE)  # what commands say of one
 NUMBERS = ("nodes", "gpus", "cpus_per_task")
 WORDS = ("account", "constraint", "exclude", "gres", "mem", "nodelist", "partition", "qos")
 
@@ -176,8 +178,8 @@ class _Submitted:
 def _last_error(log: Path) -> str | None:
     """Return the last line of a log in which a command says what failed."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    lines = [line for line in text.replace("\r", "\n").splitlines() if line.startswith(("ddp-repro: error:", "FAILED"))]
-    return lines[-1].removeprefix("ddp-repro: error:").strip() if lines else None
+    errors = FAILURE.findall(text.replace("\r", "\n"))
+    return errors[-1] if errors else None
 
 
 def _last_line(text: str) -> str:
