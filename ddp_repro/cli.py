@@ -161,7 +161,9 @@ def _workbook_commands(commands: Any) -> None:
         "-p", "--parameter", action="append", default=[], dest="parameters", metavar="NAME=VALUE",
         help="a value for a name of the notebooks' parameters cell, as a Python literal; may be repeated",
     )  # fmt: skip
+    _executor(reproduce)
     _place(reproduce)
+    reproduce.epilog = "example: ddp-repro reproduce --preset mini ddp_table1_ade20k --jobs 2"
 
     table = _add(commands, "table", "show a table: the paper's numbers beside the recorded ones")
     table.add_argument("name", metavar="TABLE", help="ddp_table1, ddp_claims, ...; or runs: all of the preset")
@@ -185,7 +187,9 @@ def _workbook_commands(commands: Any) -> None:
     decide.add_argument("--budget", required=True, metavar="TIME", help="e.g. 2h, 90m or 1h30m")
     decide.add_argument("--paper", default="ddp", metavar="NAME", help="whose claims (ddp)")
     _preset(decide, default="camvid")
+    _executor(decide)
     _output(decide)
+    decide.epilog = "example: ddp-repro decide steps --budget 2h --executor slurm --slurm gpus=1 --slurm time=1h"
 
     bench = _add(commands, "bench", "time every stage of sampling beside its floor and the published formulation")
     bench.add_argument(
@@ -218,7 +222,9 @@ def _workbook_commands(commands: Any) -> None:
 def _model_commands(commands: Any) -> None:
     train = _add(commands, "train", "train a recipe, or go on with an interrupted training")
     _recipe(train)
+    _executor(train)
     _place(train)
+    train.epilog = "example: ddp-repro train ade20k_swin_t --executor slurm --slurm nodes=4 --slurm gpus=2"
 
     evaluate = _add(commands, "evaluate", "score a recipe's finished weights, or a checkpoint")
     _recipe(evaluate)
@@ -292,6 +298,17 @@ def _recipe(parser: Parser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="e.g. ade20k_mini; see: ddp-repro list")
     parser.add_argument("overrides", nargs="*", metavar="FIELD=VALUE", help=OVERRIDES)
     _preset(parser, default=None)
+
+
+def _executor(parser: Parser) -> None:
+    parser.add_argument(
+        "--executor", choices=("local", "slurm"), default="local",
+        help="where it runs: on this machine, or as jobs of a Slurm cluster, which are waited for (local)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE",
+        help="what each job asks for, e.g. nodes=4, gpus=8 (of each node), time=12h, partition=gpu; may be repeated",
+    )  # fmt: skip
 
 
 def _preset(parser: Parser, default: str | None) -> None:

@@ -9,12 +9,14 @@ import gc
 import json
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddp_repro.evaluation.measure import mean_text, number_text
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.launchers import announced_processes
 from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import repository_root, resolve, run_folder
@@ -23,13 +25,15 @@ from ddp_repro.workbook.catalogue import full_name, paper_named, paper_names, pa
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 
 if TYPE_CHECKING:
+    from ddp_repro.workbook.jobs.slurm import Slurm
     from ddp_repro.workbook.notebooks.runner import Outcome
     from ddp_repro.workbook.runs.records import Record
 
 
 def reproduce(
-    names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
-) -> int:
+    names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], executor: str, slurm: list[str],
+    output: str, overwrite: bool,
+) -> int:  # fmt: skip
     """Run notebooks, render the claims and the index page, and show what there is now.
 
     SIGINT, SIGTERM and SIGHUP end it, and all that it started, within seconds.
@@ -37,9 +41,12 @@ def reproduce(
     from ddp_repro.cli import interrupted
     from ddp_repro.workbook.notebooks.interruption import Interrupted, interruptible
 
+    asked = _cluster(executor, slurm)
+    if asked and jobs != 1:
+        raise ConfigError("--jobs is for --executor local: a cluster decides how many jobs run at once")
     try:
         with interruptible(interrupted):
-            return _reproduce(names, preset, everything, jobs, parameters, output, overwrite)
+            return _reproduce(names, preset, everything, jobs, parameters, asked, output, overwrite)
     except Interrupted as error:
         code = interrupted(error)
     gc.collect()  # gives back what processes shared; it hangs on the exception, which is gone by now
@@ -47,8 +54,9 @@ def reproduce(
 
 
 def _reproduce(
-    names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], output: str, overwrite: bool
-) -> int:
+    names: list[str], preset: str, everything: bool, jobs: int, parameters: list[str], slurm: Slurm | None,
+    output: str, overwrite: bool,
+) -> int:  # fmt: skip
     from ddp_repro.workbook.index import write_index
     from ddp_repro.workbook.notebooks import runner
     from ddp_repro.workbook.runs.records import find_records
@@ -56,7 +64,7 @@ def _reproduce(
 
     outcomes = runner.reproduce(
         preset, [Path(name).stem for name in names], notebooks=repository_root() / "notebooks",
-        output=output, parameters=parse_overrides(parameters), jobs=jobs, overwrite=overwrite,
+        output=output, parameters=parse_overrides(parameters), jobs=jobs, slurm=slurm, overwrite=overwrite,
         everything=everything,
     )  # fmt: skip
     measured = {record.table.partition("_")[0] for record in find_records(preset, output)}
@@ -97,15 +105,21 @@ def render(preset: str, output: str) -> None:
     print(short(write_index(preset, output)))
 
 
-def decide(claims: list[str], budget: str, paper: str, preset: str, output: str) -> None:
+def decide(
+    claims: list[str], budget: str, paper: str, preset: str, executor: str, slurm: list[str], output: str
+) -> None:
     """Train what claims still need, and print their verdicts."""
+    from ddp_repro.settings.durations import parse_duration
     from ddp_repro.workbook.claims import decide as deciding
+    from ddp_repro.workbook.claims.cluster import ClusterTrainer
 
-    seconds, source = deciding.parse_duration(budget), paper_named(paper)
+    seconds, source, asked = parse_duration(budget), paper_named(paper), _cluster(executor, slurm)
     questions = source.claims(preset)
     keys = [question[0].key for question in questions] if claims == ["all"] else claims
-    trainer = deciding.Trainer(preset, output)
-    for verdict in deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds):
+    trainer = ClusterTrainer(preset, output, asked) if asked else deciding.Trainer(preset, output)
+    with _interruptible(asked):
+        verdicts = deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds)
+    for verdict in verdicts:
         print(f"{verdict.claim.key} ({verdict.claim.model}): {verdict.verdict}; {verdict.evidence}")
 
 
@@ -161,13 +175,63 @@ def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
         print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def train(recipe: str, overrides: list[str], preset: str | None, output: str, overwrite: bool) -> None:
+def train(
+    recipe: str, overrides: list[str], preset: str | None, executor: str, slurm: list[str], output: str,
+    overwrite: bool,
+) -> int:  # fmt: skip
     """Train, or go on with an interrupted training."""
+    asked = _cluster(executor, slurm)
     chosen = _overridden(recipe, preset, parse_overrides(overrides))
+    if asked:
+        words = [recipe, *overrides, *(["--preset", preset] if preset else []), "--output", output]
+        return _train_on_cluster(chosen, [*words, *(["--overwrite"] if overwrite else [])], output, asked)
     from ddp_repro.workbook.runs import run as runs  # heavy: after the quick checks
 
     result = runs.train(chosen, output=output, overwrite=overwrite)
     say(f"{chosen.name}: {result.iterations} iterations in {result.seconds:.0f} s; weights: {short(result.checkpoint)}")
+    return 0
+
+
+def _train_on_cluster(chosen: Recipe, words: list[str], output: str, slurm: Slurm) -> int:
+    """Have a cluster train, and wait for it; returns the exit code."""
+    from ddp_repro.training.stream import BatchLayout
+    from ddp_repro.workbook.jobs.slurm import run_on_slurm
+    from ddp_repro.workbook.jobs.training import training
+
+    # now rather than in the job, which may be in the queue for hours
+    BatchLayout(chosen.train.batch_size, chosen.train.device_batch_size, 0, slurm.nodes * slurm.processes)
+    job, failed = training(chosen, words, output), False
+    with _interruptible(slurm):
+        for _, problem in run_on_slurm([job], slurm, resolve(output) / chosen.preset / "jobs"):
+            failed = problem is not None
+            say(f"FAILED {job.name}: {problem}" if failed else f"{job.name}: weights: {short(job.files[0])}")
+    return int(failed)
+
+
+def _cluster(executor: str, words: list[str]) -> Slurm | None:
+    """Return what is asked of a cluster; None: it runs on this machine.
+
+    Raises:
+        ConfigError: something is asked of a cluster that is not to be used, or that cannot be reached from here.
+    """
+    from ddp_repro.workbook.jobs.slurm import check_cluster, parse_slurm
+
+    if executor == "local":
+        if words:
+            raise ConfigError(f"--slurm {words[0]} is for --executor slurm")
+        return None
+    asked = parse_slurm(words)
+    check_cluster()
+    if announced_processes() > 1:
+        raise ConfigError("--executor slurm starts torchrun inside its jobs: start it without torchrun")
+    return asked
+
+
+def _interruptible(slurm: Slurm | None) -> AbstractContextManager[None]:
+    """Have SIGTERM and SIGHUP cancel a cluster's jobs, as Ctrl-C does; a training here heeds them itself."""
+    from ddp_repro.workbook.notebooks.interruption import interruptible
+
+    return interruptible() if slurm else nullcontext()
 
 
 def evaluate(

@@ -6,6 +6,7 @@ Only the standard library is imported here, so that the command line can ask bef
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from ddp_repro.settings.errors import ConfigError
 
@@ -27,6 +28,12 @@ def announced_processes() -> int:
 def announcing_variable() -> str:
     """Return the environment variable that announces the most processes."""
     return max(_SIZES, key=_size)
+
+
+def without_announcements(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what a launcher has said, for a command that is started anew."""
+    said = {*_SIZES, *_RANKS, "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
+    return {name: value for name, value in environment.items() if name not in said}
 
 
 def check_meeting_point() -> None:

@@ -61,3 +61,14 @@ def _source(entry: str) -> WeightSource:
     if not (part and equals and place.removeprefix(_RECIPE)):
         raise ConfigError(f"train.weights takes part=recipe:NAME or part=path; got {entry!r}")
     return WeightSource(part, place)
+
+
+def first_stages(start: str | None, entries: tuple[str, ...] | None) -> list[str]:
+    """Return the recipes whose finished weights a training starts from.
+
+    Args:
+        start: ``train.initialize_from``.
+        entries: of ``train.weights``.
+    """
+    names = [start if is_recipe_name(start) else None, *(source.recipe for source in weight_sources(entries))]
+    return list(dict.fromkeys(name for name in names if name))

@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 from ddp_repro.protocols.paper import Paper
+from ddp_repro.settings.durations import describe_duration
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.catalogue import paper_named, paper_names
-from ddp_repro.workbook.claims.decide import describe_duration
 from ddp_repro.workbook.claims.judge import judge
 from ddp_repro.workbook.notebooks.notebook import Notebook, read_notebook
 from ddp_repro.workbook.runs.records import write_atomically

@@ -9,11 +9,12 @@ from workbook.tiny import tiny, write_data
 
 from ddp_repro.cli import main
 from ddp_repro.papers.ddp.claims import claims, evidence_of
+from ddp_repro.settings.durations import describe_duration, parse_duration
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.training_seeds import seeded, split_seed
 from ddp_repro.workbook import catalogue
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.claims.decide import Trainer, decide, describe_duration, parse_duration
+from ddp_repro.workbook.claims.decide import Trainer, decide
 
 MAIN, SMALL = "cityscapes_mini", "ade20k_mini_small"
 MINUTE = 60.0
@@ -26,7 +27,11 @@ class FakeTrainer:
         self.output, self.means, self.reads, self.minutes = output, means, reads, minutes
         self.now, self.log = 0.0, []
 
-    def run(self, name):
+    def run(self, names):
+        for name in names:
+            self._train(name)
+
+    def _train(self, name):
         self.log.append(name)
         self.now += self.minutes * MINUTE
         base, seed = split_seed(name)
@@ -164,7 +169,7 @@ def test_the_trainer_trains_scores_and_checks(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "recipe", tiny_recipe)
     trainer = Trainer("mini", tmp_path)
     for name in (MAIN, f"{MAIN}-seed1"):
-        trainer.run(name)
+        trainer.run([name])
     trainer.check(f"{MAIN}-seed1")
     evidence = evidence_of("mini", tmp_path)
     assert evidence.seeds(MAIN) == {0, 1}

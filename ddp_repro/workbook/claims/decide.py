@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ddp_repro.settings.durations import describe_duration
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.workbook import catalogue
@@ -18,14 +18,12 @@ from ddp_repro.workbook.claims.evidence import Evidence
 from ddp_repro.workbook.claims.judge import Judged, judge
 from ddp_repro.workbook.claims.plan import Step, candidate, next_step, why_not
 
-DURATION = re.compile(r"(?:(?P<hours>\d+(?:\.\d+)?)h)?(?:(?P<minutes>\d+(?:\.\d+)?)m)?(?:(?P<seconds>\d+(?:\.\d+)?)s)?")
-
 
 class Worker(Protocol):
-    """Who does the work: trains and scores a run, and checks whether it reads its map."""
+    """Who does the work: trains and scores runs, and checks whether one reads its map."""
 
-    def run(self, name: str) -> None:
-        """Train a recipe, by name and seed, and score it."""
+    def run(self, names: Sequence[str]) -> None:
+        """Train recipes, by name and seed, and score them."""
         ...
 
     def check(self, name: str) -> None:
@@ -40,15 +38,16 @@ class Trainer:
     preset: str
     output: str | Path = "results"
 
-    def run(self, name: str) -> None:
-        """Train and score ``<recipe>-seed<n>``.
+    def run(self, names: Sequence[str]) -> None:
+        """Train and score every ``<recipe>-seed<n>``.
 
         Raises:
             ConfigError, DataError, TrainingInterrupted: as :func:`ddp_repro.workbook.runs.run.run`.
         """
         from ddp_repro.workbook.runs.run import run
 
-        run(self._recipe(name), output=self.output)
+        for name in names:
+            run(self._recipe(name), output=self.output)
 
     def check(self, name: str) -> None:
         """Analyse the map use of a scored run.
@@ -97,8 +96,8 @@ def decide(
         done.add((step.runs, step.check))
         say(_announce(step, left))
         started = clock()
-        for name in step.runs:
-            worker.run(name)
+        if step.runs:
+            worker.run(step.runs)
         if step.check:
             worker.check(step.check)
         if step.seconds and step.runs:
@@ -121,28 +120,6 @@ def check_keys(keys: Sequence[str], questions: Sequence[Sequence[Claim]]) -> Non
         if key not in known:
             names = difflib.get_close_matches(key, known, n=3) or known
             raise ConfigError(f"no claim {key!r} under this preset; did you mean {', '.join(names) or 'none'}?")
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of ``2h``, ``90m``, ``1h30m`` or ``45s``.
-
-    Raises:
-        ConfigError: anything else, or nothing at all.
-    """
-    match = DURATION.fullmatch(text.strip())
-    parts = {unit: float(number) for unit, number in match.groupdict().items() if number} if match else {}
-    seconds = sum(number * {"hours": 3600, "minutes": 60, "seconds": 1}[unit] for unit, number in parts.items())
-    if not seconds:
-        raise ConfigError(f"a time such as 2h, 90m, 1h30m or 45s is expected; got {text!r}")
-    return seconds
-
-
-def describe_duration(seconds: float) -> str:
-    """Return a time in words, e.g. ``1 h 30 min``."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _announce(step: Step, left: float) -> str:

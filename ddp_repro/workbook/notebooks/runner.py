@@ -22,6 +22,8 @@ from tqdm import tqdm
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import resolve
+from ddp_repro.workbook.jobs.job import Job
+from ddp_repro.workbook.jobs.slurm import Slurm, run_on_slurm
 from ddp_repro.workbook.notebooks.execution import NotebookFailure, execute
 from ddp_repro.workbook.notebooks.fingerprint import fingerprint
 from ddp_repro.workbook.notebooks.notebook import Notebook, find_notebooks
@@ -29,7 +31,7 @@ from ddp_repro.workbook.notebooks.schedule import side_by_side
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class NotebookJob(Job):
     """One notebook with the values it runs with, in the folder ``results/<preset>`` that it writes to."""
 
     notebook: Notebook
@@ -58,7 +60,7 @@ class Job:
 class Outcome:
     """How one notebook ended."""
 
-    job: Job
+    job: NotebookJob
     state: Literal["done", "skipped", "failed"]
     message: str = ""
     seconds: float = 0.0
@@ -72,6 +74,7 @@ def reproduce(
     output: str | Path = "results",
     parameters: dict[str, str] | None = None,
     jobs: int = 1,
+    slurm: Slurm | None = None,
     overwrite: bool = False,
     everything: bool = False,
 ) -> list[Outcome]:
@@ -84,6 +87,7 @@ def reproduce(
         output: Root of the results; this run writes to ``<output>/<preset>``.
         parameters: Values as typed (``{"iterations": "20"}``), for the notebooks that declare the parameter.
         jobs: How many notebooks run at once; the cores are divided among them.
+        slurm: What a cluster is asked for, where each notebook is a job; None: they run on this machine.
         overwrite: Run finished notebooks again, also with other parameters.
         everything: Without names, also those notebooks that take long and otherwise run only when they are named.
 
@@ -96,18 +100,20 @@ def reproduce(
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}")
+    if slurm and slurm.nodes * slurm.processes > 1:
+        raise ConfigError("a notebook runs in one process: several nodes or GPUs are for train and decide")
     found = find_notebooks(notebooks, preset, names, everything)
     values = _parse(found, parameters or {})
     plan = [_job(n, preset, output, values[n.name], overwrite, show_output=jobs == 1) for n in found]
     finished = {job.notebook.name for job in plan if not overwrite and is_finished(job)}
     outcomes = {name: Outcome(job=job, state="skipped") for job in plan if (name := job.notebook.name) in finished}
     waiting = [job for job in plan if job.notebook.name not in finished]
-    for outcome in _run_all(waiting, jobs):
+    for outcome in _run_all(waiting, jobs, slurm):
         outcomes[outcome.job.notebook.name] = outcome
     return [outcomes[job.notebook.name] for job in plan]
 
 
-def is_finished(job: Job) -> bool:
+def is_finished(job: NotebookJob) -> bool:
     """Whether this very work is done and all of its results are there.
 
     Raises:
@@ -129,7 +135,7 @@ def is_finished(job: Job) -> bool:
     return complete and recorded == job.identity()
 
 
-def run_job(job: Job) -> Outcome:
+def run_job(job: NotebookJob) -> Outcome:
     """Run one notebook; whatever goes wrong inside it becomes a failed outcome."""
     started = time.monotonic()
     try:
@@ -141,7 +147,7 @@ def run_job(job: Job) -> Outcome:
     return Outcome(job=job, state="done", seconds=time.monotonic() - started)
 
 
-def _run_and_publish(job: Job, started: float) -> None:
+def _run_and_publish(job: NotebookJob, started: float) -> None:
     partial = job.output.with_name(f".{job.output.stem}.partial.ipynb")
     failed = job.output.with_name(f"{job.output.stem}.failed.ipynb")
     wall_start = time.time_ns()
@@ -168,7 +174,7 @@ def _run_and_publish(job: Job, started: float) -> None:
     failed.unlink(missing_ok=True)
 
 
-def _require_results(job: Job, wall_start: int) -> None:
+def _require_results(job: NotebookJob, wall_start: int) -> None:
     for result in job.notebook.results:
         path = job.folder / result
         if not path.is_file():
@@ -178,7 +184,7 @@ def _require_results(job: Job, wall_start: int) -> None:
 
 
 @contextmanager
-def _protected(job: Job) -> Iterator[None]:
+def _protected(job: NotebookJob) -> Iterator[None]:
     """Put the declared results back as they were if the body fails, or did in an earlier run that was killed."""
     backup = job.output.parent / f".{job.output.stem}.backup"
     if (backup / "complete").is_file():
@@ -199,7 +205,7 @@ def _protected(job: Job) -> Iterator[None]:
         shutil.rmtree(backup)
 
 
-def _restore(job: Job, backup: Path) -> None:
+def _restore(job: NotebookJob, backup: Path) -> None:
     for result in job.notebook.results:
         if (backup / result).is_file():
             (job.folder / result).parent.mkdir(parents=True, exist_ok=True)
@@ -232,26 +238,36 @@ def _words(parameters: dict[str, Any]) -> str:
 
 def _job(
     notebook: Notebook, preset: str, output: str | Path, values: dict[str, Any], overwrite: bool, show_output: bool
-) -> Job:
+) -> NotebookJob:
     ours = {"preset": preset, "output": str(output), "overwrite": overwrite}
     internal = {name: notebook.parameter(name).check(ours[name]) for name in ours if name in notebook.parameters}
     folder = resolve(output) / preset
-    return Job(
-        notebook=notebook, preset=preset, folder=folder, parameters=values, internal=internal, show_output=show_output
-    )
+    words = ["reproduce", notebook.name, "--preset", preset, "--output", str(output)]
+    words += [word for name, value in values.items() for word in ("-p", f"{name}={value!r}")]
+    return NotebookJob(
+        name=notebook.name, commands=((*words, *(["--overwrite"] if overwrite else [])),),
+        files=tuple(folder / result for result in notebook.results),
+        # notebooks of one dataset use the same trainings
+        needs=None if notebook.datasets is None else frozenset(notebook.datasets),
+        notebook=notebook, preset=preset, folder=folder, parameters=values, internal=internal, show_output=show_output,
+    )  # fmt: skip
 
 
-def _run_all(waiting: list[Job], jobs: int) -> Iterator[Outcome]:
+def _run_all(waiting: list[NotebookJob], jobs: int, slurm: Slurm | None) -> Iterator[Outcome]:
     with tqdm(total=len(waiting), desc="notebooks", unit="notebook", disable=not waiting) as bar:
-        for outcome in map(run_job, waiting) if jobs == 1 else _run_parallel(waiting, jobs):
+        if slurm:
+            outcomes = _run_remotely(waiting, slurm)
+        else:
+            outcomes = map(run_job, waiting) if jobs == 1 else _run_parallel(waiting, jobs)
+        for outcome in outcomes:
             done = f"done in {outcome.seconds:.0f} s" if outcome.state == "done" else f"FAILED: {outcome.message}"
             bar.write(f"{outcome.job.notebook.name}: {done}")
             bar.update()
             yield outcome
 
 
-def _run_parallel(waiting: list[Job], jobs: int) -> Iterator[Outcome]:
-    for job, future in side_by_side(waiting, run_job, jobs, _share_data):
+def _run_parallel(waiting: list[NotebookJob], jobs: int) -> Iterator[Outcome]:
+    for job, future in side_by_side(waiting, run_job, jobs, NotebookJob.waits_for):
         try:
             yield future.result()
         except BrokenProcessPool:
@@ -259,7 +275,12 @@ def _run_parallel(waiting: list[Job], jobs: int) -> Iterator[Outcome]:
             yield Outcome(job=job, state="failed", message=message)
 
 
-def _share_data(job: Job, other: Job) -> bool:
-    """Notebooks of one dataset use the same trainings: the second would only wait for the first."""
-    mine, theirs = job.notebook.datasets, other.notebook.datasets
-    return mine is None or theirs is None or not set(mine).isdisjoint(theirs)
+def _run_remotely(waiting: list[NotebookJob], slurm: Slurm) -> Iterator[Outcome]:
+    started, folder = time.monotonic(), waiting[0].folder / "jobs" if waiting else Path()
+    jobs = {job.name: job for job in waiting}
+    for submitted, problem in run_on_slurm(waiting, slurm, folder):
+        job = jobs[submitted.name]
+        if problem is None and not is_finished(job):
+            problem = f"the job ended, but {job.output} is not of this run"
+        seconds = time.monotonic() - started
+        yield Outcome(job=job, state="failed" if problem else "done", message=problem or "", seconds=seconds)

@@ -28,7 +28,7 @@ from ddp_repro.protocols.task import TaskDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, deciding, is_loose, to_dict, training_depends_on
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.settings.sources import is_recipe_name, weight_sources
+from ddp_repro.settings.sources import first_stages, is_recipe_name, weight_sources
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.locks import file_lock
 from ddp_repro.store.paths import resolve, run_folder, working_root
@@ -303,9 +303,7 @@ def say(message: str) -> None:
 
 def _stages(recipe: Recipe) -> list[str]:
     """Names of the recipes whose finished weights this one starts from."""
-    start = recipe.train.initialize_from
-    parts = [source.recipe for source in weight_sources(recipe.train.weights)]
-    return list(dict.fromkeys(name for name in (start if is_recipe_name(start) else None, *parts) if name))
+    return first_stages(recipe.train.initialize_from, recipe.train.weights)
 
 
 def _weights_of(stage: str, recipe: Recipe, output: str | Path) -> Path:

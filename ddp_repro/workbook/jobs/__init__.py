@@ -1,0 +1,1 @@
+"""What runs by itself, here or on a cluster."""
