@@ -26,6 +26,7 @@ SHARED = (
 )  # commands whose work torchrun's processes share, or that write nothing
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
+PREDICTING = ("predict", "flicker", "throughput")
 PREDICT_EXAMPLES = """\
 examples:
   ddp-repro predict photo.jpg --recipe ade20k_mini --output maps
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.pop("command")
 
     def run() -> Any:
-        module = "ddp_repro.predicting" if command == "predict" else "ddp_repro.commands"
+        module = "ddp_repro.predicting" if command in PREDICTING else "ddp_repro.commands"
         return getattr(importlib.import_module(module), command)(**options)
 
     return _guarded(run if command in SHARED else lambda: _run_alone(words[0], run))
@@ -89,7 +90,7 @@ def _options(words: list[str]) -> dict[str, Any]:
     parser = _parser()
     parsed, rest = parser.parse_known_args(words)
     options = vars(parsed)
-    lists = [name for name in ("overrides", "names", "images", "claims") if name in options]
+    lists = [name for name in ("overrides", "names", "images", "frames", "claims") if name in options]
     if rest and (not lists or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     for name in lists:
@@ -280,12 +281,32 @@ def _model_commands(commands: Any) -> None:
     predict.add_argument("--arrays", action="store_true", help="write NumPy arrays (.npy) beside the PNG files")
     predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, PREDICT_EXAMPLES
 
+    _measures_of_predict(commands)
+
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")
     convert.add_argument("source", metavar="SOURCE", help="a file, e.g. best_mIoU_iter_160000.pth")
     convert.add_argument("destination", metavar="DESTINATION", help="e.g. ade20k_swin_t.safetensors")
     convert.add_argument(
         "--recipe", required=True, metavar="RECIPE", help="the model that it holds, e.g. ade20k_swin_t"
     )
+
+
+def _measures_of_predict(commands: Any) -> None:
+    flicker = _add(commands, "flicker", "measure how predictions change on static pixels of a clip, by its noise")
+    flicker.add_argument("frames", nargs="+", metavar="FRAMES", help="a film, or a folder of frames in their order")
+    flicker.epilog = "example: ddp-repro flicker drive.mp4 --recipe camvid_map"
+
+    throughput = _add(commands, "throughput", "measure predict: a command or a call for each picture, and a folder")
+    throughput.add_argument("images", nargs="+", metavar="IMAGE", help="pictures, films, folders and globs")
+    throughput.add_argument("--rounds", type=int, default=3, metavar="N", help="in which all ways take turns (3)")
+    throughput.epilog = "example: ddp-repro throughput holiday/ --recipe camvid_map"
+
+    for parser in (flicker, throughput):
+        parser.add_argument("--recipe", metavar="RECIPE", help="default: the one that the checkpoint was trained with")
+        parser.add_argument("--checkpoint", metavar="FILE|official", help="default: the recipe's finished weights")
+        parser.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print the record")
+        _output(parser)
 
 
 def _add(commands: Any, name: str, text: str) -> Parser:

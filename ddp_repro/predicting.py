@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ddp_repro.evaluation.folders.run import Report
+    from ddp_repro.evaluation.predict import PicturePredictor
+    from ddp_repro.protocols.method import Method
+    from ddp_repro.protocols.task import Writer
     from ddp_repro.settings.recipe import Precision
 
 
@@ -36,8 +42,6 @@ def predict(
     from ddp_repro.evaluation.folders.run import predict_pictures
     from ddp_repro.evaluation.pictures import save_arrays
     from ddp_repro.evaluation.predict import PicturePredictor
-    from ddp_repro.interop import load_checkpoint
-    from ddp_repro.networks.identity import weights_hash
     from ddp_repro.settings.checks import check_positive
 
     if method is not None and (task is None or recipe or checkpoint):
@@ -47,34 +51,113 @@ def predict(
     chosen, weights = _recipe_and_weights(recipe, checkpoint)
     if task is not None and not answers(chosen, task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
-    task_object = task_named(chosen.model.task)
-    if task_object.predict is None:
-        raise ConfigError(f"{chosen.name}: {task_object.not_from_a_picture}; `ddp-repro evaluate` scores it")
     check_positive(steps=steps, noise_samples=noise_samples, resolution=resolution)
     sides, scale = _window_and_scale(window, resolution, chosen)
     place, folder = _checked_device(device), Path(output)
     pictures = find_pictures(images, folder)
-    model = chosen.model.build()
-    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
-    loaded = load_checkpoint(model, weights)
-    classes = loaded.classes or task_object.classes(chosen.data)
-    save = task_object.writer(chosen.model, classes)
+    loaded = _load(chosen, weights, place)
 
     def write(prediction: Any, pixels: np.ndarray, folder: Path, name: str) -> list[Path]:
-        paths = save(prediction, pixels, folder, name) + (save_arrays(prediction, folder, name) if arrays else [])
-        return list(dict.fromkeys(paths))
+        paths = loaded.write(prediction, pixels, folder, name)
+        return list(dict.fromkeys(paths + (save_arrays(prediction, folder, name) if arrays else [])))
 
-    say(str(loaded))
-    model = model.to(place).eval()
     decisive = {
-        "recipe": chosen.name, "weights_sha256": weights_hash(model.state_dict()),
-        "steps": steps, "noise_samples": noise_samples,
+        "recipe": chosen.name, "weights_sha256": loaded.weights_sha256, "steps": steps, "noise_samples": noise_samples,
         "image_scale": scale and list(scale), "precision": precision, "arrays": arrays,
     } | ({"window": list(sides)} if sides else {})  # fmt: skip
-    predictor = PicturePredictor(model, steps, noise_samples, image_scale=scale, window=sides, precision=precision)
-    report = predict_pictures(predictor, write, pictures, folder, model=decisive, class_names=classes.names)
+    predictor = PicturePredictor(
+        loaded.model, steps, noise_samples, image_scale=scale, window=sides, precision=precision
+    )
+    report = predict_pictures(predictor, write, pictures, folder, model=decisive, class_names=loaded.class_names)
     _show_predictions(report, len(pictures), folder)
     return int(bool(report.failed))
+
+
+def flicker(
+    frames: list[str], recipe: str | None, checkpoint: str | None, steps: int, output: str, as_json: bool
+) -> None:
+    """Measure how a prediction changes on static pixels of a clip, and write the record."""
+    from ddp_repro.evaluation.folders.inputs import find_pictures, read_pictures
+    from ddp_repro.workbook.prediction.flicker import measure_flicker
+
+    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    pictures = find_pictures(frames, Path(output))
+    loaded = _load(chosen, weights, usual_device())
+    result = measure_flicker(loaded.predictor(chosen, steps), read_pictures(pictures))
+    _record("flicker", chosen, loaded, steps, result, output, as_json)
+
+
+def throughput(
+    images: list[str], recipe: str | None, checkpoint: str | None, steps: int, rounds: int, output: str, as_json: bool
+) -> None:
+    """Measure how fast pictures are predicted one by one and as a folder, and write the record."""
+    from ddp_repro.evaluation.folders.inputs import find_pictures
+    from ddp_repro.settings.checks import check_positive
+    from ddp_repro.workbook.prediction.throughput import measure_throughput
+
+    check_positive(steps=steps, rounds=rounds)
+    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    pictures = find_pictures(images, Path(output))
+    loaded = _load(chosen, weights, usual_device())
+    command = ("--checkpoint", str(weights), "--steps", str(steps))
+    result = measure_throughput(
+        loaded.predictor(chosen, steps), loaded.write, pictures,
+        class_names=loaded.class_names, rounds=rounds, command=command,
+    )  # fmt: skip
+    _record("throughput", chosen, loaded, steps, result, output, as_json)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model with its weights, where it runs, and what writes its predictions."""
+
+    model: Method
+    weights_sha256: str
+    class_names: Sequence[str]
+    write: Writer
+
+    def predictor(self, recipe: Recipe, steps: int) -> PicturePredictor:
+        from ddp_repro.evaluation.predict import PicturePredictor
+
+        return PicturePredictor(self.model, steps, image_scale=getattr(recipe.data, "image_scale", None))
+
+
+def _load(recipe: Recipe, weights: str | Path, device: str) -> _Loaded:
+    """Build a recipe's model and fill it with weights; says what was used of them.
+
+    Raises:
+        ConfigError: its task is not predicted from one picture.
+        CheckpointError: weights that do not fit.
+    """
+    from ddp_repro.interop import load_checkpoint
+    from ddp_repro.networks.identity import weights_hash
+
+    task = task_named(recipe.model.task)
+    if task.predict is None:
+        raise ConfigError(f"{recipe.name}: {task.not_from_a_picture}; `ddp-repro evaluate` scores it")
+    model = recipe.model.build()
+    weights = paper_of(recipe).official_checkpoint(recipe.name) if weights == "official" else weights
+    loaded = load_checkpoint(model, weights)
+    classes = loaded.classes or task.classes(recipe.data)
+    say(str(loaded))
+    model = model.to(device).eval()
+    return _Loaded(model, weights_hash(model.state_dict()), classes.names, task.writer(recipe.model, classes))
+
+
+def _record(kind: str, recipe: Recipe, loaded: _Loaded, steps: int, result: Any, output: str, as_json: bool) -> None:
+    """Write what was measured of a model, with what it depends on, and print it."""
+    from ddp_repro.evaluation.views import model_device
+    from ddp_repro.store.atomic import write_atomically
+    from ddp_repro.workbook.runs import provenance
+
+    facts = {
+        "recipe": recipe.name, "weights_sha256": loaded.weights_sha256, "steps": steps,
+        "result": dataclasses.asdict(result), "code": dataclasses.asdict(provenance.code()),
+        "environment": dataclasses.asdict(provenance.environment(model_device(loaded.model))),
+    }  # fmt: skip
+    path = Path(output) / "predict" / kind / f"{recipe.name}.json"
+    write_atomically(path, (json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    say(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else f"{result}\nwrote {short(path)}")
 
 
 def _window_and_scale(

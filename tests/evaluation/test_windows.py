@@ -118,7 +118,8 @@ from ddp_repro.workbook.catalogue import recipe
 import torch
 sys.path.insert(0, "TESTS")
 from test_readme import save_untrained
-save_untrained(override(recipe("RECIPE"), {"model.layers": 1}), Path("w.safetensors"))
+small = {"model.layers": 1, "model.channels": 16, "model.heads": 2, "model.feedforward_channels": 32}
+save_untrained(override(recipe("RECIPE"), small), Path("w.safetensors"))
 row = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 Image.fromarray(row).resize((8000, 6000)).save("large.jpg")
 words = ["predict", "large.jpg", "--checkpoint", "w.safetensors", "--steps", "2", "--window", "512x512", "--arrays"]

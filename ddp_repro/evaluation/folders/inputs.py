@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
-from ddp_repro.data.io import DataError
+import numpy as np
+
+from ddp_repro.data.io import DataError, read_image
 from ddp_repro.evaluation.folders.films import SUFFIXES as FILM_SUFFIXES
-from ddp_repro.evaluation.folders.films import Film
+from ddp_repro.evaluation.folders.films import Film, FrameReader
 from ddp_repro.evaluation.folders.manifest import MANIFEST, Manifest, Picture
 from ddp_repro.settings.errors import ConfigError
 
@@ -41,6 +43,26 @@ def find_pictures(arguments: Sequence[str], output: Path) -> list[Picture]:
             for picture in _pictures_of(path, base):
                 pictures.setdefault((os.path.abspath(path), picture.frame), picture)
     return list(pictures.values())
+
+
+def read_pictures(pictures: Iterable[Picture]) -> Iterator[np.ndarray]:
+    """Yield pictures and frames in order, uint8 (H, W, 3) RGB.
+
+    Raises:
+        DataError: one that cannot be read.
+    """
+    frames = FrameReader()
+    for picture in pictures:
+        yield read_picture(picture, frames)
+
+
+def read_picture(picture: Picture, frames: FrameReader) -> np.ndarray:
+    """Return a picture, uint8 (H, W, 3) RGB.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return read_image(picture.path) if picture.frame is None else frames.read(picture.path, picture.frame)
 
 
 def _expanded(argument: str) -> tuple[Path | None, list[Path]]:

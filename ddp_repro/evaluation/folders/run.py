@@ -16,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from ddp_repro.data import transforms
-from ddp_repro.data.io import DataError, read_image
+from ddp_repro.data.io import DataError
 from ddp_repro.evaluation.folders.batches import batches, cores_for, share_of_batch
 from ddp_repro.evaluation.folders.films import FrameReader
+from ddp_repro.evaluation.folders.inputs import read_picture
 from ddp_repro.evaluation.folders.manifest import Entry, Manifest, Picture
 from ddp_repro.evaluation.predict import PicturePredictor
 from ddp_repro.evaluation.views import model_device
@@ -48,6 +49,7 @@ def predict_pictures(
     model: dict[str, Any],
     class_names: Sequence[str] = (),
     progress: bool = True,
+    cores: tuple[int, int] | None = None,
 ) -> Report:
     """Predict every picture that the manifest in ``output`` does not name as done by the same model.
 
@@ -57,6 +59,8 @@ def predict_pictures(
         write: writes the files of one prediction into a folder, their names beginning with a given one.
         model: what decides the maps, JSON-ready; pictures done under other values are done anew.
         class_names: of the labels; none for depth.
+        cores: batches side by side, and the threads of each; None: by the rule of
+            :func:`ddp_repro.evaluation.folders.batches.cores_for`.
 
     Raises:
         DataError: the folder's manifest is damaged.
@@ -68,7 +72,8 @@ def predict_pictures(
     pending = [picture for picture in pictures if not manifest.is_done(picture, model)]
     report = Report([], len(pictures) - len(pending), [])
     with tqdm(total=len(pending), unit="image", disable=not progress or len(pictures) == 1) as bar:
-        for outcome in _outcomes(_Work(predictor, write, manifest, class_names, model), pending):
+        by_rule = cores_for(len(pending), model_device(predictor.model), predictor.window is not None)
+        for outcome in _outcomes(_Work(predictor, write, manifest, class_names, model), pending, cores or by_rule):
             if isinstance(outcome, _Failure):
                 report.failed.append(outcome)
                 tqdm.write(f"{outcome.picture}: {outcome.reason}", file=sys.stderr)
@@ -120,8 +125,7 @@ class _Work:
         started = time.perf_counter()
         try:
             state = picture.path.stat()
-            number = picture.frame
-            pixels = read_image(picture.path) if number is None else frames.read(picture.path, number)
+            pixels = read_picture(picture, frames)
         except PICTURE_ERRORS as error:
             return _Failure.of(picture, error)
         name = self.manifest.reserve(picture)
@@ -155,10 +159,9 @@ class _Work:
         )  # fmt: skip
 
 
-def _outcomes(work: _Work, pictures: Sequence[Picture]) -> Iterator[Entry | _Failure]:
+def _outcomes(work: _Work, pictures: Sequence[Picture], cores: tuple[int, int]) -> Iterator[Entry | _Failure]:
     """Yield what becomes of pictures as it comes; no more are read than keep the cores busy."""
-    predictor, frames = work.predictor, FrameReader()
-    lanes, threads = cores_for(len(pictures), model_device(predictor.model), predictor.window is not None)
+    (lanes, threads), frames = cores, FrameReader()
     failures: list[_Failure] = []
 
     def read_in_order() -> Iterator[_Read]:

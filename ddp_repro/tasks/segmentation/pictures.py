@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -37,10 +38,9 @@ def save_prediction(
         OSError: the folder cannot be written.
     """
     colors = np.array(palette, np.uint8)
-    blended = (1 - OPACITY) * pixels + OPACITY * colors[prediction.labels]
     pictures = {
         "labels": _palette_picture(prediction.labels, colors),
-        "overlay": Image.fromarray(blended.round().astype(np.uint8)),
+        "overlay": Image.fromarray(cv2.addWeighted(pixels, 1 - OPACITY, colors[prediction.labels], OPACITY, 0)),
         "uncertainty": _grey_picture(prediction.uncertainty),
     }
     if prediction.disagreement is not None:

@@ -1,0 +1,183 @@
+"""Batches of pictures: by size, bounded, side by side, and of no influence on what is predicted."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddp_repro.evaluation.folders.batches import BATCH, WAITING, batches, cores_for, share_of_batch
+from ddp_repro.evaluation.folders.inputs import find_pictures
+from ddp_repro.evaluation.folders.run import predict_pictures
+from ddp_repro.evaluation.predict import PicturePredictor, predict
+from tests.evaluation.conftest import tiny_model
+from tests.evaluation.test_folders import entries
+from tests.evaluation.tiny_depth import tiny_depth_model
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+RNG = np.random.default_rng(0)
+
+
+def pictures_of(sizes):
+    return [RNG.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+@pytest.mark.parametrize("make", [tiny_model, tiny_depth_model])
+def test_a_prediction_does_not_depend_on_its_batch(make):
+    """With noise that matters: it belongs to the seed, not to the place in the batch."""
+    model, pictures = make(), pictures_of([(33, 47)] * 3)
+    together = PicturePredictor(model, 3, noise_samples=2, seed=4).predict(pictures)
+    for picture, prediction in zip(pictures, together, strict=True):
+        alone = predict(model, picture, 3, noise_samples=2, seed=4)
+        for kind, values in alone.arrays.items():
+            if values.dtype == np.uint8:
+                assert (values == prediction.arrays[kind]).mean() > 0.999
+            else:
+                np.testing.assert_allclose(prediction.arrays[kind], values, rtol=0, atol=1e-3)
+    other = predict(model, pictures[0], 3, noise_samples=2, seed=5)
+    assert any((other.arrays[kind] != values).any() for kind, values in together[0].arrays.items())
+
+
+def test_pictures_of_one_size_go_together_and_few_wait():
+    sizes = [(index % 7, 1) for index in range(100)]
+    consumed = 0
+
+    def watched():
+        nonlocal consumed
+        for size in sizes:
+            consumed += 1
+            yield size
+
+    done, largest = [], 0
+    for batch in batches(watched(), lambda size: size, lambda size: 1 / BATCH):
+        assert len(set(batch)) == 1 and len(batch) <= BATCH
+        largest = max(largest, len(batch))
+        assert consumed - len(done) <= WAITING * BATCH + 1
+        done += batch
+    assert sorted(done) == sorted(sizes) and largest > BATCH / 2
+
+
+@pytest.mark.parametrize(
+    ("size", "input_size", "device", "together"),
+    [
+        ((120, 160), (120, 160), CPU, 6),
+        ((30, 40), (30, 40), CPU, BATCH),
+        ((1024, 1024), (1024, 1024), CPU, 1),
+        ((512, 512), (512, 512), GPU, BATCH),
+        ((3000, 4000), (120, 160), CPU, 1),
+    ],
+)
+def test_the_rule_of_batches(size, input_size, device, together):
+    share = share_of_batch(size, input_size, device)
+    found = list(batches([size] * 20, lambda _: input_size, lambda _: share))
+    assert len(found[0]) == together and sum(map(len, found)) == 20
+
+
+def test_the_rule_of_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert cores_for(100, CPU, by_windows=False) == (4, 1)
+    assert cores_for(2, CPU, by_windows=False) == (2, 2)
+    assert cores_for(1, CPU, by_windows=False) == cores_for(9, CPU, by_windows=True) == (1, 4)
+    assert cores_for(9, GPU, by_windows=False) == (1, 4)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for index, pixels in enumerate(pictures_of([(33, 47), (40, 56), (33, 47), (56, 40)] * 3)):
+        Image.fromarray(pixels).save(f"in/{index:02d}.png")
+    return tmp_path
+
+
+def run(predictor, output, cores):
+    def write(prediction, pixels, place, name):
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / f"{name}_labels.npy", prediction.labels)
+        return [place / f"{name}_labels.npy"]
+
+    pictures = find_pictures(["in"], output)
+    names = ("a", "b", "c")
+    return predict_pictures(
+        predictor, write, pictures, output, model={}, class_names=names, progress=False, cores=cores
+    )
+
+
+def test_side_by_side_and_one_after_another_give_the_same(folder):
+    predictor = PicturePredictor(tiny_model(), 2)
+    for name, cores in (("one", (1, 1)), ("four", (4, 1))):
+        report = run(predictor, folder / name, cores)
+        assert not report.failed and len(report.written) == 12
+    assert [entry["file"] for entry in entries("one")] == [entry["file"] for entry in entries("four")]
+    for path in sorted((folder / "one").glob("*.npy")):
+        assert np.array_equal(np.load(path), np.load(folder / "four" / path.name))
+
+
+def test_what_a_batch_cannot_do_is_tried_alone(folder, monkeypatch):
+    """A picture that the model chokes on takes none of its batch with it."""
+    poisoned = np.asarray(Image.open("in/02.png"))
+    whole = PicturePredictor.predict
+
+    def choking(self, pictures):
+        if any(np.array_equal(picture, poisoned) for picture in pictures):
+            raise RuntimeError("not enough memory")
+        return whole(self, pictures)
+
+    monkeypatch.setattr(PicturePredictor, "predict", choking)
+    report = run(PicturePredictor(tiny_model(), 1), folder / "out", (2, 1))
+    assert [(failure.picture.path.name, failure.reason) for failure in report.failed] == [
+        ("02.png", "not enough memory")
+    ]
+    assert len(entries("out")) == 11
+
+
+def test_results_that_cannot_be_written_end_the_run(folder):
+    def write(*_):
+        raise OSError("no space left on device")
+
+    pictures = find_pictures(["in"], folder / "out")
+    with pytest.raises(OSError, match="no space left"):
+        predict_pictures(
+            PicturePredictor(tiny_model(), 1), write, pictures, folder / "out", model={}, progress=False, cores=(2, 1)
+        )
+
+
+MANY = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from PIL import Image
+from ddp_repro import cli
+from ddp_repro.costs.memory import peak_so_far, reset_peak
+from ddp_repro.settings.overrides import override
+from ddp_repro.workbook.catalogue import recipe
+sys.path.insert(0, "TESTS")
+from test_readme import save_untrained
+small = {"model.layers": 1, "data.image_scale": "640,480"}
+save_untrained(override(recipe("cityscapes_mini"), small), Path("w.safetensors"))
+rng = np.random.default_rng(0)
+torch.set_num_threads(2)
+for count in (100, 500):
+    folder = Path(f"in{count}")
+    folder.mkdir()
+    for index in range(count):
+        size = tuple(int(side) for side in rng.integers(60, 240, 2))
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(folder / f"{index}.jpg")
+    reset_peak(torch.device("cpu"))
+    words = ["predict", str(folder), "--checkpoint", "w.safetensors", "--steps", "1", "--output", f"out{count}"]
+    assert cli.main(words) == 0
+    print(peak_so_far(torch.device("cpu")))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
+    """The most that 500 pictures of as many sizes need at once, against 100 of them."""
+    code = MANY.replace("TESTS", str(__file__).rsplit("/", 2)[0])
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    few, many = (int(line) for line in done.stdout.splitlines() if line.isdecimal())
+    assert many < 1.1 * few

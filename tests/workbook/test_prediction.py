@@ -1,0 +1,61 @@
+"""What is measured of ``predict``: flicker on static pixels, and throughput, through the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddp_repro import cli
+from ddp_repro.evaluation.predict import PicturePredictor
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.prediction.flicker import measure_flicker, static_pixels
+from tests.evaluation.conftest import tiny_model
+from tests.evaluation.test_folders import place  # noqa: F401  (a fixture)
+from tests.evaluation.tiny_depth import tiny_depth_model
+from tests.test_cli import error_of
+
+FRAME = np.random.default_rng(0).integers(0, 256, (30, 44, 3), np.uint8)
+
+
+def test_static_pixels_keep_the_colour_of_their_neighbourhood():
+    moved = FRAME.copy()
+    moved[:, 20:] = 255 - moved[:, 20:]
+    still = static_pixels(FRAME, moved)
+    assert still[:, :17].all() and still[:, 24:].mean() < 0.1
+
+
+def test_a_clip_that_stands_still_flickers_with_the_noise_alone():
+    for model, unit in ((tiny_model(), "share of labels that change"), (tiny_depth_model(), "mean absolute change")):
+        found = measure_flicker(PicturePredictor(model, 2), [FRAME] * 3)
+        assert (found.one_noise, found.pairs, found.static, found.unit) == (0, 2, 1, unit)
+        assert found.noise_per_frame > 0
+
+
+def test_what_is_no_clip_is_refused():
+    predictor = PicturePredictor(tiny_model(), 1)
+    with pytest.raises(ConfigError, match="at least two frames"):
+        measure_flicker(predictor, [FRAME])
+    with pytest.raises(ConfigError, match="expected a clip of one size"):
+        measure_flicker(predictor, [FRAME, FRAME[1:]])
+
+
+def test_flicker_is_recorded(place, capsys):  # noqa: F811
+    for index in range(3):
+        Image.fromarray(FRAME).save(place / f"in/sub/deep é/{index}.png")
+    (place / "in/sub/deep é/b.JPG").unlink()
+    assert cli.main(["flicker", "in/sub/deep é", "--checkpoint", "w/w.safetensors", "--steps", "2", "--json"]) == 0
+    record = json.loads((place / "results/predict/flicker/cityscapes_mini.json").read_text())
+    printed = capsys.readouterr().out
+    assert json.loads(printed[printed.index("{") :]) == record
+    assert record["result"]["one_noise"] == 0 and record["result"]["pairs"] == 2 and record["steps"] == 2
+    assert error_of(capsys, "flicker", "in/none", "--checkpoint", "w/w.safetensors").startswith("in/none: no such")
+
+
+@pytest.mark.slow
+def test_a_folder_is_faster_than_a_command_for_each_picture(place):  # noqa: F811
+    (place / "in/broken.png").unlink()
+    assert cli.main(["throughput", "in", "--checkpoint", "w/w.safetensors", "--steps", "1", "--rounds", "1"]) == 0
+    result = json.loads((place / "results/predict/throughput/cityscapes_mini.json").read_text())["result"]
+    assert result["pictures"] == 4 and result["seconds"]["command"] > 1.5 * result["seconds"]["side_by_side"]
+    assert all(seconds > 0 for seconds in result["cpu_seconds"].values())
