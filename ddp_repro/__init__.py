@@ -109,6 +109,10 @@ _HOMES = {
     "full_size_table": "ddp_repro.papers.genpercept.tables.full_size",
     "score_mean_labels": "ddp_repro.papers.genpercept.tables.mean_label",
     "example_pair": "ddp_repro.papers.genpercept.figures.gallery",
+    "fine_tunings": "ddp_repro.papers.genpercept.pretraining",
+    "vae_floor": "ddp_repro.papers.genpercept.results.stages",
+    "denoising_check": "ddp_repro.papers.genpercept.results.stages",
+    "pretraining_figure": "ddp_repro.papers.genpercept.results.figure",
 }
 # Other names of what their modules call more briefly, or called otherwise in version 0.1, and whole modules.
 _ALIASES = {

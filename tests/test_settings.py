@@ -16,7 +16,7 @@ from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings import overrides as config
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, decides, from_dict, is_loose, override, to_dict
-from ddp_repro.settings.recipe import DataConfig, EvalConfig, MixedData, Recipe, TrainConfig
+from ddp_repro.settings.recipe import DataConfig, EvalConfig, GatheredData, MixedData, Recipe, TrainConfig
 from ddp_repro.settings.setting import hints_of
 from ddp_repro.tasks.bev.settings import BEVDataConfig
 from ddp_repro.workbook.catalogue import recipe
@@ -32,6 +32,7 @@ OBJECTS = {
     "fusion": NUSCENES_FUSION,
     "data": DataConfig(),
     "mixed_data": MixedData(),
+    "gathered_data": GatheredData(),
     "bev_data": BEVDataConfig(),
     "train": TrainConfig(),
     "evaluation": EvalConfig(),
@@ -158,7 +159,7 @@ def test_every_field_says_what_it_decides() -> None:
     paths = [f"{group}.{name}" for group, hint in hints_of(Recipe).items() for kind in config._classes(hint)
              for name in hints_of(kind) if getattr(kind, "paper", "ddp") == "ddp"]  # fmt: skip
     free = {"train.workers", "train.log_every", "train.checkpoint_every", "train.compile", "data.root",
-            "train.gradient_checkpointing", "train.save", "data.added_root", "evaluation.batch_size",
+            "train.gradient_checkpointing", "train.save", "data.added_root", "data.roots", "evaluation.batch_size",
             "evaluation.compile", "evaluation.channels_last"}  # fmt: skip
     assert {path for path in paths if decides(path) == "nothing"} == free
     assert {decides(name) for name in ("name", "preset", "table", "row")} == {"nothing"}

@@ -6,6 +6,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from ddp_repro.settings.errors import CheckpointError, ConfigError
@@ -26,12 +27,15 @@ class Paper(Protocol):
     Attributes:
         name: of its folder, and of its models' settings (``ModelSettings.paper``).
         released: names of the recipes whose weights its authors published.
+        synthetic: folders of rendered scenes that its recipes learn from, beyond those of ``mini``, each with the
+            arguments of ``data_prep.mini.write_mini``.
     """
 
     name: str
     title: str
     citation: str
     released: Sequence[str] = ()
+    synthetic: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     @property
     def printed(self) -> Path:

@@ -110,9 +110,9 @@ class DataSettings(KindSettings):
     """Base of the settings that say where samples come from and how they are shaped.
 
     Attributes:
-        places: the fields that are folders on this machine.
-        added: of a training on two datasets, the settings of the second, of which ``added_rate`` of the micro-batches
-            are made.
+        places: the fields that are folders on this machine, or several folders.
+        added: of a training on several datasets, the settings of those beyond the first, of each of which a share of
+            the micro-batches is made, ``added_rates``.
     """
 
     role: ClassVar[str] = "data"
@@ -122,14 +122,19 @@ class DataSettings(KindSettings):
     root: str
     train_split: str
     eval_split: str
-    added_rate: float
 
     @property
-    def added(self) -> DataSettings | None:
-        """Return None: there is one dataset."""
-        return None
+    def added_rates(self) -> tuple[float, ...]:
+        """Return nothing: there is one dataset."""
+        return ()
+
+    @property
+    def added(self) -> tuple[DataSettings, ...]:
+        """Return nothing: there is one dataset."""
+        return ()
 
     def placed(self, place: Callable[[str], str]) -> Self:
         """Return the settings with every folder replaced by ``place(folder)``."""
-        changes = {name: place(getattr(self, name)) for name in self.places}
+        folders = {name: getattr(self, name) for name in self.places}
+        changes = {n: place(f) if isinstance(f, str) else tuple(map(place, f)) for n, f in folders.items()}
         return dataclasses.replace(self, **changes)

@@ -41,6 +41,12 @@ INFO: dict[str, PresetInfo] = {
         "They show that training works on real sparse depth, not that it generalises.",
         "one KITTI drive, LiDAR",
     ),
+    "small": PresetInfo(
+        "Small latent diffusion models trained here, for minutes, on rendered rooms and streets and a few hundred "
+        "real pictures: diffusion pretraining at small scale, without any text. They show whether fine-tuning gains "
+        "from it at this scale; none of these numbers is comparable with the paper's.",
+        "small latent diffusion, trained here",
+    ),
     "own": PresetInfo(
         "Small models trained on images of your own. Their numbers are about those images, and comparable with no "
         "paper's.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.kinds import DataSettings, ModelSettings
@@ -57,13 +57,60 @@ class MixedData(DataConfig):
     added_crop_size: tuple[int, int] = setting((512, 512), decides="weights", at_least=8, at_most=32_768)
 
     @property
-    def added(self) -> DataConfig:
+    def added_rates(self) -> tuple[float, ...]:
+        """Return the share of the other dataset."""
+        return (self.added_rate,)
+
+    @property
+    def added(self) -> tuple[DataConfig, ...]:
         """Return the other dataset, with what it shares with the first."""
-        shared = {each.name: getattr(self, each.name) for each in dataclasses.fields(DataConfig)}
-        return DataConfig(**shared | {
+        return (_beside(self, {
             "dataset": self.added_dataset, "root": self.added_root, "train_split": self.added_split,
             "image_scale": self.added_image_scale, "crop_size": self.added_crop_size,
-        })  # fmt: skip
+        }),)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatheredData(DataConfig):
+    """Pictures of one dataset, and in training shares of micro-batches of any number of others, in the same shape."""
+
+    kind: ClassVar[str] = "gathered_pictures"
+    places: ClassVar[tuple[str, ...]] = ("root", "roots")
+
+    datasets: tuple[str, ...] = setting(("ade20k",), decides="weights")
+    roots: tuple[str, ...] = setting(("data/ade20k",), decides="nothing")
+    splits: tuple[str, ...] = setting(("training",), decides="weights")
+    rates: tuple[float, ...] = setting((0.1,), decides="weights", above=0, below=1)
+
+    def check(self) -> None:
+        """Refuse lists of different lengths, and shares that leave nothing of the first dataset.
+
+        Raises:
+            ConfigError: says what has to change.
+        """
+        lengths = {len(each) for each in (self.datasets, self.roots, self.splits, self.rates)}
+        if len(lengths) > 1 or sum(self.rates) >= 1:
+            raise ConfigError(
+                "data.datasets, data.roots, data.splits and data.rates must be of one length, and the rates below 1 "
+                f"together; got {len(self.datasets)}, {len(self.roots)}, {len(self.splits)} and {self.rates}"
+            )
+
+    @property
+    def added_rates(self) -> tuple[float, ...]:
+        """Return the shares of the other datasets."""
+        return self.rates
+
+    @property
+    def added(self) -> tuple[DataConfig, ...]:
+        """Return the other datasets, with what they share with the first."""
+        others = zip(self.datasets, self.roots, self.splits, strict=True)
+        return tuple(_beside(self, {"dataset": d, "root": root, "train_split": split}) for d, root, split in others)
+
+
+def _beside(data: DataConfig, changes: dict[str, Any]) -> DataConfig:
+    """Return the settings of a dataset beside another: those of the first, but for ``changes``."""
+    shared = {each.name: getattr(data, each.name) for each in dataclasses.fields(DataConfig)}
+    return DataConfig(**shared | changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def build_dataset(
     std: Sequence[float],
     limit: int | None = None,
 ) -> Any:
-    """Open one split of a dataset; for training, also of the one that ``data`` adds to it.
+    """Open one split of a dataset; for training, also of those that ``data`` adds to it.
 
     Args:
         split: name of the split, e.g. ``data.train_split``.
@@ -39,18 +39,22 @@ def build_dataset(
             datasets leave out and count at evaluation).
     """
     how: dict[str, Any] = {"train": train, "mean": mean, "std": std, "limit": limit}
-    if data.added is None or not train:
+    if not (data.added and train):
         return _open(data, split, **how)
-    parts = (_open(data, split, **how), _open(data.added, data.added.train_split, **how))
-    return MixedDataset(parts, (1 - data.added_rate, data.added_rate))
+    parts = (_open(data, split, **how), *(_open(other, other.train_split, **how) for other in data.added))
+    return MixedDataset(parts, (1 - sum(data.added_rates), *data.added_rates))
 
 
 def check_dataset(model: ModelSettings, dataset: TaskDataset) -> None:
     """Refuse a model and a dataset, or a part of a mixed one, that cannot work together.
 
+    A stage that predicts nothing learns from pictures, with whatever truth they have.
+
     Raises:
         ConfigError: says which setting has to change.
     """
+    if not model.predicts:
+        return
     for part in dataset.parts if isinstance(dataset, MixedDataset) else (dataset,):
         task_named(model.task).check(model, part)
 
@@ -62,7 +66,8 @@ def survey_dataset(recipe: Recipe, dataset: TaskDataset) -> list[Survey]:
         DataError: a file that training would stumble over; it is named.
     """
     parts = dataset.parts if isinstance(dataset, MixedDataset) else (dataset,)
-    return list(filter(None, (task_named(recipe.model.task).survey(part, recipe) for part in parts)))
+    task = task_named(recipe.model.task)
+    return list(filter(None, (task.survey(part, recipe) for part in parts if part.truth == task.truth)))
 
 
 def _open(data: DataSettings, split: str, **how: Any) -> Any:

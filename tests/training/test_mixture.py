@@ -10,7 +10,7 @@ import torch
 from ddp_repro.data.mixture import MixedDataset
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import from_dict, to_dict
-from ddp_repro.settings.recipe import MixedData, Recipe, TrainConfig
+from ddp_repro.settings.recipe import DataConfig, GatheredData, MixedData, Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset, check_dataset
 from ddp_repro.training import train
 from ddp_repro.training.stream import BatchLayout, build_loader, mixed_parts
@@ -120,3 +120,16 @@ def test_settings_are_stored_without_folders(recipe):
     assert stored["data"]["kind"] == "mixed_pictures"
     assert from_dict(Recipe, stored) == recipe
     assert public_recipe(recipe)["data"]["added_root"] == "set"
+
+
+def test_several_datasets_are_gathered_with_a_share_each(recipe):
+    data, added = recipe.data, {"datasets": ("folder",) * 2, "roots": (recipe.data.added_root,) * 2}
+    shared = {each.name: getattr(data, each.name) for each in dataclasses.fields(DataConfig)}
+    gathered = GatheredData(**shared, **added, splits=("train",) * 2, rates=(0.2, 0.3))
+    mixed = build_dataset(gathered, "train", train=True, mean=(0, 0, 0), std=(1, 1, 1))
+    assert [len(part) for part in mixed.parts] == [8, 3, 3] and mixed.rates == (0.5, 0.2, 0.3)
+    assert gathered.placed(lambda folder: "x").roots == ("x", "x")
+    with pytest.raises(ConfigError, match="of one length, and the rates below 1"):
+        dataclasses.replace(gathered, rates=(0.2,))
+    with pytest.raises(ConfigError, match="of one length, and the rates below 1"):
+        dataclasses.replace(gathered, rates=(0.5, 0.5))

@@ -118,6 +118,20 @@ def label_of(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
     return _LABELS[config.task](batch, config)
 
 
+def label_within(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label | None:
+    """Return the label that a batch holds for the VAE to carry: of the settings' task, else depth or normals; or None.
+
+    Raises:
+        ValueError: as :func:`label_of`.
+    """
+    wanted: Task = config.task
+    if KEYS[wanted] in batch:
+        return label_of(batch, config)
+    carried: tuple[Task, ...] = ("affine_depth", "normals")
+    task = next((task for task in carried if KEYS[task] in batch), None)
+    return None if task is None else _LABELS[task](batch, config)
+
+
 def class_colours(count: int) -> Tensor:
     """Return colours that are far apart, (count, 3) in [-1, 1]: bits of the class's number, the highest first.
 
@@ -163,6 +177,9 @@ def _class_label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label
     return Label(colours[torch.where(valid[:, 0], classes, 0)].permute(0, 3, 1, 2), valid)
 
 
+KEYS: dict[Task, str] = {
+    "affine_depth": "depth", "normals": "normals", "dichotomous": "mask", "matting": "alpha", "segmentation": "label",
+}  # fmt: skip
 _LABELS: dict[Task, Callable[[Mapping[str, Tensor], GenPerceptConfig], Label]] = {
     "affine_depth": _depth_label,
     "normals": _normals_label,

@@ -13,7 +13,7 @@ from torch import Tensor
 from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.papers.genpercept.dpt_head import DPTHead, UperNetHead
 from ddp_repro.papers.genpercept.ensemble import ensemble_maps
-from ddp_repro.papers.genpercept.labels import Label, class_colours, label_of
+from ddp_repro.papers.genpercept.labels import class_colours, label_of, label_within
 from ddp_repro.papers.genpercept.model import Generators, GenPercept, pad_to
 from ddp_repro.papers.genpercept.settings import SINGLE_CHANNEL, ModelConfig
 from ddp_repro.papers.genpercept.weights.hub_files import diffusers_class
@@ -50,10 +50,11 @@ class GenPerceptMethod(GenPercept):
 
         Raises:
             ValueError: an image below 8 pixels.
-            ConfigError: the settings are of the stage that trains the VAE alone.
+            ConfigError: the settings are of a stage that trains the VAE alone, or the U-Net on images alone.
         """
-        if self.config.loss == "reconstruction":
-            raise ConfigError("model.loss=reconstruction trains the VAE alone: there is nothing to predict yet")
+        if not self.config.predicts:
+            stage = "trains the VAE alone" if self.config.loss == "reconstruction" else "learns images alone"
+            raise ConfigError(f"model.loss={self.config.loss} {stage}: there is nothing to predict yet")
         height, width = images.shape[-2:]
         return Encoded(self.latent(pad_to(images, self.stride)), (height, width))
 
@@ -119,26 +120,48 @@ class GenPerceptMethod(GenPercept):
         Raises:
             ValueError: a truth that is not finite where it is valid.
         """
-        label = label_of(batch, self.config)
         image = pad_to(batch["image"], self.stride)
+        if self.config.loss == "denoising":
+            return self._denoising(image)
+        label = label_of(batch, self.config) if self.config.predicts else label_within(batch, self.config)
+        if label is None:
+            return self._reconstruction(image)
         bottom, right = (have - want for have, want in zip(image.shape[-2:], label.valid.shape[-2:], strict=True))
         values = F.pad(label.values.float(), (0, right, 0, bottom))
         valid = F.pad(label.valid, (0, right, 0, bottom))
         if self.config.loss == "reconstruction":
-            return self._reconstruction(image, Label(values, valid))
+            return self._reconstruction(torch.cat([image, values.expand(-1, 3, -1, -1)]))
         if self.config.decoder == "upernet":
             values = values[:, 0].long()
         loss = self.loss(image, values, valid)
         return {"loss": loss, self.config.loss: loss.detach()}
 
-    def _reconstruction(self, image: Tensor, label: Label) -> dict[str, Tensor]:
+    def _denoising(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the loss of a latent diffusion model on images: the mean squared error of v, white noise."""
+        with torch.no_grad():
+            latent = self.latent(image)
+        t = self._training_timesteps(len(image), image.device, None)
+        loss = denoising_error(self, latent, torch.randn_like(latent), t).mean()
+        return {"loss": loss, "denoising": loss.detach()}
+
+    def _reconstruction(self, pictures: Tensor) -> dict[str, Tensor]:
         """Return the VAE's loss on images and labels: absolute error, and the divergence from a unit Gaussian."""
-        pictures = torch.cat([image, label.values.expand(-1, 3, -1, -1)])
         vae = cast(Any, self.vae)  # whose outputs may be tuples, if one asks for them
         posterior = vae.encode(pictures).latent_dist
         error = (vae.decode(posterior.sample()).sample - pictures).abs().mean()
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
         return {"loss": error + KL_WEIGHT * divergence, "error": error.detach(), "divergence": divergence.detach()}
+
+
+def denoising_error(model: GenPercept, latent: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Return the squared error of v of noised latents of images, (B, 4, h, w).
+
+    Args:
+        latent, noise: (B, 4, h, w).
+        t: timestep of every sample, (B,).
+    """
+    blended = model.schedule.blend(latent, noise, t)
+    return (model.velocity(latent, blended, t) - model.schedule.velocity(latent, noise, t)).square()
 
 
 def build_model(config: ModelConfig) -> GenPerceptMethod:

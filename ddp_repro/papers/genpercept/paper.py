@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from ddp_repro.papers.genpercept import recipes
+from ddp_repro.papers.genpercept import pretraining, recipes
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
@@ -37,13 +37,19 @@ class GenPerceptPaper(Paper):
     title = "What Matters When Repurposing Diffusion Models for General Dense Perception Tasks?"
     citation = "Xu et al., ICLR 2025, arXiv:2403.06090"
     released = tuple(RELEASED)
+    synthetic = pretraining.SYNTHETIC
 
     @property
     def tables(self) -> Mapping[str, Callable[..., Any]]:
+        from ddp_repro.papers.genpercept.results.claims import claims_table
+        from ddp_repro.papers.genpercept.results.table import pretraining_table
         from ddp_repro.papers.genpercept.tables.beside import TABLES
         from ddp_repro.papers.genpercept.tables.cost import table11
 
-        return {**TABLES, "genpercept_table11": lambda preset, output="results": table11()}
+        return {
+            **TABLES, "genpercept_table11": lambda preset, output="results": table11(),
+            pretraining.TABLE: pretraining_table, "genpercept_claims": claims_table,
+        }  # fmt: skip
 
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]:
@@ -54,6 +60,16 @@ class GenPerceptPaper(Paper):
 
     def main_model(self, preset: str) -> str | None:
         return recipes.main_model(preset)
+
+    def claims(self, preset: str) -> Sequence[Sequence[Any]]:
+        from ddp_repro.papers.genpercept.results.claims import claims
+
+        return claims(preset)
+
+    def evidence(self, preset: str, output: str | Path) -> Any:
+        from ddp_repro.workbook.claims.evidence import Evidence
+
+        return Evidence(preset, output)
 
     def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
         raise ConfigError(f"GenPercept's printed rows are recipes of their own; {recipe.name} has no variant {field}")
@@ -109,7 +125,7 @@ class GenPerceptPaper(Paper):
         return notes(recipes)
 
     def render(self, preset: str, output: str | Path) -> list[Path]:
-        from ddp_repro.papers.genpercept.tables.beside import render
+        from ddp_repro.papers.genpercept.results.pages import render
 
         return render(preset, output)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
+from ddp_repro.papers.genpercept import pretraining
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, MixedData, Recipe, TrainConfig
@@ -34,7 +35,7 @@ def recipes(preset: str) -> dict[str, Recipe]:
         ConfigError: there is no such preset.
     """
     check_preset(preset)
-    made = {"paper": _paper, "mini": _mini}.get(preset, list)()
+    made = {"paper": _paper, "mini": _mini, "small": pretraining.recipes}.get(preset, list)()
     return {recipe.name: recipe for recipe in made}
 
 

@@ -17,12 +17,13 @@ Noise = Literal["gaussian", "image"]
 Input = Literal["blended", "concatenated"]
 Decoder = Literal["vae", "dpt", "upernet"]
 Spacing = Literal["leading", "trailing"]
-Loss = Literal["latent", "image", "customised", "angular", "cross_entropy", "reconstruction"]
+Loss = Literal["latent", "image", "customised", "angular", "cross_entropy", "reconstruction", "denoising"]
 Trained = Literal["full", "frozen", "lora", "scratch"]
 GradientAxes = Literal["both", "vertical"]
 SSIKind = Literal["least_squares", "median"]
 
 TASKS: tuple[Task, ...] = get_args(Task)
+STAGES: tuple[Loss, ...] = ("reconstruction", "denoising")  # losses of stages whose weights others start from
 SINGLE_CHANNEL: tuple[Task, ...] = ("affine_depth", "dichotomous", "matting")  # the mean of the decoder's channels
 
 # The seven (beta_start, beta_end) of Table 1, from the least to the most noise.
@@ -67,8 +68,9 @@ class GenPerceptConfig(Settings):
         spacing: which timesteps inference visits; ``leading`` ends at t = 1, as released.
         multi_resolution_noise: strength of annealed multi-resolution noise in training (0: white noise).
         loss: on the latent's v, or on the decoded map: MSE, the customised one of depth, angles, cross-entropy.
-            ``reconstruction`` trains the VAE alone, to give back images and labels: the stage before the others where
-            no pretrained VAE is at hand.
+            Two are of stages before the others, where no pretrained weights are at hand: ``reconstruction`` trains the
+            VAE alone, to give back images and labels; ``denoising`` then the U-Net as an unconditional latent
+            diffusion model, on the v of noised images.
         latent_weight: of the latent loss, added to a loss on the decoded map.
         ssi, gradient_axes: kinds of the customised loss; the released depth models used the vertical axis alone.
         unet: fine-tuned in full, frozen, by LoRA, or in full from random weights (Tables 2 and 4).
@@ -118,7 +120,9 @@ class GenPerceptConfig(Settings):
         self._check_loss()
 
     def _check_pipeline(self) -> None:
-        if self.noise == "gaussian" and self.input == "blended":
+        if self.loss == "denoising" and (self.noise, self.input, self.decoder) != ("gaussian", "blended", "vae"):
+            raise ConfigError("loss='denoising' needs noise='gaussian', input='blended' and decoder='vae'")
+        if self.noise == "gaussian" and self.input == "blended" and self.loss != "denoising":
             raise ConfigError("noise='gaussian' with input='blended' hides the image from the U-Net; concatenate it")
         if self.ensemble > 1 and self.noise == "image":
             raise ConfigError("ensemble > 1 needs noise='gaussian': a deterministic pipeline repeats itself")
@@ -140,8 +144,8 @@ class GenPerceptConfig(Settings):
             raise ConfigError(f"decoder='upernet' is for task='segmentation', not {self.task!r}")
         if self.decoder == "dpt" and self.task not in SINGLE_CHANNEL:
             raise ConfigError(f"decoder='dpt' gives one channel; task={self.task!r} has several")
-        if self.decoder_from_scratch and self.decoder == "vae" and self.loss == "latent":
-            raise ConfigError("decoder_from_scratch with loss='latent' leaves the VAE's decoder untrained")
+        if self.decoder_from_scratch and self.decoder == "vae" and self.loss in ("latent", "denoising"):
+            raise ConfigError(f"decoder_from_scratch with loss={self.loss!r} leaves the VAE's decoder untrained")
 
     def _check_loss(self) -> None:
         if (self.decoder == "upernet") != (self.loss == "cross_entropy"):
@@ -165,8 +169,8 @@ class GenPerceptConfig(Settings):
 
     @property
     def predicts(self) -> bool:
-        """Say whether the settings are of a model that predicts, and not of the stage that trains the VAE."""
-        return self.loss != "reconstruction"
+        """Say whether the settings are of a model that predicts, and not of a stage before."""
+        return self.loss not in STAGES
 
     @property
     def in_channels(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ddp_repro.evaluation.measure import json_ready
+from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
@@ -109,20 +110,56 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measur
     if before and _is_current(before, now, settings, subject.overwrite) and _is_complete(before, subject):
         say(f"{record.run}: {kind} analysed before with the same settings, weights, code and data; skipped")
         return before
-    say(f"{record.run}: {kind}")
     now = now.done()
     model = trained_model(record, subject.output, subject.checkpoint)
     dataset = evaluation_dataset(subject.recipe, model)
+    return _measured(
+        work, model, dataset, subject.output, kind=kind, run=record.run, preset=record.preset, settings=settings,
+        checkpoint=record.checkpoint.sha256, dataset=record.dataset.fingerprint, work=now,
+    )  # fmt: skip
+
+
+def analyse_stage(
+    kind: Kind, recipe: Recipe, settings: dict[str, Any], work: Measure, output: str | Path = "results"
+) -> Analysis:
+    """Do what :func:`analyse` does on the weights of a stage that has no record, since it predicts nothing.
+
+    Without the weights, as in a clone, an analysis that is there is returned as it is.
+
+    Raises:
+        ConfigError: the stage was not trained and not analysed, or the place holds an analysis with other settings.
+    """
+    before = load_analysis(kind, recipe.name, recipe.preset, output)
+    weights = run_folder(output, recipe.preset, recipe.name) / "model.safetensors"
+    if not weights.is_file():
+        if before is None:
+            raise ConfigError(f"{weights} is missing: train {recipe.name} first")
+        say(f"{recipe.name}: no weights here; {kind} is that of the weights it was trained to elsewhere")
+        return before
+    model = recipe.model.build()
+    load_checkpoint(model, weights)
+    dataset, identity = evaluation_dataset(recipe, model), provenance.weights_sha256(weights)
+    now = analysis_work(recipe, dataset.fingerprint(), identity, work)
+    if before and _is_current(before, now, settings, overwrite=False):
+        return before
+    return _measured(
+        work, model.eval(), dataset, output, kind=kind, run=recipe.name, preset=recipe.preset, settings=settings,
+        checkpoint=identity, dataset=dataset.fingerprint(), work=now.done(),
+    )  # fmt: skip
+
+
+def _measured(measure: Measure, model: Any, images: Any, output: str | Path, **fields: Any) -> Analysis:
+    """Measure, time it, and write down the analysis."""
+    say(f"{fields['run']}: {fields['kind']}")
     started = time.perf_counter()
-    result = work(model, dataset)
+    result = measure(model, images)
     made = Analysis(
-        kind=kind, run=record.run, preset=record.preset, settings=settings, checkpoint=record.checkpoint.sha256,
-        dataset=record.dataset.fingerprint, images=min(len(dataset), settings.get("limit") or len(dataset)),
-        code=provenance.code(), environment=provenance.environment(next(model.parameters()).device),
-        wall_seconds=round(time.perf_counter() - started, 2), result=result, work=now,
+        **fields, images=min(len(images), fields["settings"].get("limit") or len(images)), code=provenance.code(),
+        environment=provenance.environment(next(model.parameters()).device),
+        wall_seconds=round(time.perf_counter() - started, 2), result=result,
     )  # fmt: skip
     text = json.dumps({"schema": SCHEMA} | json_ready(dataclasses.asdict(made)), indent=1, ensure_ascii=False)
-    write_atomically(_path(kind, record.run, record.preset, subject.output), (text + "\n").encode())
+    write_atomically(_path(made.kind, made.run, made.preset, output), (text + "\n").encode())
     return made
 
 

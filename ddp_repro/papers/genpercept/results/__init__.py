@@ -1,0 +1,1 @@
+"""What the preset ``small`` measures of diffusion pretraining: stages, claims, table and figure."""
