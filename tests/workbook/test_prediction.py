@@ -14,6 +14,7 @@ from tests.evaluation.conftest import tiny_model
 from tests.evaluation.test_folders import place  # noqa: F401  (a fixture)
 from tests.evaluation.tiny_depth import tiny_depth_model
 from tests.test_cli import error_of
+from tests.test_readme import README, ROOT
 
 FRAME = np.random.default_rng(0).integers(0, 256, (30, 44, 3), np.uint8)
 
@@ -50,6 +51,16 @@ def test_flicker_is_recorded(place, capsys):  # noqa: F811
     assert json.loads(printed[printed.index("{") :]) == record
     assert record["result"]["one_noise"] == 0 and record["result"]["pairs"] == 2 and record["steps"] == 2
     assert error_of(capsys, "flicker", "in/none", "--checkpoint", "w/w.safetensors").startswith("in/none: no such")
+
+
+def test_printed_numbers_are_the_records():
+    for recipe, text in (("camvid_map", "{0:.1f} % of the labels of static pixels with one noise and {1:.1f} %"),
+                         ("camvid_small", "{0:.1f} % with either")):  # fmt: skip
+        result = json.loads((ROOT / f"results/predict/flicker/{recipe}.json").read_text())["result"]
+        shares = [100 * result[which] for which in ("one_noise", "noise_per_frame")]
+        assert result["pairs"] == 51 and " ".join(text.format(*shares).split()) in " ".join(README.split())
+        if "either" in text:
+            assert round(shares[0], 1) == round(shares[1], 1)
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """Which pictures go through the network together, and how many of them side by side.
 
-The rule, measured on two cores (README, "Your own images"): pictures of equal input size share a batch up to
-:data:`BATCH` of them or :data:`INPUT_PIXELS`; on a CPU every core has a batch of its own, since a core that works alone
-waits for nobody.  A single picture, and one that is predicted by windows, has all cores.
+Pictures of equal input size share a batch, up to :data:`BATCH` of them or :data:`INPUT_PIXELS`: a batch of small ones
+takes a core less time than they do one by one, a batch of larger ones does not.  On a CPU every core has a batch of its
+own, so that none waits for another; a single picture has all cores, and so has one that is predicted by windows, whose
+memory would not do twice.  ``ddp-repro throughput`` measures the ways.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 
 T = TypeVar("T")
 BATCH = 8
-INPUT_PIXELS = 2**17  # of a batch, as the network sees it, on a CPU: beyond, its caches are what is short
+INPUT_PIXELS = 2**17  # of a batch, as the network sees it, on a CPU: beyond, its caches are short
 INPUT_PIXELS_GPU = 2**22
 PICTURE_PIXELS = 2**24  # of a batch, as its files have it: 50 MB of them wait to be written
 WAITING = 4  # batches of all sizes; bounds the memory of folders with many sizes
