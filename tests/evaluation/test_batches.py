@@ -174,6 +174,7 @@ for count in (100, 500):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
     """The most that 500 pictures of as many sizes need at once, against 100 of them."""
     code = MANY.replace("TESTS", str(__file__).rsplit("/", 2)[0])
