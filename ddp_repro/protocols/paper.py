@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.training_seeds import seeded
 
 
 class Samples(NamedTuple):
@@ -74,6 +75,10 @@ class Paper(Protocol):
     def main_model(self, preset: str) -> str | None:
         """Return the recipe that figures of one model show; None where there is none."""
         return None
+
+    def seeded(self, recipe: Recipe, seed: int) -> Recipe:
+        """Return a recipe's training from another seed; by default, the stages before it are of that seed too."""
+        return seeded(recipe, seed)
 
     def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
         """Return the recipe of a printed row that varies one setting of another."""

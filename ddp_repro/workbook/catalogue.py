@@ -11,7 +11,7 @@ from ddp_repro.protocols.registry import require_parts
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.presets import PRESETS, check_preset
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.settings.training_seeds import seeded, split_seed
+from ddp_repro.settings.training_seeds import split_seed
 
 BUILT_IN = ("ddp", "ddps", "genpercept")  # folders of ddp_repro.papers
 _REGISTERED: dict[str, Paper] = {}
@@ -94,7 +94,7 @@ def recipe(name: str, preset: str | None = None) -> Recipe:
         raise ConfigError(
             f"no recipe {base!r}{f' in preset {preset}' if preset else ''}; did you mean {', '.join(close)}?"
         )
-    return chosen if seed is None else seeded(chosen, seed)
+    return chosen if seed is None else paper_of(chosen).seeded(chosen, seed)
 
 
 @cache

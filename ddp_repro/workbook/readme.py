@@ -11,7 +11,7 @@ from ddp_repro.workbook.claims.sentences import sentences
 from ddp_repro.workbook.papers_map import short_form
 from ddp_repro.workbook.runs.records import write_atomically
 
-COMMITTED = ("camvid", "sevenscenes", "kitti_lidar")  # presets whose records are in the repository
+COMMITTED = ("camvid", "sevenscenes", "kitti_lidar", "small")  # presets whose records are in the repository
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 

@@ -128,7 +128,7 @@ def label_within(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label
     if KEYS[wanted] in batch:
         return label_of(batch, config)
     carried: tuple[Task, ...] = ("affine_depth", "normals")
-    task = next((task for task in carried if KEYS[task] in batch), None)
+    task: Task | None = next((task for task in carried if KEYS[task] in batch), None)
     return None if task is None else _LABELS[task](batch, config)
 
 

@@ -11,6 +11,7 @@ from ddp_repro.papers.genpercept.settings import GenPerceptConfig
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, Recipe
+from ddp_repro.settings.training_seeds import seeded
 
 # The name in the hub of each released model, by our recipe that trains it.
 MODELS = {
@@ -70,6 +71,11 @@ class GenPerceptPaper(Paper):
         from ddp_repro.workbook.claims.evidence import Evidence
 
         return Evidence(preset, output)
+
+    def seeded(self, recipe: Recipe, seed: int) -> Recipe:
+        return (
+            pretraining.seeded_fine_tuning(recipe, seed) if recipe.table == pretraining.TABLE else seeded(recipe, seed)
+        )
 
     def variant(self, recipe: Recipe, field: str, value: Any) -> Recipe:
         raise ConfigError(f"GenPercept's printed rows are recipes of their own; {recipe.name} has no variant {field}")

@@ -139,7 +139,8 @@ def analyse_stage(
     model = recipe.model.build()
     load_checkpoint(model, weights)
     dataset, identity = evaluation_dataset(recipe, model), provenance.weights_sha256(weights)
-    now = analysis_work(recipe, dataset.fingerprint(), identity, work)
+    # Of what predicts nothing, there is nothing to try.
+    now = dataclasses.replace(analysis_work(recipe, dataset.fingerprint(), identity, work), probe={})
     if before and _is_current(before, now, settings, overwrite=False):
         return before
     return _measured(

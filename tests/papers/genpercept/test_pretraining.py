@@ -12,6 +12,7 @@ from ddp_repro.papers.genpercept.paper import PAPER
 from ddp_repro.papers.genpercept.pretraining import name_of
 from ddp_repro.papers.genpercept.recipes import recipes, small_model
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs.analyses import analyse_stage
 
 pytest.importorskip("diffusers")
@@ -29,6 +30,16 @@ def test_both_starts_are_one_recipe_but_for_the_first_weights_of_the_unet():
             without, name=name, row=name, train=dataclasses.replace(without.train, weights=weights)
         )
         assert same == with_prior
+
+
+def test_seeds_of_a_fine_tuning_share_the_stages_and_pairs_share_the_seed():
+    runs = pretraining.fine_tunings([64], [], [0, 3])
+    assert len(runs) == 2 * 2 * 2 and {run.train.seed for run in runs} == {0, 3}
+    for run in runs:
+        assert recipe(run.name) == run  # what is trained by name is what the notebook trains
+        assert all("-seed" not in source for source in run.train.weights or ())
+    with pytest.raises(ConfigError, match="no fine-tuning genpercept_depth_small_pretrained_n65"):
+        pretraining.fine_tunings([65])
 
 
 def test_no_test_picture_is_of_a_set_that_a_stage_learns_from():
