@@ -114,25 +114,29 @@ def scontrol(verb: str, job: str) -> None:
     assert verb == "requeue"
     note("requeued", job)
     (state_folder() / f"{job}.requeue").touch()
-    detached("end", job)
+    detached("end", group_of(job))
 
 
 def scancel(job: str) -> None:
     note("cancelled", job)
     (state_folder() / f"{job}.cancel").touch()
     if (state_folder() / f"{job}.group").exists():
-        detached("end", job)
+        detached("end", group_of(job))
     else:
         set_state(job, "CANCELLED")
 
 
-def end(job: str) -> None:
+def group_of(job: str) -> str:
+    """The processes of a job now; begun anew, it has others."""
+    return (state_folder() / f"{job}.group").read_text()
+
+
+def end(group: str) -> None:
     """SIGTERM, then SIGKILL, to all processes of a job."""
     time.sleep(0.5)
-    group = int((state_folder() / f"{job}.group").read_text())
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(group, number)
+            os.killpg(int(group), number)
         time.sleep(5)
 
 
