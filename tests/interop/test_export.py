@@ -73,7 +73,7 @@ def test_maps_are_resized_as_pytorch_does(size):
 def test_indexed_swin_blocks_are_the_padded_ones(size, shift):
     from timm.models.swin_transformer import PatchMerging, SwinTransformerBlock
 
-    from ddp_repro.interop.export.swin import index_windows
+    from ddp_repro.interop.export.indexed import index_padding
     from ddp_repro.networks.swin import partition_like_official
 
     torch.manual_seed(0)
@@ -83,9 +83,26 @@ def test_indexed_swin_blocks_are_the_padded_ones(size, shift):
     maps = torch.randn(2, *size, 32)
     with torch.no_grad():
         want = parts(maps)
-        index_windows(parts)
+        index_padding(parts)
         assert type(parts[0]).__name__ == "IndexedSwinBlock"
         assert (parts(maps) - want).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(8, 9), (5, 12)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_indexed_convolutions_pad_as_tensorflow_does(size, kernel):
+    from timm.layers import Conv2dSame
+
+    from ddp_repro.interop.export.indexed import index_padding
+
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(Conv2dSame(3, 4, kernel, stride=2))
+    maps = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        want = layers(maps)
+        index_padding(layers)
+        assert type(layers[0]).__name__ == "IndexedConvolution"
+        torch.testing.assert_close(layers(maps), want)
 
 
 @pytest.mark.parametrize(

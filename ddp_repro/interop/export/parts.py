@@ -46,7 +46,7 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D, h, w)"""
         if self.model.backbone.family == "swin":
-            from ddp_repro.interop.export.swin import whole_patches
+            from ddp_repro.interop.export.indexed import whole_patches
 
             image = whole_patches(image, self.model.stride)
         return self.model.encode_image(image)
@@ -67,10 +67,10 @@ class Step(nn.Module):
 
 def encoder_and_step(model: Any) -> dict[str, Part]:
     """Return a copy's parts of a model with ``backbone``, ``encode_image``, ``decode`` and ``clean_map``."""
-    from ddp_repro.interop.export.swin import index_windows
+    from ddp_repro.interop.export.indexed import index_padding
 
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    index_windows(model)
+    index_padding(model)
     height, width = (size // model.stride for size in EXAMPLE_SIZE)
     example = {
         "features": torch.zeros(EXAMPLE_BATCH, model.config.channels, height, width),

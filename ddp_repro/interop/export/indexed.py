@@ -1,14 +1,15 @@
-"""Swin's blocks with padding, shift and windows as lookups of rows and columns, so that a graph holds for any size.
+"""Layers whose padding hangs on the map's size, as lookups of rows and columns: one graph for any size.
 
 :class:`ddp_repro.networks.swin.PaddedSwinBlock` pads by what a map lacks to whole windows.  A graph of that would have
 to know whether anything is lacking.  Here a map is padded by a constant, and an index says which rows and columns are
-read: the same numbers, by operations whose shapes are whole multiples of the window.
+read: the same numbers, by operations of simpler shapes.  So it is with convolutions that pad as TensorFlow does.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from timm.layers import Conv2dSame
 from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 
@@ -46,6 +47,23 @@ class IndexedPatchMerging(PatchMerging):
             x = x.index_select(dimension, torch.arange(2 * half, device=x.device))
         x = x.unflatten(2, (halves[1], 2)).unflatten(1, (halves[0], 2))
         return self.reduction(self.norm(x.permute(0, 1, 3, 4, 2, 5).flatten(3)))
+
+
+class IndexedConvolution(Conv2dSame):
+    """A convolution of stride 2 and an odd kernel that pads as TensorFlow does, of the same parameters.
+
+    It pads less at the left and the top where a size is even.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', ⌈H/2⌉, ⌈W/2⌉)"""
+        sizes, (kernel, _) = x.shape[2:], self.kernel_size
+        x = F.pad(x, [kernel // 2] * 4)
+        for dimension, size in enumerate(sizes, 2):
+            half = (size + 1) // 2
+            place = torch.arange(2 * half + kernel - 2, device=x.device)
+            x = x.index_select(dimension, place + (size + 1 - 2 * half))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class _Axis:
@@ -91,10 +109,18 @@ def whole_patches(images: Tensor, patch: int) -> Tensor:
     return images
 
 
-def index_windows(model: nn.Module) -> None:
-    """Turn every Swin block, and what lies between stages, into its indexed form; the parameters stay as they are."""
+def index_padding(model: nn.Module) -> None:
+    """Turn every layer that has one into its indexed form; the parameters stay as they are."""
     for module in model.modules():
         if isinstance(module, PaddedSwinBlock):
             module.__class__ = IndexedSwinBlock
         elif type(module) is PatchMerging:
             module.__class__ = IndexedPatchMerging
+        elif type(module) is Conv2dSame and _is_usual(module):
+            module.__class__ = IndexedConvolution
+
+
+def _is_usual(layer: Conv2dSame) -> bool:
+    """Whether a convolution has stride 2 and a square, odd kernel without holes: those of EfficientNet have."""
+    height, width = layer.kernel_size
+    return layer.stride == (2, 2) and layer.dilation == (1, 1) and height == width and height % 2 == 1
