@@ -38,6 +38,7 @@ def export(
     from ddp_repro.predicting import recipe_and_weights
 
     chosen, weights = recipe_and_weights(recipe, checkpoint)
+    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
     folder = Path(output or f"exported/{chosen.name}")
     _export(chosen, weights, folder, format, int8)
     if size is not None:
@@ -112,8 +113,7 @@ def _loaded(recipe: Recipe, weights: str | Path) -> tuple[Any, dict[str, Any]]:
     from ddp_repro.networks.identity import weights_hash
 
     model = recipe.model.build()
-    source = paper_of(recipe).official_checkpoint(recipe.name) if weights == "official" else weights
-    loaded = load_checkpoint(model, source)
+    loaded = load_checkpoint(model, weights)
     say(str(loaded))
     model = model.eval()
     classes = loaded.classes or task_named(recipe.model.task).classes(recipe.data)
@@ -126,6 +126,7 @@ def _loaded(recipe: Recipe, weights: str | Path) -> tuple[Any, dict[str, Any]]:
         "mean": list(model.mean),
         "std": list(model.std),
         "image_scale": scale and list(scale),
+        "steps": list(recipe.evaluation.steps),
         "classes": {"names": list(classes.names), "palette": [list(color) for color in classes.colors]},
     }
 
