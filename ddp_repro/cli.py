@@ -36,6 +36,15 @@ examples:
 exit codes: 0 all pictures are done; 1 some could not be predicted, the others are; 2 a mistake in the request.
 """
 
+EXPORT_EXAMPLES = """\
+examples:
+  ddp-repro export ade20k_mini
+  ddp-repro export camvid_map --int8 --measure 360x480 --output graphs
+  ddp-repro export ade20k_swin_t --checkpoint official --format pt2
+
+exit codes: 0 written, or there already; 2 a mistake in the request, e.g. a folder that holds another export.
+"""
+
 # What a user can cause and mend: reported as one line, without a traceback.
 USER_ERRORS = {
     "ddp_repro.settings.errors": ("CheckpointError", "ConfigError"),
@@ -64,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.pop("command")
 
     def run() -> Any:
-        module = "ddp_repro.predicting" if command in PREDICTING else "ddp_repro.commands"
+        homes = dict.fromkeys(PREDICTING, "ddp_repro.predicting") | {"export": "ddp_repro.exporting"}
+        module = homes.get(command, "ddp_repro.commands")
         return getattr(importlib.import_module(module), command)(**options)
 
     return _guarded(run if command in SHARED else lambda: _run_alone(words[0], run))
@@ -282,6 +292,7 @@ def _model_commands(commands: Any) -> None:
     predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, PREDICT_EXAMPLES
 
     _measures_of_predict(commands)
+    _export_command(commands)
 
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")
     convert.add_argument("source", metavar="SOURCE", help="a file, e.g. best_mIoU_iter_160000.pth")
@@ -307,6 +318,20 @@ def _measures_of_predict(commands: Any) -> None:
         parser.add_argument("--steps", type=int, default=3, metavar="N", help="sampling steps (3)")
         parser.add_argument("--json", action="store_true", dest="as_json", help="print the record")
         _output(parser)
+
+
+def _export_command(commands: Any) -> None:
+    export = _add(commands, "export", "write a model as ONNX or PT2 graphs of any picture size, and how to run them")
+    export.add_argument("recipe", metavar="RECIPE", help="e.g. ade20k_mini; see: ddp-repro list")
+    export.add_argument("--format", default="onnx", choices=("onnx", "pt2"), help="onnx, or PyTorch's own (onnx)")
+    export.add_argument("--checkpoint", metavar="FILE|official", help="weights; default: those that train has left")
+    export.add_argument("--output", metavar="FOLDER", help="for the graphs and model.json (exported/RECIPE)")
+    export.add_argument("--int8", action="store_true", help="8-bit graphs as well")
+    export.add_argument(
+        "--measure", metavar="HxW",
+        help="time them beside PyTorch at this size, and score them on the recipe's images where these are",
+    )  # fmt: skip
+    export.formatter_class, export.epilog = argparse.RawDescriptionHelpFormatter, EXPORT_EXAMPLES
 
 
 def _add(commands: Any, name: str, text: str) -> Parser:

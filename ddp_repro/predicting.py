@@ -48,7 +48,7 @@ def predict(
         raise ConfigError("--method goes with --task, in place of a recipe and a checkpoint")
     if recipe is None and checkpoint is None and task is not None:
         recipe, checkpoint = _named_by(task, method)
-    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    chosen, weights = recipe_and_weights(recipe, checkpoint)
     if task is not None and not answers(chosen, task):
         raise ConfigError(f"{chosen.name} is a model for {chosen.model.task}, not for {task}")
     check_positive(steps=steps, noise_samples=noise_samples, resolution=resolution)
@@ -80,7 +80,7 @@ def flicker(
     from ddp_repro.evaluation.folders.inputs import find_pictures, read_pictures
     from ddp_repro.workbook.prediction.flicker import measure_flicker
 
-    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    chosen, weights = recipe_and_weights(recipe, checkpoint)
     pictures = find_pictures(frames, Path(output))
     loaded = _load(chosen, weights, usual_device())
     result = measure_flicker(loaded.predictor(chosen, steps), read_pictures(pictures))
@@ -96,7 +96,7 @@ def throughput(
     from ddp_repro.workbook.prediction.throughput import measure_throughput
 
     check_positive(steps=steps, rounds=rounds)
-    chosen, weights = _recipe_and_weights(recipe, checkpoint)
+    chosen, weights = recipe_and_weights(recipe, checkpoint)
     pictures = find_pictures(images, Path(output))
     loaded = _load(chosen, weights, usual_device())
     command = ("--checkpoint", str(weights), "--steps", str(steps))
@@ -219,7 +219,7 @@ def _named_by(task: str, method: str | None) -> tuple[str, str | None]:
     return recipe.name, checkpoint
 
 
-def _recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
+def recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe, str | Path]:
     """Return the recipe by name, or the one inside the checkpoint; and its weights, or those ``train`` has left."""
     if name is None:
         if checkpoint in (None, "official"):

@@ -30,6 +30,7 @@ class Paper(Protocol):
         released: names of the recipes whose weights its authors published.
         synthetic: folders of rendered scenes that its recipes learn from, beyond those of ``mini``, each with the
             arguments of ``data_prep.mini.write_mini``.
+        exports: in words, which of its models ``ddp-repro export`` can write as graphs; empty: none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Paper(Protocol):
     citation: str
     released: Sequence[str] = ()
     synthetic: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    exports: str = ""
 
     @property
     def printed(self) -> Path:
@@ -104,6 +106,14 @@ class Paper(Protocol):
         """Time a recipe's model, write the record, and yield what is printed."""
         self.check_bench(recipe, options)
         yield from ()
+
+    def why_not_exported(self, recipe: Recipe) -> str | None:
+        """Return why a recipe's model cannot be exported as graphs; None: it can."""
+        return f"the paper {self.name} has no graphs"
+
+    def export(self, model: Any) -> Any:
+        """Return what becomes graphs of a model, a :class:`ddp_repro.interop.export.parts.Exportable`."""
+        raise NotImplementedError
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         """Return how the numbers of these recipes come about, where a reader of a table must know."""

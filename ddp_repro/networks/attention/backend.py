@@ -34,8 +34,8 @@ def attention_by(backend: str) -> Iterator[None]:
 def attention_backend(device: torch.device) -> str:
     """Name of the backend in use for tensors on ``device``: the fastest one, unless :func:`attention_by` names another.
 
-    What is traced for export consists of PyTorch's own operations.  On a GPU ``triton`` must be asked for: its kernels
-    were so far run in Triton's interpreter only.
+    What ``torch.jit`` traces consists of PyTorch's own operations; for ``torch.export``, name the reference.  On a GPU
+    ``triton`` must be asked for: its kernels were so far run in Triton's interpreter only.
     """
     if _forced:
         return _forced[-1]

@@ -177,7 +177,7 @@ class DeformableAttention(nn.Module):
         """
         value = self.value_proj(tokens).unflatten(-1, (self.heads, -1))
         weight, of_rows, of_columns = self.query(lines)
-        query = torch.bmm(weight.expand(len(tokens), -1, -1), tokens.transpose(1, 2)).unflatten(-1, shape)
+        query = torch.bmm(weight.expand(tokens.shape[0], -1, -1), tokens.transpose(1, 2)).unflatten(-1, shape)
         planes = (query + (of_rows[:, :, None] + of_columns[:, None])).flatten(2)
         planes = planes.unflatten(1, (3, self.heads, self.points))
         attend = BACKENDS[attention_backend(tokens.device)]
@@ -211,4 +211,5 @@ def _axis(index: int, places: int, device: torch.device) -> Tensor:
 
 def _count(lines: Tensor) -> Tensor:
     """0, 1, 2 ... for each of the lines; float32."""
-    return torch.arange(len(lines), dtype=torch.float32, device=lines.device)
+    # Not len(lines): in a graph that is exported, it would fix the map's size to that of the example.
+    return torch.arange(lines.shape[0], dtype=torch.float32, device=lines.device)

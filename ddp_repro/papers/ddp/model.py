@@ -215,7 +215,7 @@ class DDP(ImageModel):
         Returns:
             prediction (B, C, h, w): class logits, or depth in metres.
         """
-        t = torch.as_tensor(t, dtype=torch.float32, device=features.device).expand(len(features))
+        t = torch.as_tensor(t, dtype=torch.float32, device=features.device).expand(features.shape[0])
         fused = F.linear(tokens_of(torch.cat([features, noisy_map], dim=1)), self.fusion.weight, self.fusion.bias)
         return self.denoise(fused, shape_of(features), t)
 

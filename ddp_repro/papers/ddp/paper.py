@@ -40,6 +40,7 @@ class DDPPaper(Paper):
     name = "ddp"
     title = "DDP: Diffusion Model for Dense Visual Prediction"
     citation = "Ji et al., ICCV 2023, arXiv:2303.17559"
+    exports = "DDP's diffusion models for segmentation and depth, sampled by DDIM"
 
     @property
     def released(self) -> tuple[str, ...]:
@@ -155,6 +156,26 @@ class DDPPaper(Paper):
         if recipe.model.task == "bev":
             return bench_bev(recipe, options, output)
         return bench_pictures(recipe, options, device, output)
+
+    def why_not_exported(self, recipe: Recipe) -> str | None:
+        if isinstance(recipe.model, BEVConfig):
+            return "a BEV model sees cameras and LiDAR, not one picture"
+        model = picture_settings(recipe)
+        if not model.diffusion:
+            return "the baseline has no sampling steps"
+        return None if model.sampler == "ddim" else f"the loop beside the graphs has no sampler {model.sampler}"
+
+    def export(self, model: Any) -> Any:
+        from ddp_repro.interop.export.parts import Exportable, encoder_and_step
+
+        config = model.config
+        metres = {"kind": "values", "low": config.min_depth, "high": config.max_depth, "unit": "m"}
+        loop = ("schedule", "sampler", "time_difference", "scale", "average_steps")
+        facts = {name: getattr(config, name) for name in loop} | {
+            "map_channels": model.map_channels, "stride": model.stride,
+            "output": {"segmentation": {"kind": "scores"}, "depth": metres}[config.task],
+        }  # fmt: skip
+        return Exportable(encoder_and_step(model), facts)
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         """Return how the numbers of these recipes come about, where a reader of a table must know."""
