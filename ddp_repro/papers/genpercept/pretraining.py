@@ -43,7 +43,7 @@ SYNTHETIC: Mapping[str, Mapping[str, Any]] = {
     **{f"data/small/normals_{n}": {"dataset": "nyu_normals", "train": n, "val": TEST_PICTURES, "size": SIZE}
        for n in LABELS},
 }  # fmt: skip
-# 1 / standard deviation of the VAE's latents of pictures, as Stable Diffusion's 0.18215 is of its own.
+# About 1 / standard deviation of the VAE's latents of pictures, as Stable Diffusion's 0.18215 is of its own.
 SCALING = 0.466
 
 
