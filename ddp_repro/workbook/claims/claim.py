@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ddp_repro.evaluation.statistics import Estimate
@@ -78,6 +79,8 @@ class Claim:
         where: the place in the paper; printed: its own numbers.
         model: recipe that is judged; it must read its map where the claim is about ``diffusion``.
         minimum: the smallest effect that matters, in the measure's unit; chosen before numbers are seen.
+        gate: says from the records used (those of the arms) and the folder of results why nothing can be judged; None:
+            it can.
     """
 
     key: str
@@ -88,6 +91,7 @@ class Claim:
     question: Comparison | Reading
     minimum: float
     diffusion: bool = True
+    gate: Callable[[Sequence[Any], str | Path], str | None] | None = None
 
     @property
     def arms(self) -> tuple[Arm, ...]:

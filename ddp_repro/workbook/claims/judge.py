@@ -82,6 +82,8 @@ def _examine(claim: Claim, evidence: Evidence) -> Judged:
         return Judged(claim, None, UNDEFINED_SCORE, str(error))
     if measurement is None:
         return Judged(claim, None, NOT_RUN, NOT_RUN)
+    if claim.gate and (reason := claim.gate(evidence.used(claim), evidence.output)):
+        return Judged(claim, measurement, reason, measurement.words)
     if not claim.diffusion:
         return Judged(claim, measurement, None, measurement.words)
     map_uses = evidence.map_uses(claim.model)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -58,6 +59,25 @@ def test_every_claim_compares_recipes_that_there_are_and_says_what_matters():
     assert {name for (claim,) in questions for name in claim.recipes} <= set(recipes("small"))
     assert {(claim.question.metric, claim.minimum) for (claim,) in questions} == {("rel", 0.01), ("mean_angle", 1.0)}
     assert len({claim.key for (claim,) in questions}) == len(questions) and not PAPER.claims("mini")
+
+
+@dataclasses.dataclass
+class Scored:
+    rel: float
+    metrics = ("rel",)
+
+    def values(self, steps, metric):
+        return [self.rel]
+
+
+def test_two_starts_that_learn_nothing_are_not_compared(monkeypatch):
+    from ddp_repro.papers.genpercept.results import claims
+
+    monkeypatch.setattr(claims, "mean_label_of", lambda record, records, output: SimpleNamespace(score=Scored(0.18)))
+    assert "no training of either side beats the mean label" in str(
+        claims.learns_nothing([Scored(0.2), Scored(0.18)], "x")
+    )
+    assert claims.learns_nothing([Scored(0.2), Scored(0.17)], "x") is None
 
 
 def test_denoising_needs_noised_pictures_alone():

@@ -6,13 +6,16 @@ The printed gain of pretraining is 0.13 REL on NYU (0.186 from scratch, 0.053 wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from ddp_repro.papers.genpercept.pretraining import LABELS, TASKS, VARIED, VARIANTS, Task, name_of
+from ddp_repro.papers.genpercept.tables.mean_label import mean_label_of
 from ddp_repro.workbook.claims.claim import Claim, Comparison, Side
 from ddp_repro.workbook.claims.evidence import Evidence
 from ddp_repro.workbook.claims.table import claims_table as table_of
+from ddp_repro.workbook.runs.records import Record
 from ddp_repro.workbook.tables.rendering import NOTHING, Table
 
 PRESET = "small"
@@ -32,6 +35,15 @@ def claims_table(preset: str, output: str | Path = "results") -> Table:
         RecordError: a record is damaged.
     """
     return table_of("genpercept", claims(preset), Evidence(preset, output))
+
+
+def learns_nothing(records: Sequence[Record], output: str | Path) -> str | None:
+    """Return why two starts cannot be compared: no training of either beats the mean label; None where one does."""
+    metric = records[0].metrics[0]
+    mean = next(filter(None, (mean_label_of(record, [], output) for record in records)), None)
+    if mean is None or any(fmean(record.values(1, metric)) < getattr(mean.score, metric) for record in records):
+        return None
+    return "not testable: no training of either side beats the mean label, which needs no picture"
 
 
 def _starts() -> Iterator[Claim]:
@@ -71,5 +83,5 @@ def _claim(
     sides = [Side.of(words, name, 1) for name, words in (first, rival)]
     return Claim(
         key=key, statement=statement, where=where, printed=printed, model=first[0], diffusion=False, minimum=minimum,
-        question=Comparison(sides[0], (sides[1],), metric),
+        question=Comparison(sides[0], (sides[1],), metric), gate=learns_nothing,
     )  # fmt: skip

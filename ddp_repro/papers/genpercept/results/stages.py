@@ -47,7 +47,7 @@ def vae_floor(output: str | Path = "results") -> Analysis:
         }
 
     settings = {"sets": {name: images.fingerprint() for name, images in sets.items()}}
-    return analyse_stage("floor", named_recipe(pretraining.VAE, "small"), settings, measure, output)
+    return analyse_stage("floor", _on_test_pictures(pretraining.VAE), settings, measure, output)
 
 
 def denoising_check(output: str | Path = "results") -> Analysis:
@@ -62,7 +62,13 @@ def denoising_check(output: str | Path = "results") -> Analysis:
         return {"levels": _levels(model, _latents(model, dataset)), "files": [SAMPLES_FILE]}
 
     settings = {"levels": list(LEVELS), "samples": SAMPLES, "steps": SAMPLING_STEPS, "seed": SEED}
-    return analyse_stage("denoising", named_recipe(pretraining.DIFFUSION, "small"), settings, measure, output)
+    return analyse_stage("denoising", _on_test_pictures(pretraining.DIFFUSION), settings, measure, output)
+
+
+def _on_test_pictures(stage: str) -> Recipe:
+    """Return a stage with the test pictures of the depth fine-tunings in place of its own data."""
+    tuned = named_recipe(pretraining.name_of("depth", "scratch", pretraining.VARIED), "small")
+    return dataclasses.replace(named_recipe(stage, "small"), data=tuned.data)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ddp_repro.evaluation.measure import mean_text, number_text
@@ -39,8 +40,9 @@ def pretraining_table(preset: str = PRESET, output: str | Path = "results") -> T
         ("", "Trainings"): [row["count"] for row in rows],
         **{(measures()[m].heading, "rendered rooms, held out"): [row.get(m, NOTHING) for row in rows] for m in shown},
     }
+    notes = (*_notes(preset, output), *_not_better(records, output))
     title = "GenPercept at small scale: fine-tuning with and without diffusion pretraining"
-    return Table(pretraining.TABLE, title, table_frame(columns), provenance_frame(records), _notes(preset, output))
+    return Table(pretraining.TABLE, title, table_frame(columns), provenance_frame(records), notes)
 
 
 def _rows(task: Task, preset: str, records: list[Record], output: str | Path) -> Iterator[dict[str, str]]:
@@ -56,13 +58,27 @@ def _rows(task: Task, preset: str, records: list[Record], output: str | Path) ->
                 "task": task, "start": STARTS[start], "labels": str(labels), "loss": variant or "latent",
                 "count": str(len(trainings)), **{m: _score(trainings, m) for m in METRICS[task]},
             }  # fmt: skip
-    task_records = [record for record in records if _has(record, task)]
-    mean = next(filter(None, (mean_label_of(record, task_records, output) for record in task_records)), None)
-    yield _constant(task, "mean label, no network", vars(mean.score) if mean else None)
+    yield _constant(task, "mean label, no network", _mean_label(task, records, output))
 
 
-def _has(record: Record, task: Task) -> bool:
-    return METRICS[task][0] in record.metrics
+def _mean_label(task: Task, records: list[Record], output: str | Path) -> dict[str, Any] | None:
+    """Return the scores of the mean label of the fewest labelled pictures that it was scored for."""
+    ours = sorted((r for r in records if METRICS[task][0] in r.metrics), key=lambda r: r.recipe["data"]["root"])
+    scored = [mean for record in ours if (mean := mean_label_of(record, [], output))]
+    return vars(scored[-1].score) if scored else None
+
+
+def _not_better(records: list[Record], output: str | Path) -> Iterator[str]:
+    """Return a note on the trainings that are no better than the mean label: they show nothing of their start."""
+    for task in pretraining.TASKS:
+        metric, mean = METRICS[task][0], _mean_label(task, records, output)
+        ours = [record for record in records if metric in record.metrics]
+        behind = [r.run for r in ours if mean and fmean(r.values(1, metric)) >= mean[metric]]
+        if behind:
+            yield (
+                f"{len(behind)} of {len(ours)} trainings for {task} are no better than the mean label in "
+                f"{measures()[metric].label}, and so show nothing of their start: {', '.join(behind)}."
+            )
 
 
 def _constant(task: Task, words: str, scores: dict[str, Any] | None) -> dict[str, str]:
