@@ -42,7 +42,9 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert time.perf_counter() - started < 1
 
 
-COMMANDS = ["reproduce", "table", "render", "list", "train", "evaluate", "rescore", "predict", "convert", "doctor"]
+COMMANDS = [
+    "reproduce", "table", "render", "list", "train", "evaluate", "rescore", "predict", "convert", "push", "web", "doctor",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
