@@ -43,7 +43,8 @@ def test_help_is_quick_and_imports_nothing_heavy():
 
 
 COMMANDS = [
-    "reproduce", "table", "render", "list", "train", "evaluate", "rescore", "predict", "convert", "push", "web", "doctor",
+    "reproduce", "table", "render", "list", "train", "evaluate", "rescore", "predict", "convert", "push", "web",
+    "doctor",
 ]  # fmt: skip
 
 
