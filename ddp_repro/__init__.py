@@ -17,7 +17,7 @@ __version__ = "0.2.0"
 # Loaded on first use: importing the package costs nothing.
 _HOMES = {
     "create_model": "ddp_repro.api",
-    "list_models": "ddp_repro.api",
+    "list_models": "ddp_repro.workbook.models",
     "load_checkpoint": "ddp_repro.interop",
     "predict": "ddp_repro.evaluation.predict",
     "train": "ddp_repro.workbook.runs.run",

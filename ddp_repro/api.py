@@ -6,20 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ddp_repro.settings.overrides import override
-from ddp_repro.settings.presets import PRESETS
-from ddp_repro.workbook.catalogue import paper_of, recipe, recipe_names
-
-
-def list_models(preset: str | None = None) -> list[str]:
-    """Names that :func:`create_model` knows, of one preset or of all."""
-    return [name for each in ([preset] if preset else PRESETS) for name in recipe_names(each)]
+from ddp_repro.workbook.catalogue import paper_of, recipe
 
 
 def create_model(name: str, checkpoint: str | Path | None = None, **overrides: Any) -> Any:
     """Return the model of a recipe, in evaluation mode.
 
     Args:
-        name: e.g. "ade20k_swin_t"; see :func:`list_models`.
+        name: e.g. "ade20k_swin_t"; see :func:`ddp_repro.recipe_names`, and :func:`ddp_repro.list_models` for weights.
         checkpoint: a file (ours or the authors'), "official" (downloaded from the authors' hub repository), or None
             for initial weights.
         overrides: fields of :class:`ddp_repro.papers.ddp.settings.ModelConfig`, e.g. ``num_classes=21``.

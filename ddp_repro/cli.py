@@ -24,9 +24,16 @@ SHARED = (
     "list_all",
     "doctor",
 )  # commands whose work torchrun's processes share, or that write nothing
+HOMES = {
+    "predict": "ddp_repro.predicting",
+    "flicker": "ddp_repro.predicting",
+    "throughput": "ddp_repro.predicting",
+    "push": "ddp_repro.publishing",
+    "export": "ddp_repro.exporting",
+    "web": "ddp_repro.web",
+}  # of the other commands: ddp_repro.commands
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
 
-PREDICTING = ("predict", "flicker", "throughput")
 PREDICT_EXAMPLES = """\
 examples:
   ddp-repro predict photo.jpg --recipe ade20k_mini --output maps
@@ -73,9 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.pop("command")
 
     def run() -> Any:
-        homes = dict.fromkeys(PREDICTING, "ddp_repro.predicting") | {"export": "ddp_repro.exporting"}
-        module = homes.get(command, "ddp_repro.commands")
-        return getattr(importlib.import_module(module), command)(**options)
+        return getattr(importlib.import_module(HOMES.get(command, "ddp_repro.commands")), command)(**options)
 
     return _guarded(run if command in SHARED else lambda: _run_alone(words[0], run))
 
@@ -293,6 +298,21 @@ def _model_commands(commands: Any) -> None:
 
     _measures_of_predict(commands)
     _export_command(commands)
+
+    web = _add(commands, "web", "open a page on this machine that predicts pictures, step by step")
+    web.epilog = "example: ddp-repro web --port 8000 --models camvid_map,ade20k_swin_t"
+    web.add_argument("--port", type=int, default=7860, metavar="N", help="of the page (7860)")
+    web.add_argument(
+        "--models", metavar="NAME,...",
+        help="recipes, or weights that were trained here; default: all that are trained, and the authors'",
+    )  # fmt: skip
+
+    push = _add(commands, "push", "upload a finished and scored training with its model card to the Hugging Face hub")
+    push.epilog = "example: ddp-repro push camvid_map --repo jane/camvid-map --card-only"
+    push.add_argument("recipe", metavar="RECIPE", help="a training under the results, e.g. camvid_map")
+    push.add_argument("--repo", required=True, metavar="NAME/ID", help="of the hub; made where it is not there yet")
+    push.add_argument("--card-only", action="store_true", help="print the card, and upload nothing")
+    _output(push)
 
     convert = _add(commands, "convert", "turn an official checkpoint into safetensors with its recipe inside")
     convert.add_argument("source", metavar="SOURCE", help="a file, e.g. best_mIoU_iter_160000.pth")

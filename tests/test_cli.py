@@ -43,19 +43,9 @@ def test_help_is_quick_and_imports_nothing_heavy():
 
 
 COMMANDS = [
-    "reproduce",
-    "table",
-    "render",
-    "list",
-    "train",
-    "evaluate",
-    "rescore",
-    "predict",
-    "flicker",
-    "throughput",
-    "convert",
-    "doctor",
-]
+    "reproduce", "table", "render", "list", "train", "evaluate", "rescore", "predict", "flicker", "throughput",
+    "export", "convert", "push", "web", "doctor",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

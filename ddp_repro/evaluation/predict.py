@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from PIL import Image, ImageOps
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
-from ddp_repro.evaluation.sampling import batch_runs
+from ddp_repro.diffusion.trajectory import Trajectory
+from ddp_repro.evaluation.sampling import Stage, StagedModel, batch_runs
 from ddp_repro.evaluation.views import ViewedImage, inference_mode
 from ddp_repro.evaluation.windows import check_window, predict_by_windows
 from ddp_repro.protocols.method import Method
@@ -33,6 +35,7 @@ def predict(
     window: tuple[int, int] | None = None,
     seed: int = 0,
     precision: Precision = "float32",
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> Any:
     """Segment a picture, or estimate its depth: whatever the model was trained for.
 
@@ -49,16 +52,20 @@ def predict(
         seed: of the noise; the same seed gives the same map.
         precision: of the network. Compiled or channels-last models: see
             :func:`ddp_repro.networks.acceleration.accelerate`.
+        on_stage: is told of the encoder and of every step of the first noise sample as they finish: seconds, and the
+            prediction so far.
 
     Raises:
-        ConfigError: a BEV model, which sees six cameras at once; fp16 on a CPU; or an impossible window.
+        ConfigError: a BEV model, which sees six cameras at once; fp16 on a CPU; an impossible window, or one whose
+            stages are asked for.
         DataError: an unreadable file.
         ValueError: an array or picture of another kind, or a number below one.
     """
     predictor = PicturePredictor(
         model, steps, noise_samples, image_scale=image_scale, window=window, seed=seed, precision=precision
     )
-    return predictor.predict([_to_rgb(image)])[0]
+    pixels = _to_rgb(image)
+    return (predictor if on_stage is None else predictor.staged(pixels, on_stage)).predict([pixels])[0]
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,22 @@ class PicturePredictor:
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) at which the network sees a picture of a size."""
         return transforms.rescaled_size(size, self.image_scale)
+
+    def staged(self, pixels: np.ndarray, on_stage: Callable[[Stage], None]) -> PicturePredictor:
+        """Return the same predictor for one picture, uint8 (H, W, 3), which tells of its stages.
+
+        Raises:
+            ConfigError: the picture is predicted by windows, each of which has stages.
+        """
+        if self.window is not None:
+            raise ConfigError("stages are those of a whole picture: they go without windows")
+        task, prepared = task_named(self.model.config.task), self._prepared(pixels)
+
+        def so_far(run: Trajectory) -> Any:
+            assert task.predict is not None  # as __post_init__ has it
+            return task.predict(self.model, prepared, [run])
+
+        return dataclasses.replace(self, model=cast(Method, StagedModel(self.model, so_far, on_stage)))
 
     def predict(self, pictures: Sequence[np.ndarray]) -> list[Any]:
         """Return the predictions of pictures, uint8 (H, W, 3), of one input size; one does not depend on the others.

@@ -54,8 +54,7 @@ class Release:
                 "Train the recipe, or give the path of a checkpoint"
             )
         file = self.files[recipe_name]
-        cached = huggingface_hub.try_to_load_from_cache(self.repository, file.name)
-        path = Path(cached) if isinstance(cached, str) else _download(self.repository, file)
+        path = self._cached(file) or _download(self.repository, file)
         digest = file.sha256 and _sha256(path)
         if digest != file.sha256:
             _remove_from_cache(path)
@@ -64,6 +63,15 @@ class Release:
                 "removed from the cache; run again to download it"
             )
         return path
+
+    def place(self, recipe_name: str) -> tuple[str, bool]:
+        """Return where in the hub the checkpoint of a released recipe is, and whether it has been downloaded."""
+        file = self.files[recipe_name]
+        return f"{self.repository}/{file.name}", self._cached(file) is not None
+
+    def _cached(self, file: OfficialFile) -> Path | None:
+        cached = huggingface_hub.try_to_load_from_cache(self.repository, file.name)
+        return Path(cached) if isinstance(cached, str) else None
 
 
 class PretrainedMixin(PyTorchModelHubMixin, paper_url="https://arxiv.org/abs/2303.17559", license="apache-2.0"):
@@ -135,15 +143,39 @@ def _download(repository: str, file: OfficialFile) -> Path:
     )
 
 
+def upload_folder(folder: Path, repository: str) -> str:
+    """Upload the files of a folder in one commit, into a repository that is made where there is none.
+
+    Returns:
+        Its address.
+
+    Raises:
+        CheckpointError: no network, no right to write there, or no such name.
+    """
+    api = huggingface_hub.HfApi()
+    try:
+        api.create_repo(repository, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Weights, settings, scores and card")
+    except Exception as error:  # as below
+        raise CheckpointError(
+            f"cannot upload to {repository} at {api.endpoint}: {_reason(error)} Check the network, the name, and "
+            "`hf auth whoami` (a token with the right to write)"
+        ) from error
+    return f"{api.endpoint}/{repository}"
+
+
 def _from_hub(fetch: Callable[[], str], what: str) -> Path:
     try:
         return Path(fetch())
     except Exception as error:  # the client lets its HTTP library's errors through, and that library has changed twice
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"cannot download {what} from {constants.ENDPOINT}: {reason} Check the network, or fetch the file on "
-            "another machine and give its path instead (--checkpoint PATH)"
+            f"cannot download {what} from {constants.ENDPOINT}: {_reason(error)} Check the network, or fetch the file "
+            "on another machine and give its path instead (--checkpoint PATH)"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _sha256(path: Path) -> str:

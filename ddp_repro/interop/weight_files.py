@@ -83,6 +83,21 @@ def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:
     return _without_module_prefix(state_dict), metadata
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what the header of a safetensors file says, without reading its tensors.
+
+    Raises:
+        CheckpointError: there is no such file, or it is none of the kind.
+    """
+    if not _is_safetensors(_first_bytes(path)):
+        raise CheckpointError(f"{path}: is not a safetensors file; expected weights that train has written")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path}: truncated or damaged safetensors file ({error}); copy it again") from error
+
+
 def refuse_not_finite(tensors: Mapping[str, Tensor], name: str) -> None:
     """Check that all numbers are finite; tables of logarithms (``log_…``) may hold that of zero.
 

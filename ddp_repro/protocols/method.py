@@ -21,7 +21,8 @@ class Method(nn.Module):
         has_steps: whether it takes a number of steps: only then are several tried, and ``steps`` given.
         encode: ``encode(batch)`` -> what ``sample`` needs of a batch's inputs ("image" (B, 3, H, W)), computed once.
         sample: ``sample(features=…, steps=…, generator=…)`` -> the prediction (B, C, h, w) of what ``encode`` returned;
-            one generator for the batch or one per image, so that a batch gives what its images give.
+            one generator for the batch or one per image, so that a batch gives what its images give. With ``has_steps``
+            also ``return_trajectory`` and ``on_step``, which is told the :class:`Trajectory` so far after every step.
         training_loss: ``training_loss(batch)`` -> "loss", to minimise, and its parts for the log, of a batch with the
             task's ground truth.
 

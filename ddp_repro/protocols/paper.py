@@ -147,6 +147,10 @@ class Paper(Protocol):
         """
         raise CheckpointError(f"{name}: the paper {self.name} knows of no weights of its authors")
 
+    def official_place(self, name: str) -> tuple[str, bool]:
+        """Return where the authors' weights of a released recipe are, and whether they have been downloaded."""
+        raise NotImplementedError(f"{name}: the paper {self.name} does not say where its released weights are")
+
     def render(self, preset: str, output: str | Path) -> list[Path]:
         """Draw all tables and figures that records and analyses allow; returns their paths."""
         return []

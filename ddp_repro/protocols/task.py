@@ -199,3 +199,7 @@ class Task(Protocol):
     def writer(self, model: ModelSettings, classes: Classes) -> Writer:
         """Return what writes the files of a (prediction, pixels, folder, name) and returns their paths."""
         ...
+
+    def preview(self, prediction: Any, classes: Classes) -> NDArray[Any]:
+        """Return a prediction in colours, uint8 (H, W, 3)."""
+        return prediction.preview()

@@ -86,3 +86,34 @@ def test_other_images_are_refused(model, image, error, message):
 def test_impossible_requests(model):
     with pytest.raises(ConfigError, match="steps must be at least 1"):
         predict(model, PICTURE, steps=0)
+
+
+def test_stages_are_told_as_they_pass(model):
+    stages = []
+    expected = predict(model, PICTURE, steps=3)
+    told = predict(model, PICTURE, steps=3, on_stage=stages.append)
+    assert [stage.name for stage in stages] == ["encoder", "step 1", "step 2", "step 3"]
+    assert all(stage.seconds > 0 for stage in stages) and stages[0].prediction is None
+    for result in (told, stages[-1].prediction):
+        np.testing.assert_array_equal(result.labels, expected.labels)
+        np.testing.assert_array_equal(result.uncertainty, expected.uncertainty)
+    run = model.sample(
+        torch.from_numpy(normalize(PICTURE, model.mean, model.std))[None], steps=3,
+        generator=image_generator(0, "predict"), return_trajectory=True,
+    )  # fmt: skip
+    first = to_image_size(run.decoded[0], (38, 51), (38, 51)).argmax(1)[0]
+    np.testing.assert_array_equal(stages[1].prediction.labels, first)
+    assert not np.array_equal(first, expected.labels)
+
+
+def test_stages_are_those_of_the_first_noise_sample(model):
+    stages = []
+    predict(model, PICTURE, steps=2, noise_samples=3, on_stage=stages.append)
+    assert [stage.name for stage in stages] == ["encoder", "step 1", "step 2"]
+
+
+def test_a_baseline_has_one_step():
+    stages, baseline = [], tiny_model(diffusion=False)
+    told = predict(baseline, PICTURE, steps=3, on_stage=stages.append)
+    assert [stage.name for stage in stages] == ["encoder", "step 1"]
+    np.testing.assert_array_equal(told.labels, stages[1].prediction.labels)

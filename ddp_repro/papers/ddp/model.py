@@ -7,7 +7,7 @@ a clean map again, and the loss (:mod:`ddp_repro.papers.ddp.segmentation`, :mod:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -291,6 +291,7 @@ class DDP(ImageModel):
         *,
         features: Tensor | None = None,
         step_noise: Sequence[Tensor] | None = None,
+        on_step: Callable[[Trajectory], None] | None = None,
     ) -> Any:
         """Algorithm 2: denoise a random map into the prediction in a few steps.
 
@@ -307,6 +308,7 @@ class DDP(ImageModel):
             return_trajectory: return a :class:`Trajectory` instead of its output alone.
             features: of :meth:`encode_image`, in place of images.
             step_noise: the ancestral sampler's noise of each step; drawn where None.
+            on_step: is told the trajectory so far after every step; needs ``return_trajectory``.
 
         Returns:
             (B, C, h, w), or a :class:`Trajectory` where it is asked for.
@@ -317,7 +319,13 @@ class DDP(ImageModel):
             noise = draw_noise(self.noise_shape(features), len(features), generator).to(device)
         image_part = self.project_features(features)
         noisy = self.project_map(tokens_of(noise))
+        average = self.config.average_steps if average_steps is None else average_steps
         maps, decoded = [noisy], []
+
+        def trajectory() -> Trajectory:
+            passed = torch.stack(maps).transpose(2, 3).unflatten(-1, shape)
+            return Trajectory(self.finish(decoded, average), torch.stack(decoded), passed)
+
         for index, (now, following) in enumerate(time_pairs(steps, self.config.time_difference)):
             t_now, t_next = torch.tensor([now, following], device=device)
             prediction = self.denoise(image_part + noisy, shape, t_now.expand(len(features)))
@@ -330,8 +338,6 @@ class DDP(ImageModel):
                 extra = {"noise": self.project_map(tokens_of(drawn.to(device)))}
             noisy = self.sampler(noisy, self.project_clean(decoded[-1]), t_now, t_next, self.schedule, **extra)
             maps.append(noisy)
-        average = self.config.average_steps if average_steps is None else average_steps
-        output = self.finish(decoded, average)
-        if not return_trajectory:
-            return output
-        return Trajectory(output, torch.stack(decoded), torch.stack(maps).transpose(2, 3).unflatten(-1, shape))
+            if on_step:
+                on_step(trajectory())
+        return trajectory() if return_trajectory else self.finish(decoded, average)

@@ -143,6 +143,11 @@ class DDPPaper(Paper):
 
         return RELEASE.checkpoint(name)
 
+    def official_place(self, name: str) -> tuple[str, bool]:
+        from ddp_repro.papers.ddp.checkpoints import RELEASE
+
+        return RELEASE.place(name)
+
     def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
         changed = [name for name, value in BEV_BENCH.items() if options[name] != value]
         if recipe.model.task == "bev" and changed:

@@ -7,7 +7,7 @@ labels: channels 0..C-1, then, where the settings keep it, C for "unlabelled".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -301,6 +301,7 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
         features: Tensor | None = None,
         sampler: SamplerName | None = None,
         guidance: float | None = None,
+        on_step: Callable[[LabelTrajectory], None] | None = None,
     ) -> Any:
         """Denoise a random map into the prediction.
 
@@ -314,6 +315,7 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
             features: of :meth:`encode_image`, in place of images.
             sampler: "free", "strict" or "strict_released"; see :func:`ddp_repro.diffusion.discrete.re_noise`.
             guidance: 1 is off; any other doubles the cost.
+            on_step: is told the trajectory so far after every step; needs ``return_trajectory``.
 
         Returns:
             (B, K', h, w) in the order of labels, with K' = :attr:`DDPSConfig.output_classes`.
@@ -332,15 +334,21 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
         average = self.config.average_steps if average_steps is None else average_steps
         mean: Tensor | float = 0.0
         logits, passed = features.new_empty(0), []
+        base = self.base_prediction(features) if return_trajectory and self.has_base else None
+
+        def trajectory() -> LabelTrajectory:
+            decoded, maps = (torch.stack(values) for values in zip(*passed, strict=True))
+            output = mean * (len(visited) / len(passed)) if isinstance(mean, Tensor) else logits
+            return LabelTrajectory(output=output, steps=visited, decoded=decoded, maps=maps, base=base)
+
         for step in self.denoise(features, visited, noise, sampler, guidance):
             logits = self.in_label_order(step.logits)
             if average:
                 mean = mean + logits.softmax(1) / len(visited)
             if return_trajectory:
                 passed.append((logits, step.noisy))
-        output = mean if isinstance(mean, Tensor) else logits
-        if not return_trajectory:
-            return output
-        decoded, maps = (torch.stack(values) for values in zip(*passed, strict=True))
-        base = self.base_prediction(features) if self.has_base else None
-        return LabelTrajectory(output=output, steps=visited, decoded=decoded, maps=maps, base=base)
+                if on_step:
+                    on_step(trajectory())
+        if return_trajectory:
+            return trajectory()
+        return mean if isinstance(mean, Tensor) else logits

@@ -106,6 +106,11 @@ class DDPSPaper(Paper):
 
         return official_checkpoint(name)
 
+    def official_place(self, name: str) -> tuple[str, bool]:
+        from ddp_repro.papers.ddps.released import official_place
+
+        return official_place(name)
+
     def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{recipe.name} has no bench of stages; the notebook ddps_findings measures what its steps cost"

@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import huggingface_hub
 import torch
+from huggingface_hub import constants
+from huggingface_hub.file_download import repo_folder_name
 from torch import Tensor, nn
 
 from ddp_repro.diffusion.discrete import LABEL_SCHEDULES, label_schedule
@@ -306,6 +308,12 @@ def official_checkpoint(name: str) -> Path:
         )
     _refuse_damaged(paths[0])
     return paths[0]
+
+
+def official_place(name: str) -> tuple[str, bool]:
+    """Return where in the hub the authors' weights of a released recipe are, and whether they have been downloaded."""
+    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=REPOSITORY, repo_type="model"), "snapshots")
+    return f"{REPOSITORY}/{FOLDERS[name]}", any(cached.glob(f"*/{FOLDERS[name]}*/*.pth"))
 
 
 def _refuse_damaged(path: Path) -> None:

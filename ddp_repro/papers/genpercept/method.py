@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,6 +69,7 @@ class GenPerceptMethod(GenPercept):
         steps: int | None = None,
         generator: Generators = None,
         return_trajectory: bool = False,
+        on_step: Callable[[Trajectory], None] | None = None,
     ) -> Any:
         """Return the maps of encoded images, or with ``return_trajectory`` those of every step as well.
 
@@ -76,6 +77,7 @@ class GenPerceptMethod(GenPercept):
             features: of :meth:`encode_image`; of a latent alone, :meth:`GenPercept.sample` is what is done.
             steps: denoising steps; None: as configured.
             generator: of the Gaussian noise.
+            on_step: is told the trajectory so far after every step; needs ``return_trajectory``.
         """
         if isinstance(features, Tensor):
             return super().sample(
@@ -83,17 +85,26 @@ class GenPerceptMethod(GenPercept):
             )
         height, width = features.size
         options: dict[str, Any] = {"features": features.latent, "steps": steps, "generator": generator}
+        maps: list[Tensor] = []
+
+        def add(raw: Tensor) -> None:
+            maps.append(self._map(raw)[..., :height, :width])
+            if on_step:
+                on_step(trajectory())
+
+        def trajectory() -> Trajectory:
+            return Trajectory(output=maps[-1], decoded=torch.stack(maps), maps=maps[-1].new_empty(0))
+
         with torch.no_grad():
             if self.config.ensemble > 1:
                 members = torch.stack([self._map(cast(Tensor, super(GenPerceptMethod, self).sample(**options)))
                                        for _ in range(self.config.ensemble)], dim=1)  # fmt: skip
-                maps = [ensemble_maps(members[..., :height, :width], self.config.task)]
+                maps.append(ensemble_maps(members[..., :height, :width], self.config.task))
+            elif return_trajectory:
+                super().sample(**options, return_trajectory=True, on_step=add)
             else:
-                _, raw = super().sample(**options, return_trajectory=True)
-                maps = [self._map(each)[..., :height, :width] for each in (raw if return_trajectory else raw[-1:])]
-        if not return_trajectory:
-            return maps[-1]
-        return Trajectory(output=maps[-1], decoded=torch.stack(maps), maps=maps[-1].new_empty(0))
+                add(cast(Tensor, super().sample(**options)))
+        return trajectory() if return_trajectory else maps[-1]
 
     def _map(self, output: Tensor) -> Tensor:
         """Return an output of the pipeline as the task's map, float32."""

@@ -6,7 +6,7 @@ Both networks are stock diffusers modules.  One object covers the paper's three 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -155,15 +155,17 @@ class GenPercept(nn.Module):
         Raises:
             ValueError: as many generators as there are no images.
         """
+        return list(self._labels(image_latent, steps, generator))
+
+    def _labels(self, image_latent: Tensor, steps: int | None, generator: Generators) -> Iterator[Tensor]:
         timesteps = self.timesteps(steps)
         if self.config.noise == "image" and self.config.beta_start == 1 and len(timesteps) == 1:
-            return [-self.velocity(image_latent, image_latent, timesteps[0])]
+            yield -self.velocity(image_latent, image_latent, timesteps[0])
+            return
         latent = image_latent if self.config.noise == "image" else _gaussian(image_latent, generator)
-        labels = []
         for t in timesteps:
             label, latent = self.schedule.step(latent, self.velocity(image_latent, latent, t), t, len(timesteps))
-            labels.append(label)
-        return labels
+            yield label
 
     def sample(
         self,
@@ -172,6 +174,7 @@ class GenPercept(nn.Module):
         steps: int | None = None,
         generator: Generators = None,
         return_trajectory: bool = False,
+        on_step: Callable[[Tensor], None] | None = None,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Return the predicted map of image latents, and on request the map of every step.
 
@@ -180,6 +183,7 @@ class GenPercept(nn.Module):
             steps: denoising steps; None: as configured.
             generator: of the Gaussian noise.
             return_trajectory: decode every step's prediction too.
+            on_step: is told the map of every step as it comes; needs ``return_trajectory``.
 
         Returns:
             (B, C, 8h, 8w): in [-1, 1] by the VAE or the DPT head (stretched by its minimum and maximum), logits by
@@ -190,11 +194,16 @@ class GenPercept(nn.Module):
                 raise ValueError(f"steps={steps}: a head reads the features of one step")
             raw = self._head_output(features)
             result = raw if self.config.decoder == "upernet" else min_max(raw) * 2 - 1
+            if on_step:
+                on_step(result)
             return (result, [result]) if return_trajectory else result
-        labels = self.denoise(features, steps, generator)
         if not return_trajectory:
-            return self.decode(labels[-1]).clamp(-1, 1)
-        trajectory = [self.decode(label).clamp(-1, 1) for label in labels]
+            return self.decode(self.denoise(features, steps, generator)[-1]).clamp(-1, 1)
+        trajectory = []
+        for label in self._labels(features, steps, generator):
+            trajectory.append(self.decode(label).clamp(-1, 1))
+            if on_step:
+                on_step(trajectory[-1])
         return trajectory[-1], trajectory
 
     @torch.no_grad()

@@ -113,6 +113,11 @@ class GenPerceptPaper(Paper):
 
         return official_checkpoint(name, RELEASED)
 
+    def official_place(self, name: str) -> tuple[str, bool]:
+        from ddp_repro.papers.genpercept.weights.official import official_place
+
+        return official_place(RELEASED[name])
+
     def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
         from ddp_repro.papers.genpercept.costs.records import check_options
 

@@ -10,7 +10,6 @@ from PIL import Image
 from ddp_repro.evaluation.pictures import save_pictures
 from ddp_repro.tasks.depth.predict import DepthPrediction
 
-DEPTH_COLOURS = "magma_r"  # near is bright
 DEPTH_SCALES = (1000, 256)  # stored units per metre: millimetres, or KITTI's where they would not fit into 16 bits
 LARGEST = 2**16 - 1
 
@@ -29,13 +28,9 @@ def save_depth(prediction: DepthPrediction, max_depth: float, folder: Path, name
     Raises:
         OSError: the folder cannot be written.
     """
-    import matplotlib
-
     scale = next((scale for scale in DEPTH_SCALES if max_depth * scale <= LARGEST), int(LARGEST / max_depth))
     near, far = float(prediction.depth.min()), float(prediction.depth.max())
-    relative = (prediction.depth - near) / max(far - near, 1e-6)
-    colours = matplotlib.colormaps[DEPTH_COLOURS](relative, bytes=True)[..., :3]
-    pictures = {"depth": _to_16_bit(prediction.depth, scale), "depth_colour": Image.fromarray(colours)}
+    pictures = {"depth": _to_16_bit(prediction.depth, scale), "depth_colour": Image.fromarray(prediction.preview())}
     if prediction.uncertainty is not None:
         pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
     return save_pictures(

@@ -15,6 +15,8 @@ from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.protocols.method import Method
 
+COLOURS = "magma_r"  # near is bright
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthPrediction:
@@ -40,6 +42,14 @@ class DepthPrediction:
         """Return the maps by the name of their files, float32; the first is what is shown."""
         maps = {"depth": self.depth} | ({} if self.uncertainty is None else {"uncertainty": self.uncertainty})
         return {kind: values.astype(np.float32) for kind, values in maps.items()}
+
+    def preview(self) -> np.ndarray:
+        """Return the depth in colours, uint8 (H, W, 3), from the nearest (bright) to the farthest point."""
+        import matplotlib
+
+        near, far = float(self.depth.min()), float(self.depth.max())
+        relative = (self.depth - near) / max(far - near, 1e-6)
+        return matplotlib.colormaps[COLOURS](relative, bytes=True)[..., :3]
 
     def facts(self, class_names: Sequence[str] = ()) -> dict[str, Any]:
         """Return what the manifest says of the map: its nearest, median and farthest point, metres."""

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ddp_repro.data.roots import checked_root
 from ddp_repro.data.spec import IGNORE, checked
 from ddp_repro.protocols.task import Classes, Writer
@@ -87,6 +90,9 @@ class Segmentation(PictureTask):
 
         palette = classes.colors
         return lambda prediction, pixels, folder, name: save_prediction(prediction, pixels, palette, folder, name)
+
+    def preview(self, prediction: Any, classes: Classes) -> NDArray[Any]:
+        return np.array(classes.colors, np.uint8)[prediction.labels] if classes.colors else prediction.preview()
 
 
 TASK = Segmentation()

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from ddp_repro.papers.genpercept.weights.hub_files import cache_folder
-from ddp_repro.papers.genpercept.weights.loading import load_released
+from ddp_repro.papers.genpercept.weights.loading import RELEASED, load_released
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 
 
@@ -26,7 +26,7 @@ def official_checkpoint(name: str, released: Mapping[str, str]) -> Path:
     """
     if name not in released:
         raise CheckpointError(f"GenPercept's authors released no weights for {name!r}; released: {', '.join(released)}")
-    path = cache_folder() / f"{released[name]}.safetensors"
+    path = _file(released[name])
     if path.is_file():
         return path
     try:
@@ -38,3 +38,13 @@ def official_checkpoint(name: str, released: Mapping[str, str]) -> Path:
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, partial)
     partial.replace(path)
     return path
+
+
+def official_place(model: str) -> tuple[str, bool]:
+    """Return where in the hub a released model's U-Net is, and whether the model has been downloaded."""
+    released = RELEASED[model]
+    return f"{released.repository}/{released.subfolder}", _file(model).is_file()
+
+
+def _file(model: str) -> Path:
+    return cache_folder() / f"{model}.safetensors"
