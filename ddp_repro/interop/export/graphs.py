@@ -68,14 +68,14 @@ def write(part: Part, path: Path, kind: Format) -> None:
     if kind == "pt2":
         torch.export.save(program, path)
         return
-    with _quiet():
+    with quiet():
         made: Any = torch.onnx.export(program, dynamo=True, output_names=list(part.outputs), verbose=False)
     made.save(path)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the exporter prints and logs of its own optimisations."""
+def quiet() -> Iterator[None]:
+    """Hide what libraries print and log of their own optimisations."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ddp_repro.interop.export.graphs import quiet
+
 MATRIX_PRODUCTS = ("MatMul", "Gemm")
 
 
@@ -11,6 +13,7 @@ def quantise(source: Path, target: Path) -> None:
     """Write an ONNX graph whose matrix products are of 8-bit numbers; convolutions stay in float32."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(
-        source, target, op_types_to_quantize=list(MATRIX_PRODUCTS), per_channel=True, weight_type=QuantType.QInt8
-    )
+    with quiet():
+        quantize_dynamic(
+            source, target, op_types_to_quantize=list(MATRIX_PRODUCTS), per_channel=True, weight_type=QuantType.QInt8
+        )
