@@ -64,7 +64,8 @@ class Models:
 
     def names(self, task: str) -> list[str]:
         """Return the models for a task, those at hand first."""
-        return [name for name, weights in self._weights.items() if weights.task == task]
+        words = {name: weights.task for name, weights in self._weights.items()}
+        return [name for name, word in words.items() if word == task]
 
     def predict(self, name: str, picture: str | None, steps: int, folder: Path) -> Iterator[Outcome]:
         """Yield what there is after every stage, with pictures of every step and the archive in ``folder``.

