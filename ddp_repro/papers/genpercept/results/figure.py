@@ -19,6 +19,7 @@ from ddp_repro.workbook.figures.panels import show
 from ddp_repro.workbook.figures.style import BLUE, GREEN, TEXT_WIDTH, VERMILION, Figure, paper_style
 from ddp_repro.workbook.runs.analyses import load_analysis
 from ddp_repro.workbook.tables.measures import measures
+from ddp_repro.workbook.tables.rendering import NOT_RUN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,6 +75,9 @@ def _draw_task(axes: Axes, task: Task, preset: str, output: str | Path) -> list[
     floor = load_analysis("floor", pretraining.VAE, preset, output)
     if floor:
         axes.axhline(floor.result[task][metric], color=FLOOR, linewidth=1)
+    if not drawn:
+        axes.text(0.5, 0.75, NOT_RUN, transform=axes.transAxes, ha="center")
+        axes.set_xticks([])
     axes.set(xlabel="iteration", ylabel=f"{task}: {measures()[metric].heading}")
     return drawn
 
