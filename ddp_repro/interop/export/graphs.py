@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.fx.experimental import _config as shape_config
+from torch.fx.experimental import _config
 
 from ddp_repro.interop.export.parts import Part
 from ddp_repro.networks.attention.backend import attention_by
 from ddp_repro.settings.errors import ConfigError
 
 Format = Literal["onnx", "pt2"]
+shape_config: Any = _config  # PyTorch puts `patch` into it when it is imported
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 

@@ -7,6 +7,8 @@ read: the same numbers, by operations of simpler shapes.  So it is with convolut
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from timm.layers import Conv2dSame
@@ -57,13 +59,14 @@ class IndexedConvolution(Conv2dSame):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', ⌈H/2⌉, ⌈W/2⌉)"""
-        sizes, (kernel, _) = x.shape[2:], self.kernel_size
+        layer: Any = self  # timm does not declare what its scripted base class has
+        sizes, (kernel, _) = x.shape[2:], layer.kernel_size
         x = F.pad(x, [kernel // 2] * 4)
         for dimension, size in enumerate(sizes, 2):
             half = (size + 1) // 2
             place = torch.arange(2 * half + kernel - 2, device=x.device)
             x = x.index_select(dimension, place + (size + 1 - 2 * half))
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(x, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
 
 
 class _Axis:
@@ -120,7 +123,7 @@ def index_padding(model: nn.Module) -> None:
             module.__class__ = IndexedConvolution
 
 
-def _is_usual(layer: Conv2dSame) -> bool:
+def _is_usual(layer: Any) -> bool:
     """Whether a convolution has stride 2 and a square, odd kernel without holes: those of EfficientNet have."""
     height, width = layer.kernel_size
     return layer.stride == (2, 2) and layer.dilation == (1, 1) and height == width and height % 2 == 1
