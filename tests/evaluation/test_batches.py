@@ -1,8 +1,5 @@
 """Batches of pictures: by size, bounded, side by side, and of no influence on what is predicted."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -142,43 +139,3 @@ def test_results_that_cannot_be_written_end_the_run(folder):
         predict_pictures(
             PicturePredictor(tiny_model(), 1), write, pictures, folder / "out", model={}, progress=False, cores=(2, 1)
         )
-
-
-MANY = """
-import sys
-from pathlib import Path
-import numpy as np
-import torch
-from PIL import Image
-from ddp_repro import cli
-from ddp_repro.costs.memory import peak_so_far, reset_peak
-from ddp_repro.settings.overrides import override
-from ddp_repro.workbook.catalogue import recipe
-sys.path.insert(0, "TESTS")
-from test_readme import save_untrained
-small = {"model.layers": 1, "data.image_scale": "640,480"}
-save_untrained(override(recipe("cityscapes_mini"), small), Path("w.safetensors"))
-rng = np.random.default_rng(0)
-torch.set_num_threads(2)
-for count in (100, 500):
-    folder = Path(f"in{count}")
-    folder.mkdir()
-    for index in range(count):
-        size = tuple(int(side) for side in rng.integers(60, 240, 2))
-        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(folder / f"{index}.jpg")
-    reset_peak(torch.device("cpu"))
-    words = ["predict", str(folder), "--checkpoint", "w.safetensors", "--steps", "1", "--output", f"out{count}"]
-    assert cli.main(words) == 0
-    print(peak_so_far(torch.device("cpu")))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
-    """The most that 500 pictures of as many sizes need at once, against 100 of them."""
-    code = MANY.replace("TESTS", str(__file__).rsplit("/", 2)[0])
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    few, many = (int(line) for line in done.stdout.splitlines() if line.isdecimal())
-    assert many < 1.1 * few
