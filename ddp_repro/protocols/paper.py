@@ -112,8 +112,12 @@ class Paper(Protocol):
         return f"the paper {self.name} has no graphs"
 
     def export(self, model: Any) -> Any:
-        """Return what becomes graphs of a model, a :class:`ddp_repro.interop.export.parts.Exportable`."""
-        raise NotImplementedError
+        """Return what becomes graphs of a model, a :class:`ddp_repro.interop.export.parts.Exportable`.
+
+        Raises:
+            ConfigError: nothing does.
+        """
+        raise ConfigError(f"the paper {self.name} has no graphs")
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         """Return how the numbers of these recipes come about, where a reader of a table must know."""
