@@ -18,6 +18,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.overrides import changed_settings, decides, from_dict, is_loose, override, to_dict
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, GatheredData, MixedData, Recipe, TrainConfig
 from ddp_repro.settings.setting import hints_of
+from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.tasks.bev.settings import BEVDataConfig
 from ddp_repro.workbook.catalogue import recipe
 
@@ -198,7 +199,8 @@ def test_committed_records_are_read() -> None:
     for path in paths:
         stored = json.loads(path.read_text(encoding="utf-8"))["recipe"]
         settings = from_dict(Recipe, stored)
-        assert type(settings.model) is ModelConfig and type(settings.data) is DataConfig
+        known = recipe(split_seed(settings.name)[0], settings.preset)
+        assert type(settings.model) is type(known.model) and type(settings.data) is type(known.data)
         assert changed_settings(stored, to_dict(settings), "weights", "scores", "nothing") == []
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_repro.evaluation.folders.batches import BATCH, WAITING, batches, cores_for, share_of_batch
+from ddp_repro.evaluation.folders.batches import BATCH, WAITING, batches, share_of_batch
 from ddp_repro.evaluation.folders.inputs import find_pictures
 from ddp_repro.evaluation.folders.run import predict_pictures
 from ddp_repro.evaluation.predict import PicturePredictor, predict
@@ -72,14 +72,6 @@ def test_the_rule_of_batches(size, input_size, device, together):
     assert len(found[0]) == together and sum(map(len, found)) == 20
 
 
-def test_the_rule_of_cores(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    assert cores_for(100, CPU, by_windows=False) == (4, 1)
-    assert cores_for(2, CPU, by_windows=False) == (2, 2)
-    assert cores_for(1, CPU, by_windows=False) == cores_for(9, CPU, by_windows=True) == (1, 4)
-    assert cores_for(9, GPU, by_windows=False) == (1, 4)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -89,7 +81,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(predictor, output, cores):
+def run(predictor, output):
     def write(prediction, pixels, place, name):
         place.mkdir(parents=True, exist_ok=True)
         np.save(place / f"{name}_labels.npy", prediction.labels)
@@ -97,19 +89,16 @@ def run(predictor, output, cores):
 
     pictures = find_pictures(["in"], output)
     names = ("a", "b", "c")
-    return predict_pictures(
-        predictor, write, pictures, output, model={}, class_names=names, progress=False, cores=cores
-    )
+    return predict_pictures(predictor, write, pictures, output, model={}, class_names=names, progress=False)
 
 
-def test_side_by_side_and_one_after_another_give_the_same(folder):
+def test_a_folder_gives_what_its_pictures_give_one_by_one(folder):
     predictor = PicturePredictor(tiny_model(), 2)
-    for name, cores in (("one", (1, 1)), ("four", (4, 1))):
-        report = run(predictor, folder / name, cores)
-        assert not report.failed and len(report.written) == 12
-    assert [entry["file"] for entry in entries("one")] == [entry["file"] for entry in entries("four")]
-    for path in sorted((folder / "one").glob("*.npy")):
-        assert np.array_equal(np.load(path), np.load(folder / "four" / path.name))
+    report = run(predictor, folder / "out")
+    assert not report.failed and len(report.written) == 12
+    for path in sorted((folder / "in").glob("*.png")):
+        alone = predictor.predict([np.asarray(Image.open(path))])[0].labels
+        assert (np.load(folder / "out" / f"{path.stem}_labels.npy") == alone).mean() > 0.99  # rounding turns ties
 
 
 def test_what_a_batch_cannot_do_is_tried_alone(folder, monkeypatch):
@@ -123,7 +112,7 @@ def test_what_a_batch_cannot_do_is_tried_alone(folder, monkeypatch):
         return whole(self, pictures)
 
     monkeypatch.setattr(PicturePredictor, "predict", choking)
-    report = run(PicturePredictor(tiny_model(), 1), folder / "out", (2, 1))
+    report = run(PicturePredictor(tiny_model(), 1), folder / "out")
     assert [(failure.picture.path.name, failure.reason) for failure in report.failed] == [
         ("02.png", "not enough memory")
     ]
@@ -136,6 +125,4 @@ def test_results_that_cannot_be_written_end_the_run(folder):
 
     pictures = find_pictures(["in"], folder / "out")
     with pytest.raises(OSError, match="no space left"):
-        predict_pictures(
-            PicturePredictor(tiny_model(), 1), write, pictures, folder / "out", model={}, progress=False, cores=(2, 1)
-        )
+        predict_pictures(PicturePredictor(tiny_model(), 1), write, pictures, folder / "out", model={}, progress=False)

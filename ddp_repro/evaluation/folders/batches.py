@@ -1,9 +1,9 @@
-"""Which pictures go through the network together, and how many of them side by side.
+"""Which pictures go through the network together.
 
 Pictures of equal input size share a batch, up to :data:`BATCH` of them or :data:`INPUT_PIXELS`: a batch of small ones
-takes a core less time than they do one by one, a batch of larger ones does not.  On a CPU every core has a batch of its
-own, so that none waits for another; a single picture has all cores, and so has one that is predicted by windows, whose
-memory would not do twice.  ``ddp-repro throughput`` measures the ways.
+takes less time than they do one by one, a batch of larger ones does not.  Every batch has all cores.  Batches side by
+side, a core each, are not for this network, whose layers keep their buffers from call to call.  ``ddp-repro
+throughput`` measures what a folder takes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,6 @@ INPUT_PIXELS = 2**17  # of a batch, as the network sees it, on a CPU: beyond, it
 INPUT_PIXELS_GPU = 2**22
 PICTURE_PIXELS = 2**24  # of a batch, as its files have it: 50 MB of them wait to be written
 WAITING = 4  # batches of all sizes; bounds the memory of folders with many sizes
-
-
-def cores_for(pictures: int, device: torch.device, by_windows: bool) -> tuple[int, int]:
-    """Return how many batches are predicted side by side, and the threads of each."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or by_windows or pictures == 1:
-        return 1, threads
-    lanes = min(threads, pictures)
-    return lanes, threads // lanes
 
 
 def share_of_batch(size: tuple[int, int], input_size: tuple[int, int], device: torch.device) -> float:

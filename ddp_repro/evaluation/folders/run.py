@@ -1,23 +1,20 @@
-"""Prediction of many pictures: read in order, predicted in batches on all cores, written and noted one by one."""
+"""Prediction of many pictures: read in order, predicted in batches, written and noted one by one."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import DataError
-from ddp_repro.evaluation.folders.batches import batches, cores_for, share_of_batch
+from ddp_repro.evaluation.folders.batches import batches, share_of_batch
 from ddp_repro.evaluation.folders.films import FrameReader
 from ddp_repro.evaluation.folders.inputs import read_picture
 from ddp_repro.evaluation.folders.manifest import Entry, Manifest, Picture
@@ -49,7 +46,6 @@ def predict_pictures(
     model: dict[str, Any],
     class_names: Sequence[str] = (),
     progress: bool = True,
-    cores: tuple[int, int] | None = None,
 ) -> Report:
     """Predict every picture that the manifest in ``output`` does not name as done by the same model.
 
@@ -59,8 +55,6 @@ def predict_pictures(
         write: writes the files of one prediction into a folder, their names beginning with a given one.
         model: what decides the maps, JSON-ready; pictures done under other values are done anew.
         class_names: of the labels; none for depth.
-        cores: batches side by side, and the threads of each; None: by the rule of
-            :func:`ddp_repro.evaluation.folders.batches.cores_for`.
 
     Raises:
         DataError: the folder's manifest is damaged.
@@ -72,8 +66,7 @@ def predict_pictures(
     pending = [picture for picture in pictures if not manifest.is_done(picture, model)]
     report = Report([], len(pictures) - len(pending), [])
     with tqdm(total=len(pending), unit="image", disable=not progress or len(pictures) == 1) as bar:
-        by_rule = cores_for(len(pending), model_device(predictor.model), predictor.window is not None)
-        for outcome in _outcomes(_Work(predictor, write, manifest, class_names, model), pending, cores or by_rule):
+        for outcome in _outcomes(_Work(predictor, write, manifest, class_names, model), pending):
             if isinstance(outcome, _Failure):
                 report.failed.append(outcome)
                 tqdm.write(f"{outcome.picture}: {outcome.reason}", file=sys.stderr)
@@ -159,9 +152,9 @@ class _Work:
         )  # fmt: skip
 
 
-def _outcomes(work: _Work, pictures: Sequence[Picture], cores: tuple[int, int]) -> Iterator[Entry | _Failure]:
-    """Yield what becomes of pictures as it comes; no more are read than keep the cores busy."""
-    (lanes, threads), frames = cores, FrameReader()
+def _outcomes(work: _Work, pictures: Sequence[Picture]) -> Iterator[Entry | _Failure]:
+    """Yield what becomes of pictures as it comes; no more are read than wait for their batch."""
+    frames = FrameReader()
     failures: list[_Failure] = []
 
     def read_in_order() -> Iterator[_Read]:
@@ -172,21 +165,11 @@ def _outcomes(work: _Work, pictures: Sequence[Picture], cores: tuple[int, int]) 
             else:
                 yield read
 
-    running: deque[Future[list[Entry | _Failure]]] = deque()
-    with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        try:
-            for batch in batches(read_in_order(), work.input_size, work.share):
-                running.append(pool.submit(work.finish, batch))
-                while len(running) > lanes:
-                    yield from running.popleft().result()
-                yield from failures
-                failures.clear()
-            while running:
-                yield from running.popleft().result()
-            yield from failures
-        finally:
-            for future in running:
-                future.cancel()
+    for batch in batches(read_in_order(), work.input_size, work.share):
+        yield from work.finish(batch)
+        yield from failures
+        failures.clear()
+    yield from failures
 
 
 def _facts(prediction: AnyPrediction, class_names: Sequence[str]) -> dict[str, Any]:

@@ -26,9 +26,8 @@ COMMANDS = 2  # of the ways that start a process for each picture, of which two 
 class Throughput:
     """What a picture takes, from its file to its maps; medians over the rounds, in which all ways take turns.
 
-    The ways are ``command``, a ``ddp-repro predict`` for each picture; ``call``, a call for each in one process, with
-    all threads; ``batched``, as a folder, one batch after the other, with all threads; and ``side_by_side``, as a
-    folder, a batch on every core, which is what ``predict`` does.
+    The ways are ``command``, a ``ddp-repro predict`` for each picture; ``call``, a call for each in one process; and
+    ``folder``, in batches, which is what ``predict`` does.
 
     Attributes:
         seconds: on the wall, by way.
@@ -48,7 +47,7 @@ class Throughput:
     @property
     def ratios(self) -> dict[str, float]:
         """Return how many times as fast as in each of the other ways ``predict`` takes a folder."""
-        return {way: value / self.seconds["side_by_side"] for way, value in self.seconds.items()}
+        return {way: value / self.seconds["folder"] for way, value in self.seconds.items()}
 
 
 def measure_throughput(
@@ -70,12 +69,10 @@ def measure_throughput(
     """
     import torch
 
-    threads = torch.get_num_threads()
-
-    def folder(chosen: Sequence[Picture], cores: tuple[int, int] | None = None) -> None:
+    def folder(chosen: Sequence[Picture]) -> None:
         with tempfile.TemporaryDirectory() as place:
             report = predict_pictures(
-                predictor, write, chosen, Path(place), model={}, class_names=class_names, progress=False, cores=cores
+                predictor, write, chosen, Path(place), model={}, class_names=class_names, progress=False
             )
         if report.failed:
             raise ConfigError(f"{report.failed[0][0]}: {report.failed[0][1]}")
@@ -88,19 +85,23 @@ def measure_throughput(
 
     def calls(chosen: Sequence[Picture]) -> None:
         for picture in chosen:
-            folder([picture], (1, threads))
+            folder([picture])
 
     ways: dict[str, tuple[Callable[[Sequence[Picture]], None], Sequence[Picture]]] = {
         "command": (commands, pictures[:COMMANDS]),
         "call": (calls, pictures),
-        "batched": (lambda chosen: folder(chosen, (1, threads)), pictures),
-        "side_by_side": (folder, pictures),
+        "folder": (folder, pictures),
     }
     folder(pictures[: batches.BATCH])  # warms up
     turns = [{way: _spent(*what) for way, what in ways.items()} for _ in range(rounds)]
     wall, cpu = ({way: statistics.median(turn[way][clock] for turn in turns) for way in ways} for clock in (0, 1))
     return Throughput(
-        seconds=wall, cpu_seconds=cpu, pictures=len(pictures), rounds=rounds, threads=threads, load=os.getloadavg()[0]
+        seconds=wall,
+        cpu_seconds=cpu,
+        pictures=len(pictures),
+        rounds=rounds,
+        threads=torch.get_num_threads(),
+        load=os.getloadavg()[0],
     )
 
 
