@@ -90,6 +90,8 @@ class Launch:
         self._child = subprocess.Popen(
             arguments, cwd=self.folder, env=without_announcements(os.environ), preexec_fn=_ignore_preemption
         )
+        if self._told_to_end:  # while it was being started, when there was nobody to hand it on to
+            os.kill(self._child.pid, signal.SIGTERM)
         code = self._child.wait()
         self._child = None
         if code and self._told_to_end:  # no failure: the cluster ends this process too, or begins the job anew

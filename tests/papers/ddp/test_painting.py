@@ -138,7 +138,7 @@ def test_agreement_tells_the_own_map_from_anothers(streets, monkeypatch):
     ],
 )
 def test_painters_that_cannot_be_had(base, control, prompt, message, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=message):
         sources.find_painter(base, control, prompt, preset="mini")
 

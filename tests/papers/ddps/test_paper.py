@@ -90,7 +90,7 @@ def test_only_the_papers_own_settings_may_claim_its_numbers() -> None:
     ],
 )
 def test_segmentors_that_do_not_fit(segmentor: str, error: type, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(error, match=re.escape(message)):
         DDPSConfig(segmentor=segmentor, num_classes=19, dim=8).build()
 
