@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ddp_repro.evaluation.predict import predict
@@ -14,9 +15,12 @@ from ddp_repro.evaluation.windows import blending, check_window, spans
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
+from ddp_repro.workbook.catalogue import recipe
 from tests.evaluation.conftest import tiny_model
 from tests.evaluation.tiny_depth import tiny_depth_model
 from tests.test_cli import error_of
+from tests.test_readme import save_untrained
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (150, 203, 3), dtype=np.uint8)
@@ -106,34 +110,26 @@ def test_impossible_windows(capsys, tmp_path):
     assert "'big' is neither like 512" in error_of(capsys, *words, "--window", "big")
 
 
-LARGE = """
+MEASURED = """
 import sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
+import torch
 from ddp_repro import cli
 from ddp_repro.costs.memory import peak_so_far
-from ddp_repro.settings.overrides import override
-from ddp_repro.workbook.catalogue import recipe
-import torch
-sys.path.insert(0, "TESTS")
-from test_readme import save_untrained
-small = {"model.layers": 1, "model.channels": 16, "model.heads": 2, "model.feedforward_channels": 32}
-save_untrained(override(recipe("RECIPE"), small), Path("w.safetensors"))
-row = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-Image.fromarray(row).resize((8000, 6000)).save("large.jpg")
-words = ["predict", "large.jpg", "--checkpoint", "w.safetensors", "--steps", "1", "--window", "512x512", "--arrays"]
-assert cli.main(words) == 0
-assert Image.open(next(Path("predictions").glob("large_KIND.png"))).size == (8000, 6000)
+assert cli.main(sys.argv[1:]) == 0
 print(peak_so_far(torch.device("cpu")))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # two minutes on a core of its own
-@pytest.mark.parametrize(("recipe", "kind"), [("ade20k_mini", "labels"), ("kitti_mini", "depth")])
-def test_48_megapixels_stay_within_4_gb(recipe, kind, tmp_path):
-    code = LARGE.replace("RECIPE", recipe).replace("KIND", kind).replace("TESTS", str(__file__).rsplit("/", 2)[0])
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(("name", "kind"), [("ade20k_mini", "labels"), ("kitti_mini", "depth")])
+def test_48_megapixels_stay_within_4_gb(name, kind, tmp_path):
+    small = {"model.layers": 1, "model.channels": 16, "model.heads": 2, "model.feedforward_channels": 32}
+    save_untrained(override(recipe(name), small), tmp_path / "w.safetensors")
+    Image.fromarray(RNG.integers(0, 256, (60, 80, 3), np.uint8)).resize((8000, 6000)).save(tmp_path / "large.jpg")
+    words = ["predict", "large.jpg", "--checkpoint", "w.safetensors", "--steps", "1", "--window", "512x512", "--arrays"]
+    command = [sys.executable, "-c", MEASURED, *words]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+    assert Image.open(next((tmp_path / "predictions").glob(f"large_{kind}.png"))).size == (8000, 6000)
     assert int(run.stdout.splitlines()[-1]) < 4e9
