@@ -19,8 +19,10 @@ from ddp_repro.evaluation.processes import rank_and_world
 from ddp_repro.interop.weight_files import read_state_dict
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.training.log import read_log
+from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.runs.companion import read_image_statistics, scores_of
 from ddp_repro.workbook.runs.records import load_record
+from tests.test_readme import save_untrained
 from tests.workbook.tiny import OVERRIDES, write_data
 
 # None is marked as `numerics`: starting so many processes takes too long to repeat for every emulated processor, where
@@ -225,6 +227,38 @@ def test_bev(tmp_path):
     assert_same_training(one, two)
     alone, together = compared_evaluations(two, "nuscenes_mini_camera", settings)
     assert alone == together
+
+
+@pytest.mark.slow
+def test_a_mask_prior(tmp_path):
+    segmentor = tmp_path / "segmentor.safetensors"
+    save_untrained(recipe("cityscapes_mini_baseline"), segmentor)
+    data = write_data("cityscapes", tmp_path / "data")
+    settings = [
+        f"data.root={data}", f"train.weights=segmentor.model={segmentor}", "train.iterations=2", "model.dim=8",
+        "train.warmup_iterations=1", "data.crop_size=32,64", "data.image_scale=64,32",
+    ]  # fmt: skip
+    one, two = (train(tmp_path / str(count), "ddps_cityscapes_mini_single", settings, count) for count in (1, 2))
+    assert_same_training(one, two)
+    alone, together = compared_evaluations(two, "ddps_cityscapes_mini_single", settings)
+    assert alone == together
+
+
+@pytest.mark.slow
+def test_a_latent_diffusion_model(tmp_path):
+    pytest.importorskip("diffusers")
+    write_mini("nyu", tmp_path / "data", train=4, val=3, size=(64, 96))
+    settings = [
+        f"data.root={tmp_path / 'data'}",
+        "train.weights=none",
+        "train.iterations=2",
+        "train.warmup_iterations=1",
+    ]
+    one, two = (train(tmp_path / str(count), "genpercept_depth_mini", settings, count) for count in (1, 2))
+    assert_same_training(one, two)
+    alone, together = compared_evaluations(two, "genpercept_depth_mini", settings)
+    for first, second in zip(alone, together, strict=True):
+        assert defined(second) == pytest.approx(defined(first), rel=1e-4)
 
 
 # torchrun's and accelerate's, then MPI's; all set in every test, so that what accelerate sets is undone after it.
