@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -97,7 +97,17 @@ class User:
         choices[0].click()
 
     def press(self) -> None:
-        self.until(lambda: self.all("#predict"))[0].click()
+        """Press "Predict" until the page heeds it: a click while the page is still being built is lost."""
+
+        def heeded() -> bool:
+            self.all("#predict")[0].click()
+            wait = ui.WebDriverWait(self.driver, 10)
+            with suppress(exceptions.TimeoutException):
+                return bool(wait.until(lambda _: self.text("#message") or self.text("#one-heading")))
+            return False
+
+        self.until(lambda: self.all("#predict"))
+        self.until(heeded)
 
     def source(self, panel: str) -> str:
         """Address of the picture that a panel shows."""
