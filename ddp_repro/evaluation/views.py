@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -29,6 +31,8 @@ from ddp_repro.settings.recipe import EvalConfig, Precision
 
 WAITING_BATCHES = 4  # bounds the memory of datasets with many image sizes
 CLASS_CHUNK = 16
+_LOCK = Lock()
+_EVALUATED: WeakKeyDictionary[nn.Module, tuple[int, bool]] = WeakKeyDictionary()  # how many use it, and its own mode
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -214,6 +218,8 @@ def model_device(model: nn.Module) -> torch.device:
 def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterator[None]:
     """Hold a model in evaluation mode, without gradients; the model's own mode is restored afterwards.
 
+    Threads may share the model: its mode is restored when the last of them is done.
+
     Args:
         precision: of the network; sampling and everything after it keep float32.
 
@@ -224,13 +230,20 @@ def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterat
     if precision == "fp16" and device == "cpu":
         raise ConfigError("precision fp16 needs a GPU; use float32 or bf16 on the CPU")
     dtype = PRECISIONS[precision]
-    training = model.training
-    model.eval()
+    with _LOCK:
+        users, training = _EVALUATED.get(model, (0, model.training))
+        _EVALUATED[model] = users + 1, training
+        model.eval()
     try:
         with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype is not torch.float32):
             yield
     finally:
-        model.train(training)
+        with _LOCK:
+            users, training = _EVALUATED.pop(model)
+            if users > 1:
+                _EVALUATED[model] = users - 1, training
+            else:
+                model.train(training)
 
 
 def bucketed(images: Iterable[ViewedImage], batch_size: int) -> Iterator[list[ViewedImage]]:

@@ -15,6 +15,7 @@ from ddp_repro.evaluation.views import (
     average_views,
     best_class,
     bucketed,
+    inference_mode,
     to_image_size,
     view_generator,
     view_image,
@@ -141,3 +142,14 @@ def test_batches_hold_equal_sizes_and_every_image():
     assert all(len({image.shapes for image in batch}) == 1 and len(batch) <= 4 for batch in batches)
     assert sorted(int(image.id) for batch in batches for image in batch) == list(range(50))
     assert [len(batch) for batch in bucketed(images, 1)] == [1] * 50
+
+
+def test_threads_that_share_a_model_leave_each_other_its_mode():
+    """One that was done put the model back into training while another's picture went through it."""
+    model = torch.nn.Linear(1, 1).train()
+    outer, inner = inference_mode(model), inference_mode(model)
+    with inner:
+        outer.__enter__()
+    assert not model.training
+    outer.__exit__(None, None, None)
+    assert model.training

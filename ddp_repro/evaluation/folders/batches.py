@@ -1,8 +1,7 @@
 """Which pictures go through the network together.
 
 Pictures of equal input size share a batch, up to :data:`BATCH` of them or :data:`INPUT_PIXELS`: a batch of small ones
-takes less time than they do one by one, a batch of larger ones does not.  Every batch has all cores.  Batches side by
-side, a core each, are not for this network, whose layers keep their buffers from call to call.  ``ddp-repro
+takes less time than they do one by one, a batch of larger ones does not.  Every batch has all cores.  ``ddp-repro
 throughput`` measures what a folder takes.
 """
 
