@@ -81,7 +81,7 @@ def test_the_framework_shows_shapes_and_parameters_of_the_model(scene):
 def test_a_model_without_noise_has_no_such_figure(scene, draw):
     _, dataset, record = scene
     baseline = build_model(dataclasses.replace(scene[0].config, diffusion=False))
-    with pytest.raises(ConfigError, match="cityscapes_mini: Figure"):
+    with pytest.raises(ConfigError, match="cityscapes_mini: the figure shows a diffusion model"):
         draw(baseline, dataset, record)
 
 

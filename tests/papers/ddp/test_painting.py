@@ -95,6 +95,14 @@ def test_an_interrupted_training_ends_like_one_that_was_not(painter, streets, tm
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
 
 
+def test_another_training_in_the_same_folder_is_refused(painter, streets, tmp_path):
+    trained(painter, streets[1], tmp_path, iterations=1)
+    with pytest.raises(ConfigError, match=r"another training \(other learning_rate\)"):
+        trained(painter, streets[1], tmp_path, iterations=2, learning_rate=1e-2)
+    assert len(trained(painter, streets[1], tmp_path, iterations=2)) == 2
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-000000002"]
+
+
 def test_from_folders_and_back(painter, streets, tmp_path):
     painter.pipeline.save_pretrained(tmp_path / "base")
     trained(painter, streets[1], tmp_path / "training", learning_rate=1e-2)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ddp_repro.data.transforms import resize_image, size_of
 from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
+from ddp_repro.evaluation.views import inference_mode, model_device
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp.model import DDP
-from ddp_repro.papers.ddp.samples.segmentation import principal_colours, richest_images
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.papers.ddp.samples.segmentation import chosen_image, principal_colours
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.workbook.figures.panels import colours, enlarged, show
 from ddp_repro.workbook.figures.style import BLUE, TEXT_WIDTH, VERMILION, Figure, paper_style
@@ -55,12 +55,10 @@ def figure_1(model: DDP, dataset: SegmentationDataset, record: Record, index: in
     """
     import matplotlib.pyplot as plt
 
-    if not isinstance(model, DDP) or model.config.task != "segmentation":
-        raise ConfigError(f"{record.run}: Figure 1 shows label maps on their way to noise, which this model has not")
-    index = richest_images(dataset, 1)[0] if index is None else index
-    item, (picture, label) = dataset[index], dataset.load(index)
+    image, name, (picture, label) = chosen_image(model, dataset, record.run, index)
     seed = record.recipe["evaluation"]["seeds"][0]
-    shown = _run(model, item["image"], torch.from_numpy(label.astype(np.int64)), seed, item["id"])
+    with inference_mode(model):
+        shown = _run(model, image, torch.from_numpy(label.astype(np.int64)), seed, name)
     palette = np.asarray(dataset.palette, dtype=np.uint8)
     height, width = size_of(picture)
     with paper_style():
@@ -82,7 +80,7 @@ def figure_1(model: DDP, dataset: SegmentationDataset, record: Record, index: in
         _draw_predictions(axes[2, 1:], [colours(p, palette) for p in shown.predictions], (height, width))
         plt.close(drawing)
     caption = (
-        f"{record.run} ({record.preset}), image {item['id']}. Above, training: the encoded true map gets noise, up "
+        f"{record.run} ({record.preset}), image {name}. Above, training: the encoded true map gets noise, up "
         "to pure noise. Middle, sampling, from right to left: noise becomes the map that the next step starts from. "
         f"Below, what the decoder says at each of the {STEPS} steps. Maps as they enter the decoder, by the three "
         "directions in which the true map varies most, each with its own contrast; the code has scale "
@@ -92,17 +90,13 @@ def figure_1(model: DDP, dataset: SegmentationDataset, record: Record, index: in
     return Figure("ddp_figure1", title, caption, (record.run,), drawing)
 
 
-@torch.no_grad()
 def _run(model: DDP, image: Tensor, label: Tensor, seed: int, image_id: str) -> _Processes:
-    device = next(model.parameters()).device
-    training = model.training
-    model.eval()
+    device = model_device(model)
     features = model.encode_image(image[None].to(device))
     clean = model.target_map({"label": label[None].to(device)}, shape_of(features))
     noise = draw_noise(model.noise_shape(features), 1, image_generator(seed, image_id)).to(device)
     corrupted = [corrupt(clean, noise, torch.tensor([t], device=device), model.schedule) for t in TIMES]
     trajectory = model.sample(features=features, steps=STEPS, noise=noise, return_trajectory=True)
-    model.train(training)
     reference = _as_entered(model, clean)
     maps = [_channels_last(noisy) for noisy in trajectory.maps]
     return _Processes(
@@ -176,7 +170,7 @@ def _arrow(start: Axes, end: Axes, colour: str) -> None:
     """Draw an arrow from the one panel's middle edge to the other's."""
     from matplotlib.patches import ConnectionPatch
 
-    to_right = start.get_subplotspec().colspan.start < end.get_subplotspec().colspan.start  # type: ignore[union-attr]
+    to_right = start.get_position().x0 < end.get_position().x0
     near, far = ((1.0, 0.5), (0.0, 0.5)) if to_right else ((0.0, 0.5), (1.0, 0.5))
     arrow = ConnectionPatch(
         near, far, "axes fraction", "axes fraction", axesA=start, axesB=end, arrowstyle="-|>", color=colour,

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddp_repro.costs.clock import clock_of
 from ddp_repro.costs.macs import count_parameters
+from ddp_repro.costs.timing import measure_speed
 from ddp_repro.data.transforms import resize_image
 from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation.views import inference_mode, model_device
 from ddp_repro.networks.shapes import shape_of
 from ddp_repro.papers.ddp.costs.complexity import complexity
 from ddp_repro.papers.ddp.model import DDP
-from ddp_repro.papers.ddp.samples.segmentation import principal_colours, richest_images
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.papers.ddp.samples.segmentation import chosen_image, principal_colours
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.workbook.figures.panels import colours, show
 from ddp_repro.workbook.figures.style import BLUE, GREY, ORANGE, TEXT_WIDTH, VERMILION, Figure, paper_style
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from ddp_repro.workbook.runs.records import Record
 
+ENCODER, DECODER = ("backbone", "neck"), ("fusion", "time_embedding", "decoder")
 STEPS = 3
 REPETITIONS = 5
 HEIGHT = 2.75  # inches
@@ -40,20 +40,38 @@ class _Part:
 
     Attributes:
         shape: of what comes out of it, (C, h, w).
+        macs: of a call.
         milliseconds: of a call, the median of :data:`REPETITIONS`.
     """
 
     name: str
     shape: tuple[int, ...]
     parameters: int
-    gigamacs: float
+    macs: int
     milliseconds: float
 
     @property
     def words(self) -> str:
         """What stands in the box."""
         parameters = f"{self.parameters / 1e6:.3g} M parameters"
-        return f"{self.name}\n{parameters}\n{self.gigamacs:.3g} GMAC, {self.milliseconds:.3g} ms"
+        return f"{self.name}\n{parameters}\n{self.macs / 1e9:.3g} GMAC, {self.milliseconds:.3g} ms"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What one image's way through the network shows.
+
+    Attributes:
+        map_shape: of the noisy map, (M, h, w); noise: of the first one, in colours; labels: the last prediction.
+        conditions: of the times.
+    """
+
+    encoder: _Part
+    decoder: _Part
+    map_shape: tuple[int, int, int]
+    noise: np.ndarray
+    labels: np.ndarray
+    conditions: str
 
 
 def figure_2(model: DDP, dataset: SegmentationDataset, record: Record, index: int | None = None) -> Figure:
@@ -70,13 +88,11 @@ def figure_2(model: DDP, dataset: SegmentationDataset, record: Record, index: in
     """
     import matplotlib.pyplot as plt
 
-    if not isinstance(model, DDP) or model.config.task != "segmentation":
-        raise ConfigError(f"{record.run}: Figure 2 shows a diffusion model of label maps, which this is not")
-    index = richest_images(dataset, 1)[0] if index is None else index
-    item, picture = dataset[index], dataset.load(index)[0]
-    noise_seed = record.recipe["evaluation"]["seeds"][0]
-    encoder, decoder, pictures = _pass(model, item["image"], noise_seed, item["id"])
-    size, pixels = tuple(item["image"].shape[1:]), np.asarray(dataset.palette, dtype=np.uint8)
+    image, name, (picture, _) = chosen_image(model, dataset, record.run, index)
+    with inference_mode(model):
+        measured = _pass(model, image, record.recipe["evaluation"]["seeds"][0], name)
+    encoder, decoder = measured.encoder, measured.decoder
+    size, palette = shape_of(image), np.asarray(dataset.palette, dtype=np.uint8)
     with paper_style():
         drawing = plt.figure(figsize=(TEXT_WIDTH, HEIGHT))
         canvas = drawing.add_axes((0, 0, 1, 1))
@@ -85,60 +101,43 @@ def figure_2(model: DDP, dataset: SegmentationDataset, record: Record, index: in
         _draw_network(canvas, encoder, decoder, size)
         aspect = size[0] / size[1]
         _picture(canvas, (0.01, 0.60), aspect, resize_image(picture, size), f"image\n{_shape((3, *size))}")
-        _picture(canvas, (0.01, 0.08), aspect, pictures[0], f"map, at t = 1 noise\n{_shape(encoder.shape)}")
-        _picture(canvas, (0.84, 0.38), aspect, colours(pictures[1], pixels), f"prediction\n{_shape(decoder.shape)}")
+        _picture(canvas, (0.01, 0.08), aspect, measured.noise, f"map, at t = 1 noise\n{_shape(measured.map_shape)}")
+        labels = colours(measured.labels, palette)
+        _picture(canvas, (0.84, 0.38), aspect, labels, f"prediction\n{_shape(decoder.shape)}")
         plt.close(drawing)
     caption = (
-        f"{record.run} ({record.preset}), image {item['id']}. The encoder runs once, the map decoder once a step; with "
+        f"{record.run} ({record.preset}), image {name}. The encoder runs once, the map decoder once a step; with "
         f"{STEPS} steps an image takes {encoder.milliseconds + STEPS * decoder.milliseconds:.3g} ms. Multiply-"
         "accumulates are counted as published, times are medians on this machine "
-        f"({_conditions(next(model.parameters()).device)}, float32)."
+        f"({measured.conditions})."
     )
     return Figure("ddp_figure2", "Figure 2. The framework", caption, (record.run,), drawing)
 
 
-@torch.no_grad()
-def _pass(model: DDP, image: Tensor, seed: int, image_id: str) -> tuple[_Part, _Part, tuple[np.ndarray, np.ndarray]]:
-    """Return encoder and decoder as measured, and the first map and last prediction as pictures."""
-    device = next(model.parameters()).device
-    training, images = model.training, image[None].to(device)
-    model.eval()
-    counted = complexity(model.config, shape_of(images))
-    features = model.encode_image(images)
+def _pass(model: DDP, image: Tensor, seed: int, image_id: str) -> _Measured:
+    """Return encoder and decoder as measured, and what went in and came out."""
+    device, size = model_device(model), shape_of(image)
+    counted, features = complexity(model.config, size), model.encode_image(image[None].to(device))
     trajectory = model.sample(
         features=features, steps=STEPS, generator=image_generator(seed, image_id), return_trajectory=True
     )
-    noise, noisy_map = trajectory.maps[0], torch.zeros(1, *model.noise_shape(features), device=device)
-    encoding = _milliseconds(lambda: model.encode_image(images), device)
-    decoding = _milliseconds(lambda: model.decode(features, noisy_map, 1.0), device)
-    model.train(training)
-    last = trajectory.maps[-1][0].permute(1, 2, 0).float().cpu()
-    shown = principal_colours(last, noise[0].permute(1, 2, 0).float().cpu())
-    encoders = [part for name, part in model.named_children() if name in ("backbone", "neck")]
-    decoders = [part for name, part in model.named_children() if name in ("decoder", "fusion", "time_embedding")]
+    map_shape = model.noise_shape(features)
+    calls = {
+        "encoder": lambda images: model.encode_image(images),
+        "step": lambda _: model.decode(features, torch.zeros(1, *map_shape, device=device), 1.0),
+    }
+    speeds = measure_speed(calls, size, device=device, repetitions=REPETITIONS, progress=False)
+    encoding, decoding = (1000 / speed.images_per_second for speed in speeds)
+    first, last = (trajectory.maps[step][0].permute(1, 2, 0).float().cpu() for step in (0, -1))
     logits = tuple(trajectory.decoded.shape[2:])
-    encoder = _Part("encoder", tuple(features.shape[1:]), _parameters(encoders), counted.encoder.total / 1e9, encoding)
-    decoder = _Part("map decoder", logits, _parameters(decoders), counted.step.total / 1e9, decoding)
-    return encoder, decoder, (shown, trajectory.predictions[-1, 0].byte().cpu().numpy())
+    encoder = _Part("encoder", tuple(features.shape[1:]), _parameters(model, ENCODER), counted.encoder.total, encoding)
+    decoder = _Part("map decoder", logits, _parameters(model, DECODER), counted.step.total, decoding)
+    labels = trajectory.predictions[-1, 0].to(torch.uint8).cpu().numpy()
+    return _Measured(encoder, decoder, map_shape, principal_colours(last, first), labels, speeds[0].conditions)
 
 
-def _parameters(parts: list[nn.Module]) -> int:
-    return sum(count_parameters(part) for part in parts)
-
-
-def _milliseconds(call: Callable[[], Any], device: torch.device) -> float:
-    _, clock = clock_of(device)
-    call()
-    seconds = []
-    for _ in range(REPETITIONS):
-        began = clock()
-        call()
-        seconds.append(clock() - began)
-    return 1000 * statistics.median(seconds)
-
-
-def _conditions(device: torch.device) -> str:
-    return f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+def _parameters(model: DDP, names: Sequence[str]) -> int:
+    return sum(count_parameters(part) for name, part in model.named_children() if name in names)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

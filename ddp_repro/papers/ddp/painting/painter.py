@@ -50,7 +50,8 @@ class Painter:
             index = diffusers.StableDiffusionControlNetPipeline.load_config(base)
             lacks = {name: None for name in ("text_encoder", "tokenizer") if not any(index.get(name) or ())}
             unet = diffusers.UNet2DConditionModel.from_pretrained(base, subfolder="unet")
-            net = _control(control, unet, diffusers.AutoencoderKL.from_pretrained(base, subfolder="vae"))
+            vae = diffusers.AutoencoderKL.from_pretrained(base, subfolder="vae")
+            net = _control(control, unet, vae)
             pipeline = diffusers.StableDiffusionControlNetPipeline.from_pretrained(
                 base,
                 controlnet=net,
@@ -111,14 +112,14 @@ class Painter:
             raise ValueError(f"{len(maps)} maps need as many seeds; got {len(seeds)}")
         device = self.pipeline.unet.device
         painted: Any = self.pipeline(
-            prompt_embeds=self.embedding.to(device).expand(len(maps), -1, -1), image=_on_unit_scale(maps).to(device),
+            prompt_embeds=self.embedding.to(device).expand(len(maps), -1, -1), image=on_unit_scale(maps).to(device),
             num_inference_steps=steps, guidance_scale=1.0, controlnet_conditioning_scale=strength, output_type="np",
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         )  # fmt: skip
         return (np.asarray(painted.images) * 255).round().astype(np.uint8)
 
 
-def _on_unit_scale(maps: np.ndarray) -> Tensor:
+def on_unit_scale(maps: np.ndarray) -> Tensor:
     """Return pictures uint8 (N, H, W, 3) as (N, 3, H, W) in [0, 1], as the ControlNet reads them."""
     return torch.from_numpy(maps).movedim(-1, 1).float() / 255
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,13 +16,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.data.transforms import resize_image, resize_label
-from ddp_repro.papers.ddp.painting.painter import Painter
+from ddp_repro.networks.identity import weights_hash
+from ddp_repro.papers.ddp.painting.painter import Painter, on_unit_scale
 from ddp_repro.settings.checks import check_positive
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.atomic import write_atomically
+from ddp_repro.store.work import differing
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.workbook.figures.panels import colours
 
-LOG = "log.jsonl"
+LOG, SETTINGS = "log.jsonl", "training.json"
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,18 @@ def train_control(
     """Train the ControlNet of a painter in place, U-Net and VAE frozen, on every process that accelerate knows.
 
     Every iteration draws its pictures, times and noise from its number, so that a training that was interrupted ends
-    like one that was not.
+    like one that was not.  One that is finished may go on to more iterations.
 
     Args:
         size: (height, width) of the pictures, multiples of ``painter.stride``.
-        folder: state, losses (``log.jsonl``), and at the end the ControlNet (``controlnet/``).
+        folder: state, settings, losses (``log.jsonl``), and at the end the ControlNet (``controlnet/``).
 
     Returns:
         The loss of every iteration.
 
     Raises:
-        OSError: the folder cannot be written.
+        ConfigError: the folder holds another training.
+        OSError: it cannot be written.
     """
     accelerator = Accelerator(cpu=painter.pipeline.unet.device.type == "cpu")
     for part in (painter.pipeline.vae, painter.pipeline.unet):
@@ -72,6 +78,9 @@ def train_control(
     control = painter.pipeline.controlnet.train()
     optimizer = torch.optim.AdamW(control.parameters(), lr=settings.learning_rate)
     control, optimizer = accelerator.prepare(control, optimizer)
+    if accelerator.is_main_process:
+        _refuse_another(folder, _decisive(painter, dataset, size, settings))
+    accelerator.wait_for_everyone()
     losses = _restore(accelerator, folder)
     bar = tqdm(range(len(losses), settings.iterations), initial=len(losses), total=settings.iterations, desc="control")
     for iteration in bar:
@@ -85,7 +94,7 @@ def train_control(
         accelerator.clip_grad_norm_(control.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(accelerator.reduce(loss.detach(), "mean")))  # type: ignore[arg-type]
+        losses.append(cast(Tensor, accelerator.reduce(loss.detach(), "mean")).item())
         if len(losses) % settings.save_every == 0 or len(losses) == settings.iterations:
             _save(accelerator, folder, losses)
     control = accelerator.unwrap_model(control).eval()
@@ -104,7 +113,7 @@ def control_loss(
         generator: of times and noise.
     """
     pipeline, device = painter.pipeline, painter.pipeline.unet.device
-    images, shown = (torch.from_numpy(part).movedim(-1, 1).float().to(device) / 255 for part in (pictures, maps))
+    images, shown = (on_unit_scale(part).to(device) for part in (pictures, maps))
     with torch.no_grad():
         latents = pipeline.vae.encode(2 * images - 1).latent_dist.mode() * pipeline.vae.config["scaling_factor"]
     scheduler = pipeline.scheduler
@@ -123,17 +132,43 @@ def control_loss(
     return F.mse_loss(predicted, wanted)
 
 
+def _decisive(
+    painter: Painter, dataset: SegmentationDataset, size: tuple[int, int], settings: ControlTraining
+) -> dict[str, Any]:
+    """Return what a training depends on but for its length."""
+    frozen = {name: weights_hash(getattr(painter.pipeline, name).state_dict()) for name in ("unet", "vae")}
+    chosen = {"batch_size": settings.batch_size, "learning_rate": settings.learning_rate, "seed": settings.seed}
+    return frozen | chosen | {"dataset": dataset.name, "pictures": len(dataset), "size": list(size)}
+
+
+def _refuse_another(folder: Path, decisive: dict[str, Any]) -> None:
+    path = folder / SETTINGS
+    if not path.is_file():
+        write_atomically(path, (json.dumps(decisive, indent=1) + "\n").encode())
+    elif changed := differing(json.loads(path.read_bytes()), decisive):
+        raise ConfigError(f"{folder} holds another training (other {', '.join(changed)}): remove it to train anew")
+
+
 def _restore(accelerator: Accelerator, folder: Path) -> list[float]:
     """Return the losses of the iterations that are done, after loading the state that they left."""
     log = folder / LOG
     if not log.is_file():
         return []
-    accelerator.load_state(str(folder / "state"))
-    return [json.loads(line)["loss"] for line in log.read_text(encoding="utf-8").splitlines()]
+    losses = [json.loads(line)["loss"] for line in log.read_text(encoding="utf-8").splitlines()]
+    accelerator.load_state(str(_state(folder, len(losses))))
+    return losses
 
 
 def _save(accelerator: Accelerator, folder: Path, losses: list[float]) -> None:
-    accelerator.save_state(str(folder / "state"))
+    """Write a state, then the log, which says which state counts, then remove the states before it."""
+    accelerator.save_state(str(_state(folder, len(losses))))
     if accelerator.is_main_process:
         lines = (json.dumps({"iteration": number, "loss": loss}) + "\n" for number, loss in enumerate(losses, 1))
         write_atomically(folder / LOG, "".join(lines).encode())
+        for path in folder.glob("state-*"):
+            if path != _state(folder, len(losses)):
+                shutil.rmtree(path)
+
+
+def _state(folder: Path, iteration: int) -> Path:
+    return folder / f"state-{iteration:09d}"

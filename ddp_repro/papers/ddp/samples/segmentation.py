@@ -18,8 +18,10 @@ from torch import Tensor
 
 from ddp_repro.data.transforms import resize_image, resize_label
 from ddp_repro.diffusion import image_generator
+from ddp_repro.evaluation.views import inference_mode
 from ddp_repro.networks.shapes import shape_of
 from ddp_repro.protocols.method import Method
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
@@ -69,6 +71,25 @@ def richest_images(dataset: SegmentationDataset, count: int, limit: int | None =
     return sorted(looked_at, key=lambda index: -len(np.unique(dataset.load(index)[1])))[:count]
 
 
+def chosen_image(
+    model: Method, dataset: SegmentationDataset, run: str, index: int | None
+) -> tuple[Tensor, str, tuple[np.ndarray, np.ndarray]]:
+    """Return an image as the network gets it, its name, and picture and label as stored: the one with most classes.
+
+    Args:
+        run: whose model it is.
+        index: of another image.
+
+    Raises:
+        ConfigError: the model is no diffusion model of label maps, which the figures show.
+    """
+    if model.config.task != "segmentation" or not model.config.diffusion:
+        raise ConfigError(f"{run}: the figure shows a diffusion model of label maps, which this is not")
+    index = richest_images(dataset, 1)[0] if index is None else index
+    item = dataset[index]
+    return item["image"], item["id"], dataset.load(index)
+
+
 def save_one(model: Method, dataset: SegmentationDataset, index: int, seed: int, path: Path) -> None:
     """Sample one image for :data:`STEPS` steps from the noise of ``seed`` and write its trajectory."""
     item, (picture, label) = dataset[index], dataset.load(index)
@@ -111,12 +132,10 @@ def load_trajectory(path: Path) -> SavedTrajectory:
 def _sample(model: Method, image: Tensor, seed: int, image_id: str) -> tuple[Tensor, Tensor]:
     """Predictions (S, h, w) and noisy maps (S + 1, h, w, D) of one image, on the CPU."""
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    trajectory = model.sample(
-        image[None].to(device), steps=STEPS, generator=image_generator(seed, image_id), return_trajectory=True
-    )
-    model.train(was_training)
+    with inference_mode(model):
+        trajectory = model.sample(
+            image[None].to(device), steps=STEPS, generator=image_generator(seed, image_id), return_trajectory=True
+        )
     return trajectory.predictions[:, 0].cpu(), trajectory.maps[:, 0].permute(0, 2, 3, 1).float().cpu()
 
 
