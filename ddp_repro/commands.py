@@ -69,8 +69,9 @@ def _reproduce(
     )  # fmt: skip
     measured = {record.table.partition("_")[0] for record in find_records(preset, output)}
     for paper in map(paper_named, measured.intersection(paper_names())):
-        if claims := paper.tables.get(f"{paper.name}_claims"):
-            save_table(claims(preset, output), resolve(output) / preset / "tables")
+        claims = paper.tables.get(f"{paper.name}_claims")
+        if claims and len((table := claims(preset, output)).frame):  # some presets judge none
+            save_table(table, resolve(output) / preset / "tables")
     page = write_index(preset, output)
     _show_results(outcomes)
     print(f"\nindex page: {short(page)}")

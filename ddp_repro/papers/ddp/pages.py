@@ -54,7 +54,7 @@ def rerender(preset: str, output: str | Path = "results") -> list[Path]:
     found = {record.run: record for record in records.find_records(preset, output)}
     paths = []
     for table in [*_tables(preset, output, found), claims_table(preset, output)]:
-        paths += save_table(table, folder / "tables")
+        paths += save_table(table, folder / "tables") if len(table.frame) else []  # some presets judge no claim
     for figure in _figures(preset, output, found):
         paths += save_figure(figure, folder / "figures")
     benches = find_benches(output)
