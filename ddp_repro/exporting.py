@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.store.paths import resolve
 from ddp_repro.store.work import differing
 from ddp_repro.terminal import say, short
 from ddp_repro.workbook.catalogue import paper_named, paper_names, paper_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ddp_repro.interop.export.graphs import Format
     from ddp_repro.interop.export.parts import Exportable
     from ddp_repro.settings.recipe import Recipe
+    from ddp_repro.workbook.models import LoadedModel
 
 
 def export(
@@ -36,17 +37,27 @@ def export(
     size = None if measure is None else parse_size(measure)
     check_exportable(named_recipe(recipe))
     from ddp_repro.predicting import recipe_and_weights
+    from ddp_repro.workbook.models import load_model
 
     chosen, weights = recipe_and_weights(recipe, checkpoint)
-    weights = paper_of(chosen).official_checkpoint(chosen.name) if weights == "official" else weights
-    folder = Path(output or f"exported/{chosen.name}")
-    _export(chosen, weights, folder, format, int8)
+    loaded, folder = load_model(chosen, weights), Path(output or f"exported/{chosen.name}")
+    say(str(loaded.report))
+    _export(chosen, loaded, folder, format, int8)
     if size is not None:
-        from ddp_repro.costs.exported import measure_export, report
+        _measure(chosen, loaded.model, folder, size, int8)
 
-        path, record = measure_export(chosen, weights, folder, size, int8)
-        say(report(record))
-        say(f"record: {short(path)}")
+
+def _measure(recipe: Recipe, model: Any, folder: Path, size: tuple[int, int], int8: bool) -> None:
+    """Time and score the graphs, print it, and write ``results/export/<recipe>-<height>x<width>.json``."""
+    from ddp_repro.costs.exported import measure_export, report
+    from ddp_repro.store.atomic import write_atomically
+    from ddp_repro.workbook.runs import provenance
+
+    record = provenance.measured_with(measure_export(recipe, model, folder, size, int8), "cpu")
+    path = resolve("results") / "export" / f"{recipe.name}-{size[0]}x{size[1]}.json"
+    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+    say(report(record))
+    say(f"record: {short(path)}")
 
 
 def check_exportable(recipe: Recipe) -> None:
@@ -61,13 +72,12 @@ def check_exportable(recipe: Recipe) -> None:
         raise ConfigError(f"{recipe.name} cannot be exported: {reason}. What can: {others}")
 
 
-def _export(recipe: Recipe, weights: str | Path, folder: Path, format: Format, int8: bool) -> None:
+def _export(recipe: Recipe, loaded: LoadedModel, folder: Path, format: Format, int8: bool) -> None:
     """Write graphs and facts into a folder, all or nothing; leave it where it holds them already."""
     from ddp_repro.interop.export.runtime import FACTS
 
-    model, facts = _loaded(recipe, weights)
-    exportable = paper_of(recipe).export(model)
-    facts |= exportable.facts | {"format": format, "int8": int8}
+    exportable = paper_of(recipe).export(loaded.model)
+    facts = _facts(recipe, loaded) | exportable.facts | {"format": format, "int8": int8}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         _check_same(folder, facts)
         say(f"{short(folder)}: holds these graphs already")
@@ -104,21 +114,15 @@ def _write_graphs(exportable: Exportable, folder: Path, format: Format, int8: bo
     return described
 
 
-def _loaded(recipe: Recipe, weights: str | Path) -> tuple[Any, dict[str, Any]]:
-    """Return a recipe's model with its weights, and the facts that any export has."""
+def _facts(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
+    """Return the facts that any export has."""
     import torch
 
     from ddp_repro import __version__
-    from ddp_repro.interop import load_checkpoint
     from ddp_repro.networks.identity import weights_hash
 
-    model = recipe.model.build()
-    loaded = load_checkpoint(model, weights)
-    say(str(loaded))
-    model = model.eval()
-    classes = loaded.classes or task_named(recipe.model.task).classes(recipe.data)
-    scale = getattr(recipe.data, "image_scale", None)
-    return model, {
+    model, classes, scale = loaded.model, loaded.classes, getattr(recipe.data, "image_scale", None)
+    return {
         "recipe": recipe.name,
         "task": recipe.model.task,
         "weights_sha256": weights_hash(model.state_dict()),

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.settings.overrides import from_dict
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import run_folder
 from ddp_repro.terminal import say, short, usual_device
-from ddp_repro.workbook.catalogue import paper_of
 from ddp_repro.workbook.catalogue import recipe as named_recipe
+from ddp_repro.workbook.models import weights_in
 from ddp_repro.workbook.predictors import answers, predictor_for
 
 if TYPE_CHECKING:
@@ -129,18 +128,14 @@ def _load(recipe: Recipe, weights: str | Path, device: str) -> _Loaded:
         ConfigError: its task is not predicted from one picture.
         CheckpointError: weights that do not fit.
     """
-    from ddp_repro.interop import load_checkpoint
     from ddp_repro.networks.identity import weights_hash
+    from ddp_repro.workbook.models import load_model
 
     task = task_named(recipe.model.task)
     if task.predict is None:
         raise ConfigError(f"{recipe.name}: {task.not_from_a_picture}; `ddp-repro evaluate` scores it")
-    model = recipe.model.build()
-    weights = paper_of(recipe).official_checkpoint(recipe.name) if weights == "official" else weights
-    loaded = load_checkpoint(model, weights)
-    classes = loaded.classes or task.classes(recipe.data)
-    say(str(loaded))
-    model = model.to(device).eval()
+    model, classes, report = load_model(recipe, weights, device)
+    say(str(report))
     return _Loaded(model, weights_hash(model.state_dict()), classes.names, task.writer(recipe.model, classes))
 
 
@@ -150,11 +145,10 @@ def _record(kind: str, recipe: Recipe, loaded: _Loaded, steps: int, result: Any,
     from ddp_repro.store.atomic import write_atomically
     from ddp_repro.workbook.runs import provenance
 
-    facts = {
-        "recipe": recipe.name, "weights_sha256": loaded.weights_sha256, "steps": steps,
-        "result": dataclasses.asdict(result), "code": dataclasses.asdict(provenance.code()),
-        "environment": dataclasses.asdict(provenance.environment(model_device(loaded.model))),
-    }  # fmt: skip
+    facts = provenance.measured_with(
+        {"recipe": recipe.name, "weights_sha256": loaded.weights_sha256, "steps": steps,
+         "result": dataclasses.asdict(result)}, model_device(loaded.model),
+    )  # fmt: skip
     path = Path(output) / "predict" / kind / f"{recipe.name}.json"
     write_atomically(path, (json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     say(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else f"{result}\nwrote {short(path)}")
@@ -224,7 +218,7 @@ def recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe
     if name is None:
         if checkpoint in (None, "official"):
             raise ConfigError("give --recipe, or a --checkpoint that was trained here")
-        return _recipe_inside(Path(checkpoint)), checkpoint
+        return weights_in(Path(checkpoint)).recipe, checkpoint
     recipe = named_recipe(name)
     if checkpoint is not None:
         return recipe, checkpoint
@@ -235,13 +229,4 @@ def recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe
             f"{name} has no finished weights in {short(weights.parent)}: run `ddp-repro train {trained}`, "
             "or give --checkpoint (a file, or official)"
         )
-    return _recipe_inside(weights), weights
-
-
-def _recipe_inside(checkpoint: Path) -> Recipe:
-    from ddp_repro.interop.weight_files import read_state_dict
-
-    _, metadata = read_state_dict(checkpoint)
-    if "recipe" not in metadata:
-        raise ConfigError(f"{checkpoint} does not say which recipe it belongs to; give --recipe")
-    return from_dict(Recipe, json.loads(metadata["recipe"]))
+    return weights_in(weights).recipe, weights

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +15,9 @@ from ddp_repro.costs.timing import measure_speed
 from ddp_repro.data.io import DataError
 from ddp_repro.diffusion.noise import draw_noise
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.interop.checkpoints import load_checkpoint
 from ddp_repro.interop.export.runtime import ExportedModel
 from ddp_repro.networks.identity import weights_hash
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
 from ddp_repro.tasks.build import build_dataset
 
@@ -48,34 +44,24 @@ class RuntimeMethod(nn.Module):
         return torch.from_numpy(self.runtime.sample(features=features.numpy(), noise=noise.numpy(), steps=steps))
 
 
-def measure_export(
-    recipe: Recipe, weights: str | Path, folder: Path, size: tuple[int, int], int8: bool
-) -> tuple[Path, dict[str, Any]]:
-    """Time and score what a folder holds beside PyTorch, and write the record.
+def measure_export(recipe: Recipe, model: Any, folder: Path, size: tuple[int, int], int8: bool) -> dict[str, Any]:
+    """Time and score what a folder holds beside PyTorch.
 
     Args:
+        model: with the weights that were exported.
         size: (height, width) of the pictures that are timed.
         int8: take the quantised graphs as well.
-
-    Returns:
-        The record's path, ``results/export/<recipe>-<height>x<width>.json``, and the record.
     """
-    model = recipe.model.build().eval()
-    load_checkpoint(model, weights)
     methods: dict[str, Any] = {"PyTorch": model}
     for name, quantised in {"onnxruntime": False, "onnxruntime, INT8": True}.items():
         if int8 or not quantised:
             runtime = ExportedModel.load(folder, int8=quantised, threads=torch.get_num_threads())
             methods[name] = RuntimeMethod(runtime, model)
-    record = {
+    return {
         "recipe": recipe.name, "weights_sha256": weights_hash(model.state_dict()),
         "size": list(size), "steps": STEPS, "repetitions": REPETITIONS, "threads": torch.get_num_threads(),
-        "machine": _machine(), "seconds": _seconds(methods, size), "megabytes": _megabytes(folder),
-        "scores": _scores(methods, recipe),
+        "seconds": _seconds(methods, size), "megabytes": _megabytes(folder), "scores": _scores(methods, recipe),
     }  # fmt: skip
-    path = resolve("results") / "export" / f"{recipe.name}-{size[0]}x{size[1]}.json"
-    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
-    return path, record
 
 
 def report(record: dict[str, Any]) -> str:
@@ -133,12 +119,3 @@ def _scores(methods: dict[str, Any], recipe: Recipe) -> dict[str, Any] | None:
 
 def _megabytes(folder: Path) -> dict[str, float]:
     return {path.name: round(path.stat().st_size / 1e6, 2) for path in sorted(folder.iterdir())}
-
-
-def _machine() -> dict[str, Any]:
-    """Return what a reader needs to judge the seconds: the processor, and how busy it was."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"processor": model, "cores": os.cpu_count(), "load_average": load}

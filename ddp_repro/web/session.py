@@ -19,12 +19,11 @@ import ddp_repro
 from ddp_repro.data.io import read_image
 from ddp_repro.evaluation.pictures import save_arrays
 from ddp_repro.evaluation.sampling import Stage
-from ddp_repro.interop import load_checkpoint
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.protocols.task import Classes
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.terminal import usual_device
-from ddp_repro.workbook.models import ModelWeights
+from ddp_repro.workbook.models import ModelWeights, load_model
 
 VIEWS = {"Overlay": 0.6, "Map": 1.0, "Uncertainty": 0.6}  # how much of the picture is covered by what is shown
 LONGEST_SHOWN = 1024  # pixels; what is taken away has the picture's size
@@ -108,10 +107,8 @@ def sentence(error: Exception, picture: str | None) -> str:
 
 @lru_cache(maxsize=LOADED)
 def _loaded(weights: ModelWeights) -> tuple[Any, Classes]:
-    model = weights.recipe.model.build()
-    classes = load_checkpoint(model, weights.checkpoint()).classes
-    known = classes or task_named(weights.recipe.model.task).classes(weights.recipe.data)
-    return model.to(usual_device()).eval(), known
+    model, classes, _ = load_model(weights.recipe, weights.checkpoint(), usual_device())
+    return model, classes
 
 
 def _emerging(predict: Callable[[Callable[[Stage], None]], Any]) -> Iterator[Stage]:

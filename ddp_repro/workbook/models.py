@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import CheckpointError, ConfigError
@@ -15,6 +15,11 @@ from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.catalogue import paper_of, recipes_of
+
+if TYPE_CHECKING:
+    from ddp_repro.interop.checkpoints import LoadReport
+    from ddp_repro.protocols.method import Method
+    from ddp_repro.protocols.task import Classes
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +70,32 @@ def list_models(preset: str | None = None, output: str | Path = "results") -> li
     trained = [weights for place in places for weights in _trained(place, output)]
     official = [weights for place in places for weights in _official(place)]
     return sorted([*trained, *official], key=lambda weights: not weights.at_hand)
+
+
+class LoadedModel(NamedTuple):
+    """A model with its weights, in evaluation mode, the classes that it tells apart, and what was used of the file."""
+
+    model: Method
+    classes: Classes
+    report: LoadReport
+
+
+def load_model(recipe: Recipe, weights: str | Path, device: str = "cpu") -> LoadedModel:
+    """Build a recipe's model and fill it with weights.
+
+    Args:
+        weights: a file, or ``official``.
+
+    Raises:
+        CheckpointError: weights that do not fit, or cannot be had.
+    """
+    from ddp_repro.interop import load_checkpoint
+
+    model = recipe.model.build()
+    weights = paper_of(recipe).official_checkpoint(recipe.name) if weights == "official" else weights
+    report = load_checkpoint(model, weights)
+    classes = report.classes or task_named(recipe.model.task).classes(recipe.data)
+    return LoadedModel(model.to(device).eval(), classes, report)
 
 
 def weights_in(path: Path) -> ModelWeights:

@@ -78,6 +78,14 @@ def environment(device: torch.device | str) -> Environment:
     )
 
 
+def measured_with(facts: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
+    """Return what was measured outside of a run, with the code, the machine and how busy it was."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return facts | {
+        "code": dataclasses.asdict(code()), "environment": dataclasses.asdict(environment(device)), "load": load,
+    }  # fmt: skip
+
+
 def file_sha256(path: Path) -> str:
     """Hash of a file's bytes."""
     with open(path, "rb") as file:
