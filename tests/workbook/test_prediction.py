@@ -63,6 +63,14 @@ def test_printed_numbers_are_the_records():
             assert round(shares[0], 1) == round(shares[1], 1)
 
 
+def test_readmes_numbers_of_the_export_are_the_records():
+    record = json.loads((ROOT / "results/export/camvid_map-360x480.json").read_text())
+    for name, seconds in record["seconds"].items():
+        cells = " | ".join(f"{value:.3f} s" for value in seconds.values())
+        assert f"| {name} | {cells} | {100 * record['scores']['methods'][name]['miou']:.2f} |" in README
+    assert record["code"]["dirty"] is False and record["load"] < 3  # on a machine that was ours
+
+
 @pytest.mark.slow
 def test_a_folder_is_faster_than_a_command_for_each_picture(place):  # noqa: F811
     (place / "in/broken.png").unlink()

@@ -33,8 +33,6 @@ class Throughput:
         seconds: on the wall, by way.
         cpu_seconds: of all cores, by way; also on a machine that others use.
         threads: of the process.
-        load: processes that wanted a core, average of the minute before the end; above the number of cores, the
-            machine was not ours alone.
     """
 
     seconds: dict[str, float]
@@ -42,7 +40,6 @@ class Throughput:
     pictures: int
     rounds: int
     threads: int
-    load: float
 
     @property
     def ratios(self) -> dict[str, float]:

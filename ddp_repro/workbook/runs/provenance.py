@@ -79,7 +79,9 @@ def environment(device: torch.device | str) -> Environment:
 
 
 def measured_with(facts: dict[str, Any], device: torch.device | str) -> dict[str, Any]:
-    """Return what was measured outside of a run, with the code, the machine and how busy it was."""
+    """Return what was measured outside of a run, with the code, the machine and its load: how many processes wanted a
+    core in the last minute.  Above the number of cores, the machine was not ours alone.
+    """
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return facts | {
         "code": dataclasses.asdict(code()), "environment": dataclasses.asdict(environment(device)), "load": load,
