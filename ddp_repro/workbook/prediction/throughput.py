@@ -98,7 +98,6 @@ def measure_throughput(
         pictures=len(pictures),
         rounds=rounds,
         threads=torch.get_num_threads(),
-        load=os.getloadavg()[0],
     )
 
 
