@@ -34,3 +34,14 @@ def _probes_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         folder = tmp_path_factory.mktemp("cache")
         patch.setattr(work, "cache_folder", lambda: folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_mode_behind() -> Iterator[None]:
+    """Fail the test that leaves torch's modes changed, not the ones after it."""
+    import torch
+
+    yield
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    torch.set_grad_enabled(True)
+    assert grad and not inference, "the test left gradients switched off"

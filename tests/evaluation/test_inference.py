@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -146,10 +147,18 @@ def test_batches_hold_equal_sizes_and_every_image():
 
 def test_threads_that_share_a_model_leave_each_other_its_mode():
     """One that was done put the model back into training while another's picture went through it."""
-    model = torch.nn.Linear(1, 1).train()
-    outer, inner = inference_mode(model), inference_mode(model)
-    with inner:
-        outer.__enter__()
-    assert not model.training
-    outer.__exit__(None, None, None)
-    assert model.training
+    model, entered, modes = torch.nn.Linear(1, 1).train(), Event(), []
+
+    def first() -> None:
+        with inference_mode(model):
+            entered.set()
+            done.wait(10)
+            modes.append((model.training, torch.is_grad_enabled()))
+
+    done, thread = Event(), Thread(target=first)
+    with inference_mode(model):
+        thread.start()
+        assert entered.wait(10)
+    done.set()
+    thread.join()
+    assert modes == [(False, False)] and model.training and torch.is_grad_enabled()

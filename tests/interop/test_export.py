@@ -133,16 +133,6 @@ def test_a_graph_of_pytorchs_own_is_not_measured(capsys):
     assert "ONNX graphs" in capsys.readouterr().err
 
 
-def test_the_printed_measurements_are_the_records():
-    root = Path(__file__).parents[2]
-    record = json.loads((root / "results/export/camvid_map-360x480.json").read_text())
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    for name, seconds in record["seconds"].items():
-        cells = [name, *(f"{value:.2f} s" for value in seconds.values())]
-        row = f"| {' | '.join(cells)} | {100 * record['scores']['methods'][name]['miou']:.2f} |"
-        assert row in readme
-
-
 def write_all(model, folder, kind="onnx"):
     """What the command writes, without its weights and recipe."""
     exportable = PAPER.export(model)
