@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -16,20 +17,16 @@ PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of \2 -->)", re.DO
 
 
 def generated(notebooks: Path, output: str | Path = "results") -> dict[str, str]:
-    """Return the generated parts by name: ``papers``, and the claims of each preset with committed records.
+    """Return the generated parts by name: ``papers``, and ``claims_<paper>_<preset>`` where a paper asks something.
 
     Raises:
         ConfigError: a notebook that cannot be read.
         RecordError: a damaged record.
     """
     parts = {"papers": short_form(notebooks, COMMITTED, output)}
-    for preset in COMMITTED:
-        parts[f"claims_{preset}"] = [
-            sentence
-            for paper in map(paper_named, paper_names())
-            if (questions := paper.claims(preset))
-            for sentence in sentences(questions, paper.evidence(preset, output))
-        ]
+    for preset, paper in itertools.product(COMMITTED, map(paper_named, paper_names())):
+        if questions := paper.claims(preset):
+            parts[f"claims_{paper.name}_{preset}"] = sentences(questions, paper.evidence(preset, output))
     return {name: "\n".join(lines) + "\n" for name, lines in parts.items()}
 
 

@@ -13,7 +13,7 @@ OVERRIDES = [
     "train.iterations=2", "train.batch_size=2", "train.device_batch_size=2", "train.warmup_iterations=1",
     "data.crop_size=32,64", "data.image_scale=64,32", "evaluation.seeds=0", "evaluation.limit=2",
 ]  # fmt: skip
-RUNS = {"cityscapes_mini_baseline", "ddps_cityscapes_mini_single", "ddps_cityscapes_mini"}
+RUNS = {"ddps_cityscapes_mini_segmentor", "ddps_cityscapes_mini_single", "ddps_cityscapes_mini"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def place(tmp_path_factory):
         ("ddps_table", {}, set()),
         (
             "ddps_findings", {"steps": "3", "repetitions": "3", "jobs": "1"},
-            {"ddps_cityscapes_mini_longer", "ddps_cityscapes_mini_truth"},
+            {"ddps_cityscapes_mini_longer", "ddps_cityscapes_mini_truth", "ddps_cityscapes_mini_strict"},
         ),
     ],
 )  # fmt: skip

@@ -107,6 +107,6 @@ def test_readme_is_what_the_records_say():
 def test_marks_and_parts_must_agree():
     text = "a\n<!-- generated: papers -->\nold\n<!-- end of papers -->\nb\n"
     assert readme.with_generated(text, {"papers": "new\n"}) == text.replace("old", "new")
-    for parts in ({}, {"papers": "x\n", "claims_camvid": "y\n"}):
+    for parts in ({}, {"papers": "x\n", "claims_ddp_camvid": "y\n"}):
         with pytest.raises(ConfigError, match="the text has marks for papers"):
             readme.with_generated(text, parts)

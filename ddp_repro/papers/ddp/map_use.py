@@ -17,24 +17,19 @@ infers from it. So the maps of a step differ in content alone:
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.data.transforms import size_of
 from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
-from ddp_repro.evaluation.measure import json_ready, or_none
+from ddp_repro.evaluation.map_use import MAPS, MapUse
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
-from ddp_repro.evaluation.resampling import ImageScores, MeanIoU, MeanScores, hierarchical_bootstrap, image_bootstrap
-from ddp_repro.evaluation.statistics import LEVEL, Estimate
 from ddp_repro.evaluation.views import View, best_class, inference_mode, model_device, to_image_size, view_image
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp.model import DDP
@@ -45,99 +40,7 @@ from ddp_repro.tasks.bev.evaluate import sensor_batch
 from ddp_repro.tasks.depth.protocols import Protocol
 from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
-MapKind = Literal["true", "prediction", "other", "zero", "noise"]
-MAPS: tuple[MapKind, ...] = get_args(MapKind)
 PRESENT = 0.5  # BEV: probability from which a class counts as predicted
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapUse:
-    """The outcome of :func:`evaluate_map_use`.
-
-    Attributes:
-        measure: "miou" (BEV: at the threshold 0.5), or "rel", which is better when lower.
-        times, levels: per step, the time that the decoder is told and the noise level of its map; both in [0, 1].
-        statistics: of each image, by (seed, step, map in the order of :data:`MAPS`, image): mIoU's intersection and
-            union of each class (…, K, 2) in pixels, or REL (…).
-    """
-
-    dataset: str
-    dataset_fingerprint: str
-    images: int
-    seeds: tuple[int, ...]
-    measure: Literal["miou", "rel"]
-    times: tuple[float, ...]
-    levels: tuple[float, ...]
-    statistics: NDArray[np.float64]
-    seconds: float
-
-    def image_scores(self, kind: MapKind, step: int = -1) -> ImageScores:
-        """Return what the score of a map at a step is made of, with the seeds as repetitions."""
-        values = self.statistics[:, step, MAPS.index(kind)]
-        if self.measure == "rel":
-            return MeanScores(values[:, self._measured])
-        return MeanIoU(values[..., 0], values[..., 1])
-
-    @property
-    def is_defined(self) -> bool:
-        """Whether any image has something to measure."""
-        return bool(self._measured.any() if self.measure == "rel" else self.statistics[..., 1].any())
-
-    @property
-    def _measured(self) -> NDArray[np.bool_]:
-        """Which images have a depth that counts; (N,)."""
-        return ~np.isnan(self.statistics[0, 0, 0])
-
-    def score(self, kind: MapKind, step: int = -1) -> float:
-        """Return the mean over the seeds of the score of all images, as a fraction; NaN where it is undefined."""
-        if not self.is_defined:
-            return math.nan
-        scores = self.image_scores(kind, step)
-        return float(scores.resampled(np.ones((1, scores.images))).mean())
-
-    def effect(self, step: int = -1, against: MapKind = "other") -> Estimate:
-        """Estimate by how much the true map is better than another: positive where the decoder reads it.
-
-        Another image's map is the fair comparison: it has everything of a map but the right content.  A zero map may
-        also be worse for being unlike any map of the training.  The last step has the cleanest map, so that one counts.
-        """
-        if not self.is_defined:
-            return Estimate(value=math.nan, error=math.inf, freedom=1, count=self.images, unit="images", method="none")
-        better, worse = (self.image_scores(kind, step) for kind in ("true", against))
-        several = len(self.seeds) > 1
-        estimate = (
-            hierarchical_bootstrap(better, worse, "sampling seeds") if several else image_bootstrap(better, worse)
-        )
-        return estimate.scaled(-1) if self.measure == "rel" else estimate
-
-    def uses_map(self, minimum: float, level: float = LEVEL) -> bool:
-        """Return whether the interval of :meth:`effect` lies above ``minimum``, a fraction as the scores are."""
-        return self.effect().interval(level).low > minimum
-
-    def to_dict(self, *, per_image: bool = True, factor: float = 1.0) -> dict[str, Any]:
-        """Return everything JSON-ready; undefined numbers become null.
-
-        Args:
-            per_image: also each image's own score, by map (mIoU: over the classes that occur in it).
-            factor: of scores and effects, which are fractions; 100 gives percent.
-        """
-        steps = []
-        for step, (told, level) in enumerate(zip(self.times, self.levels, strict=True)):
-            row = {"time": told, "level": level, "scores": {kind: factor * self.score(kind, step) for kind in MAPS}}
-            row["effect"] = self.effect(step).scaled(factor).interval().to_dict()
-            if per_image:
-                row["per_image"] = {kind: self._scores_of_images(kind, step, factor) for kind in MAPS}
-            steps.append(row)
-        names = ("dataset", "dataset_fingerprint", "images", "measure", "seconds")
-        facts = {name: getattr(self, name) for name in names}
-        return json_ready(facts | {"seeds": list(self.seeds), "steps": steps, "effect": steps[-1]["effect"]})
-
-    def _scores_of_images(self, kind: MapKind, step: int, factor: float) -> list[float | None]:
-        values = self.statistics[:, step, MAPS.index(kind)]  # (seeds, N) or (seeds, N, K, 2)
-        if self.measure == "miou":
-            iou = torch.from_numpy(values[..., 0]) / torch.from_numpy(values[..., 1])  # 0 / 0 = NaN: not in the image
-            values = iou.nanmean(-1).numpy()
-        return [or_none(factor * value) for value in values.mean(0).tolist()]
 
 
 def evaluate_map_use(

@@ -99,11 +99,16 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
     failed = find_analyses("robustness", preset, output)
     made += [bev_views.robustness_table(failed)] if failed else []
     made += [costs_table(each) for each in find_costs(output)] if "ddp_table3" in named else []
-    checked = find_analyses("map_use", preset, output)
+    checked = [a for a in find_analyses("map_use", preset, output) if a.run in found and _is_ours(found[a.run])]
     made += [map_use_table(checked)] if checked else []
     scored = find_analyses("uncertainty", preset, output)
     made += [_named(uncertainty_table(a), a.run, _lead(scored, preset)) for a in scored]
     return made
+
+
+def _is_ours(record: Record) -> bool:
+    """Return whether a run is one of this paper: other papers check their models in tables of their own."""
+    return record.settings().model.paper == "ddp"
 
 
 def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[Figure]:

@@ -45,7 +45,7 @@ class DDPSPaper(Paper):
     def analyses(self) -> Mapping[str, Callable[..., Any]]:
         from ddp_repro.papers.ddps.results import analyses
 
-        return {"samplers": analyses.samplers, "speed": analyses.speed}
+        return {"samplers": analyses.samplers, "speed": analyses.speed, "map_use": analyses.map_use}
 
     @property
     def figures(self) -> Mapping[str, Callable[..., Any]]:
@@ -53,6 +53,16 @@ class DDPSPaper(Paper):
         from ddp_repro.papers.ddps.results.pages import FIGURES
 
         return FIGURES
+
+    def claims(self, preset: str) -> Sequence[Sequence[Any]]:
+        from ddp_repro.papers.ddps.results.claims import claims
+
+        return claims(preset)
+
+    def evidence(self, preset: str, output: str | Path) -> Any:
+        from ddp_repro.workbook.claims.evidence import Evidence
+
+        return Evidence(preset, output)
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
         return ddps_recipes.recipes(preset)

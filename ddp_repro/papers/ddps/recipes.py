@@ -2,7 +2,8 @@
 
 Stage 0 is a finished segmentor.  Stage 1 ("single") trains a prior of one step on it; stage 2 begins from stage 1 and
 trains many steps, on first predictions ("multi") or on the ground truth ("truth").  What stage 2 gains by its
-iterations alone is told by "longer": stage 1, continued for as many.
+iterations alone is told by "longer": stage 1, continued for as many.  Other samplers than free re-noising are recipes
+that lend the weights of stage 2.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ LABELS: dict[Arm, str] = {
     "truth": "stage 2: noise on the ground truth",
     "multi": "stage 2: noise on the first prediction",
 }
+Strict = Literal["strict", "strict_released"]
+STRICT: dict[Strict, str] = {"strict": "exact posterior", "strict_released": "released posterior"}
+FEW, MANY = 1, 10  # sampling steps n that the findings compare: 2 and 11 calls of the prior, with T = 20
 PRIOR = ("unet", "conv_seg_new", "embed")  # what stage 2 takes over; its noise tables are its own
 
 TABLES = {"ade20k": "ddps_table1", "cityscapes": "ddps_table2"}  # of the release
@@ -40,7 +44,6 @@ WIDTHS = {
     "deeplabv3plus_r50": 128,
     "deeplabv3plus_r101": 256,
 }
-MINI_BASE, CAMVID_BASE = "cityscapes_mini_baseline", "camvid_lite0_baseline"  # recipes of stage 0
 
 
 def recipes(preset: str) -> dict[str, Recipe]:
@@ -57,7 +60,10 @@ def recipes(preset: str) -> dict[str, Recipe]:
 def _recipes(preset: str) -> tuple[Recipe, ...]:
     if preset == "paper":
         return tuple(stage for name in WIDTHS for base in (ade20k(name), cityscapes(name)) for stage in base)
-    return tuple(arm(preset, each) for each in ARMS) if preset in SMALL else ()
+    if preset not in SMALL:
+        return ()
+    lent = [strictly(preset, which, sampler) for which in NOISED for sampler in STRICT]
+    return (segmentor(preset), *(arm(preset, which) for which in ARMS), *lent)
 
 
 def main_model(preset: str) -> str | None:
@@ -72,10 +78,21 @@ def name_of(preset: str, arm: Arm) -> str:
     return f"ddps_{SMALL[preset].removesuffix('_baseline')}{SUFFIXES[arm]}"
 
 
+def segmentor_of(preset: str) -> str:
+    """Return the name of stage 0 of a small preset."""
+    return f"ddps_{SMALL[preset].removesuffix('_baseline')}_segmentor"
+
+
+def sampled_by(preset: str, arm: Arm, sampler: Strict) -> str:
+    """Return the name of an arm's recipe with another sampler."""
+    return f"{name_of(preset, arm)}_{sampler}"
+
+
 def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS) -> list[list[Recipe]]:
     """Return what a small preset trains for some arms, in the order in which one needs the other.
 
-    Each of stage 0, stage 1 and stage 2 can be trained side by side; "longer" counts as stage 2.
+    Each of stage 0, stage 1 and stage 2 can be trained side by side; "longer" counts as stage 2.  What other samplers
+    make of stage 2 comes last.
 
     Raises:
         ConfigError: the preset has no arms.
@@ -83,7 +100,8 @@ def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS
     if preset not in SMALL:
         raise ConfigError(f"the preset {preset} has no arms of DDPS's findings; {', '.join(SMALL)} have them")
     later: list[Arm] = [name for name in ARMS if name in which and name != "single"]
-    plain = [[named_recipe(SMALL[preset], preset)], [arm(preset, "single")], [arm(preset, name) for name in later]]
+    lent = [strictly(preset, name, sampler) for name in NOISED if name in which for sampler in STRICT]
+    plain = [[segmentor(preset)], [arm(preset, "single")], [arm(preset, name) for name in later], lent]
     return [[seeded(recipe, seed) for recipe in stage for seed in seeds] for stage in plain if stage]
 
 
@@ -131,18 +149,29 @@ def _stages(dataset: str, model: DDPSConfig, data: DataConfig) -> list[Recipe]:
 
 # -- small models ------------------------------------------------------------------------------------------------------
 
-SMALL = {"mini": MINI_BASE, "camvid": CAMVID_BASE}
+NOISED: tuple[Arm, ...] = ("truth", "multi")  # of many steps
+SMALL = {"mini": "cityscapes_mini_baseline", "camvid": "camvid_small_baseline"}  # whose data and network stage 0 has
 TIMESTEPS = 20
-_SHAPES = {  # of the prior, and both stages' iterations
-    "mini": (DDPSConfig(dim=32, out_channels=32, embedding_channels=8), 80, 80),
-    "camvid": (DDPSConfig(dim=32, out_channels=32), 400, 400),
+_SHAPES = {  # of the prior; iterations of the three stages
+    "mini": (DDPSConfig(dim=32, out_channels=32, embedding_channels=8), None, 80, 80),
+    "camvid": (DDPSConfig(dim=32, out_channels=32), 600, 400, 400),
 }
+
+
+def segmentor(preset: str) -> Recipe:
+    """Return stage 0 of a small preset: the encoder and head of DDP's baseline, scored at boundaries too."""
+    base, iterations = named_recipe(SMALL[preset], preset), _SHAPES[preset][1]
+    train = base.train if iterations is None else dataclasses.replace(base.train, iterations=iterations)
+    return dataclasses.replace(
+        base, name=segmentor_of(preset), table="ddps_runs", row="frozen segmentor", train=train,
+        evaluation=dataclasses.replace(base.evaluation, boundary=True),
+    )  # fmt: skip
 
 
 def arm(preset: str, which: Arm) -> Recipe:
     """Return one arm of the findings on a small preset's segmentor: data, batch and rate are those of stage 0."""
-    base = named_recipe(SMALL[preset], preset)
-    prior, first, second = _SHAPES[preset]
+    base = segmentor(preset)
+    prior, _, first, second = _SHAPES[preset]
     model = dataclasses.replace(
         prior, segmentor=FROM_RECIPE + base.name, num_classes=cast(Any, base.model).num_classes, timesteps=TIMESTEPS
     )
@@ -152,8 +181,8 @@ def arm(preset: str, which: Arm) -> Recipe:
         weights=_from_stage_1(name_of(preset, "single")),
     )  # fmt: skip
     multi = dataclasses.replace(
-        base, name=name_of(preset, "multi"), table="ddps_runs", row=LABELS["multi"], model=model, train=train,
-        evaluation=dataclasses.replace(base.evaluation, steps=(1, 3), seeds=(0,), boundary=True),
+        base, name=name_of(preset, "multi"), row=LABELS["multi"], model=model, train=train,
+        evaluation=dataclasses.replace(base.evaluation, steps=(FEW, 3, MANY), seeds=(0,)),
     )  # fmt: skip
     if which == "multi":
         return multi
@@ -167,6 +196,16 @@ def arm(preset: str, which: Arm) -> Recipe:
     return dataclasses.replace(
         _single(multi, dataclasses.replace(train, iterations=first, weights=sources)), row=LABELS["single"]
     )
+
+
+def strictly(preset: str, which: Arm, sampler: Strict) -> Recipe:
+    """Return an arm's weights sampled strictly, by the exact posterior or the released one, in many steps."""
+    lender = arm(preset, which)
+    return dataclasses.replace(
+        lender, name=sampled_by(preset, which, sampler), row=f"{lender.row}, {STRICT[sampler]}", weights_of=lender.name,
+        model=dataclasses.replace(lender.model, sampler=sampler),
+        evaluation=dataclasses.replace(lender.evaluation, steps=(MANY,)),
+    )  # fmt: skip
 
 
 def _single(multi: Recipe, train: TrainConfig) -> Recipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from ddp_repro.workbook.claims.claim import Arm, Comparison, Side
 from ddp_repro.workbook.runs.companion import read_image_statistics
 from ddp_repro.workbook.runs.records import Record, task_of
 from ddp_repro.workbook.tables.measures import measures
+
+PIXELS = {"miou": ("intersection", "union"), "mbiou": ("boundary_intersection", "boundary_union")}
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,20 @@ class ImageEvidence:
         def stacked(name: str) -> NDArray[np.float64]:
             return np.concatenate([_rows(statistics.of(name, arm.steps), row) for _, statistics in read])
 
-        names = read[0][1].values.keys()
-        if self.metric == "miou" and {"intersection", "union"} <= names:
-            return MeanIoU(stacked("intersection"), stacked("union"))
+        names, settings = read[0][1].values.keys(), read[0][0].settings()
+        tally = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
+        rows = PIXELS.get(self.metric)
+        if rows and names >= set(rows):
+            return MeanIoU(*(_scored_classes(tally, stacked(name)) for name in rows))
         if "measures" not in names:
             raise StatisticsError(f"{self.metric} is not made of what each image adds")
-        settings = read[0][0].settings()
-        tally = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
         return MeanScores(stacked("measures")[..., tally.metrics.index(self.metric)])
+
+
+def _scored_classes(tally: Any, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the class that predictions may have and the truth never has, where it does not count."""
+    unscored = getattr(tally, "unscored", None)
+    return counts if unscored is None else np.delete(counts, unscored, axis=-1)
 
 
 def _rows(values: NDArray[np.float64], row: int | slice) -> NDArray[np.float64]:

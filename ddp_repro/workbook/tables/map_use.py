@@ -17,15 +17,18 @@ HEADINGS = {
     "noise": "fresh noise",
 }  # fmt: skip
 NOTE = (
-    "At each step the decoder is given, in place of the sampler's map, another one at the same noise level, and what "
+    "At each step the network is given, in place of the sampler's map, another one at the same noise level, and what "
     "it predicts is scored. The effect is the true map's score minus that of another image's map, with a 95 % interval "
     "over images and sampling seeds: where it is small, the model does not read its map, and nothing that is measured "
     "on it says anything about diffusion."
 )
 
 
-def map_use_table(analyses: Sequence[Analysis]) -> Table:
+def map_use_table(analyses: Sequence[Analysis], name: str = "map_use") -> Table:
     """Return a row for every step of every checked model.
+
+    Args:
+        name: of the table's files.
 
     Raises:
         ValueError: no analysis is given.
@@ -35,7 +38,7 @@ def map_use_table(analyses: Sequence[Analysis]) -> Table:
     rows = [_row(analysis, number) for analysis in analyses for number in range(len(analysis.result["steps"]))]
     columns = {key: [row.get(key, NOTHING) for row in rows] for key in dict.fromkeys(k for row in rows for k in row)}
     provenance = pd.DataFrame([_provenance(analysis) for analysis in analyses], dtype=object)
-    return Table("map_use", "Does the model read its noisy map?", table_frame(columns), provenance, (NOTE,))
+    return Table(name, "Does the model read its noisy map?", table_frame(columns), provenance, (NOTE,))
 
 
 def _row(analysis: Analysis, number: int) -> dict[tuple[str, str], str]:

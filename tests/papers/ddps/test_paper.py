@@ -63,10 +63,13 @@ def test_arms_differ_in_what_they_are_named_for() -> None:
 
 def test_stages_come_in_the_order_of_their_needs_and_seeds_are_paired() -> None:
     stages = PAPER.stages("mini", [0, 3])
-    assert [[each.train.seed for each in stage] for stage in stages] == [[0, 3], [0, 3], [0, 3] * 3]
+    assert [[each.train.seed for each in stage] for stage in stages] == [[0, 3], [0, 3], [0, 3] * 3, [0, 3] * 4]
     later = {each.name: each for each in stages[2]}["ddps_cityscapes_mini-seed3"]
     assert all(source.endswith("recipe:ddps_cityscapes_mini_single-seed3") for source in later.train.weights)
-    assert stages[1][1].train.weights == ("segmentor.model=recipe:cityscapes_mini_baseline-seed3",)
+    assert stages[1][1].train.weights == ("segmentor.model=recipe:ddps_cityscapes_mini_segmentor-seed3",)
+    assert {each.weights_of for each in stages[3] if each.train.seed == 3} == {
+        "ddps_cityscapes_mini-seed3", "ddps_cityscapes_mini_truth-seed3",
+    }  # fmt: skip
     with pytest.raises(ConfigError, match="no arms .* mini, camvid have them"):
         PAPER.stages("sevenscenes")
 
@@ -103,13 +106,18 @@ def test_a_segformer_of_transformers_is_built_from_its_folder(tmp_path: Path) ->
     assert model.segmentor.feature_channels == 24
 
 
-def test_no_bench_and_no_map_use_say_so() -> None:
+def test_other_samplers_lend_the_weights_and_change_nothing_else() -> None:
+    lender, strict = recipes.arm("mini", "truth"), recipes.strictly("mini", "truth", "strict_released")
+    assert strict.weights_of == lender.name and strict.train == lender.train
+    assert dataclasses.replace(strict.model, sampler="free") == lender.model
+    assert set(strict.evaluation.steps) <= set(lender.evaluation.steps)
+
+
+def test_no_bench_says_so() -> None:
     from ddp_repro import commands
 
     with pytest.raises(ConfigError, match="no bench of stages"):
         commands.bench("ddps_cityscapes_mini", None, "results")
-    with pytest.raises(ConfigError, match=r"no map-use; it has samplers, speed"):
-        commands.map_use("ddps_cityscapes_mini", [], None, None, 3, None, "results", False)
 
 
 def test_a_pretrained_folder_is_read_back(tmp_path: Path) -> None:

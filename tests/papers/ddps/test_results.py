@@ -5,24 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from workbook.fake_analyses import make_analysis, write_analyses
+from workbook.fake_map_use import make_map_use
 from workbook.fakes import make_record, write_records
 
 from ddp_repro.papers.ddps import recipes
 from ddp_repro.papers.ddps.paper import PAPER
 from ddp_repro.papers.ddps.results import figures
-from ddp_repro.papers.ddps.results.claims import FINDINGS, claims_table
 from ddp_repro.papers.ddps.results.curves import evaluate_curves
-from ddp_repro.papers.ddps.results.measured import Measured
+from ddp_repro.papers.ddps.results.map_use import evaluate_map_use
 from ddp_repro.papers.ddps.results.samples import FILE, Refinement, load_refinement
+from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import seeded
-from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.analyses import SCHEMA, Analysis
-from ddp_repro.workbook.runs.records import RecordError
+from ddp_repro.workbook.claims.decide import decide
+from ddp_repro.workbook.claims.gate import IGNORED
+from ddp_repro.workbook.claims.judge import Judged, judge
+from ddp_repro.workbook.runs.records import Record, RecordError
 from ddp_repro.workbook.tables.rendering import FORMATS
 
 from . import tiny
@@ -33,82 +38,111 @@ GAINS = {"single": 1.0, "longer": 2.0, "truth": 0.0, "multi": 3.0}
 BELOW = {"free": 0.0, "strict": 0.05, "strict_released": 4.0}
 
 
-def made_up(arm: str, seed: int, true_map: float = 60.0) -> dict[str, Any]:
+def made_up(arm: str, seed: int) -> dict[str, Any]:
     """What :func:`ddp_repro.papers.ddps.results.analyses.samplers` would have measured."""
     last, luck = 50 + GAINS[arm], 0.02 * seed
     curves = [
         {
             "sampler": sampler, "seed": 0, "steps": VISITED if arm in ("truth", "multi") else [0],
-            **{name: [last + luck - 0.5 - shift, last + luck - 0.2 - below, last + luck - below][
-                -3 if arm in ("truth", "multi") else -1 :] for name, shift in (("miou", 0.0), ("mbiou", 0.0))},
+            **{name: [last + luck - 0.5, last + luck - 0.2 - below, last + luck - below][
+                -3 if arm in ("truth", "multi") else -1 :] for name in ("miou", "mbiou")},
         }
         for sampler, below in BELOW.items()
         if sampler == "free" or arm in ("truth", "multi")
     ]  # fmt: skip
     scores = {"miou": 50 + luck, "mbiou": 50 + luck}
-    maps = {"true": {"miou": true_map, "mbiou": 40.0}, "random": {"miou": 50.0, "mbiou": 40.0}}
-    return {"base": scores, "curves": curves, "maps": maps, "macs": {"segmentor": 10**9, "step": 10**8}}
+    return {"base": scores, "curves": curves, "macs": {"segmentor": 10**9, "step": 10**8}}
 
 
-def write(output: Path, seeds: range, **options: float) -> None:
+def write(output: Path, seeds: range, effect: tuple[float, float, float] = (10.0, 9.0, 11.0)) -> None:
+    """Records of every arm and sampler, and what is analysed on the arms' weights."""
+    write_segmentor(output, seeds)
     for arm in recipes.ARMS:
         for seed in seeds:
-            settings = seeded(recipes.arm("mini", arm), seed)
-            write_records(output, make_record(settings=settings))
-            analysis = Analysis(
-                kind="samplers", run=settings.name, preset="mini", settings={}, checkpoint="c" * 64, dataset="d" * 64,
-                images=4, code=provenance.Code(commit="a", dirty=False, fingerprint="f"),
-                environment=provenance.environment("cpu"), wall_seconds=1.0, result=made_up(arm, seed, **options),
-            )  # fmt: skip
-            path = output / "mini" / "runs" / settings.name / "samplers.json"
-            path.write_text(json.dumps({"schema": SCHEMA} | dataclasses.asdict(analysis)))
+            settings, last = seeded(recipes.arm("mini", arm), seed), 50 + GAINS[arm] + 0.02 * seed
+            write_records(output, scored(settings, {n: last - 0.5 * (n == 1 < max(settings.evaluation.steps)) for n in
+                                                    settings.evaluation.steps}))  # fmt: skip
+            write_analyses(output, make_analysis("samplers", settings.name, "mini", settings={},
+                                                 result=made_up(arm, seed)))  # fmt: skip
+            if arm in ("truth", "multi"):
+                write_analyses(output, make_map_use(settings.name, effect=effect))
+                for sampler in recipes.STRICT:
+                    strict = seeded(recipes.strictly("mini", arm, sampler), seed)
+                    write_records(output, scored(strict, {recipes.MANY: last - BELOW[sampler]}))
 
 
-def verdicts(output: Path) -> list[tuple[str, str, str]]:
-    """Difference, trainings and verdict of each row about mIoU."""
-    frame = claims_table("mini", output).frame
-    rows = [row for row in frame.itertuples(index=False, name=None) if row[1] == "mIoU"]
-    return [row[2:] for row in rows]
+def write_segmentor(output: Path, seeds: range) -> None:
+    for seed in seeds:
+        write_records(output, scored(seeded(recipes.segmentor("mini"), seed), {1: 50 + 0.02 * seed}))
+
+
+def scored(settings: Recipe, scores: dict[int, float]) -> Record:
+    """A record whose mBIoU is its mIoU."""
+    record = make_record(settings=settings, miou={steps: [value] for steps, value in scores.items()})
+    both = [dataclasses.replace(score, mbiou=score.miou, biou=score.iou) for score in record.scores]
+    return dataclasses.replace(record, scores=both)
+
+
+def verdicts(output: Path) -> dict[str, Judged]:
+    """Every claim's verdict by its key."""
+    return {judged.claim.key: judged for judged in judge(PAPER.claims("mini"), PAPER.evidence("mini", output))}
+
+
+GAINED = {
+    "prior": 1.0, "integration": 2.0, "noised": 3.0, "diffusion": 1.0, "steps": 0.5, "relaxed_exact": 0.05,
+    "relaxed_released": 4.0, "relaxed_exact_truth": 0.05, "relaxed_released_truth": 4.0,
+}  # fmt: skip
 
 
 def test_findings_are_paired_by_seed_and_judged_by_their_interval(tmp_path: Path) -> None:
     write(tmp_path, range(4))
-    found = verdicts(tmp_path)
-    assert len(found) == len(FINDINGS)
-    estimates = [float(difference.split()[0]) for difference, _, _ in found]
-    assert estimates == pytest.approx([1.0, 2.0, 3.0, 1.0, 0.5, 0.05, 4.0, 0.05, 4.0])
-    assert {trainings for _, trainings, _ in found} == {"4"}
-    assert [verdict for _, _, verdict in found] == [*["supported"] * 5, *["equal within ±0.3", "supported"] * 2]
+    judged = verdicts(tmp_path)
+    assert list(judged) == [*GAINED, *(f"{key}_boundary" for key in GAINED)]
+    for key, verdict in judged.items():
+        gain = GAINED[key.removesuffix("_boundary")]
+        assert verdict.measurement.estimate.value == pytest.approx(gain) and verdict.measurement.pairs == 4
+        assert verdict.decision.corrected.outcome == ("equal" if gain < 0.3 else "supported")
+        assert ("mBIoU" in verdict.evidence) == key.endswith("_boundary")
 
 
-def test_one_training_decides_nothing(tmp_path: Path) -> None:
+def test_one_training_decides_nothing_between_trainings(tmp_path: Path) -> None:
     write(tmp_path, range(1))
-    assert all(verdict.startswith("undecided") for _, _, verdict in verdicts(tmp_path))
+    judged = verdicts(tmp_path)
+    assert all("at least 2 trainings" in judged[key].verdict for key in ("prior", "integration", "noised", "diffusion"))
 
 
 def test_a_prior_that_ignores_its_map_is_no_test_of_samplers(tmp_path: Path) -> None:
-    write(tmp_path, range(4), true_map=50.2)
-    found = [verdict for _, _, verdict in verdicts(tmp_path)]
-    assert [verdict.startswith("not testable") for verdict in found] == [False] * 4 + [True] * 5
+    write(tmp_path, range(4), effect=(0.2, 0.1, 0.3))
+    reasons = {key: judged.reason for key, judged in verdicts(tmp_path).items()}
+    ignored = {key for key, reason in reasons.items() if reason == IGNORED}
+    assert ignored == {key for key in reasons if key.startswith(("steps", "relaxed"))}
 
 
 def test_without_measurements_nothing_was_run(tmp_path: Path) -> None:
-    assert {verdict for _, _, verdict in verdicts(tmp_path)} == {"not run"}
+    assert {judged.reason for judged in verdicts(tmp_path).values()} == {"not run"}
     frame = PAPER.tables["ddps_arms"]("mini", tmp_path).frame
     assert (frame.iloc[1:, 3] == "not run").all()
 
 
-def test_a_preset_without_arms_has_run_nothing(tmp_path: Path) -> None:
-    for preset in ("paper", "sevenscenes"):
-        assert set(PAPER.tables["ddps_claims"](preset, tmp_path).frame.iloc[:, 4]) == {"not run"}
+@pytest.mark.parametrize("preset", ["paper", "sevenscenes"])
+def test_a_preset_without_arms_asks_nothing(preset: str, tmp_path: Path) -> None:
+    assert not PAPER.claims(preset) and not len(PAPER.tables["ddps_claims"](preset, tmp_path).frame)
 
 
 def test_seeds_that_only_one_arm_has_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, range(3))
-    (tmp_path / "mini" / "runs" / "ddps_cityscapes_mini_truth-seed2" / "samplers.json").unlink()
-    measured = Measured.of("mini", tmp_path)
-    assert [pair[0].seed for pair in measured.paired("multi", "truth")] == [0, 1]
-    assert len(measured.trainings("multi")) == 3
+    (tmp_path / "mini" / "runs" / "ddps_cityscapes_mini_truth-seed2" / "record.json").unlink()
+    judged = verdicts(tmp_path)
+    assert judged["noised"].measurement.pairs == 2 and judged["diffusion"].measurement.pairs == 3
+
+
+def test_decide_trains_what_a_finding_lacks(tmp_path: Path) -> None:
+    """The next seed of both arms; the stages before them are trained with them, and other samplers for nothing."""
+    write(tmp_path, range(1))
+    done: list[tuple[str, ...]] = []
+    worker = SimpleNamespace(run=lambda names: done.append(tuple(names)), check=done.append)
+    decide(PAPER.claims("mini"), ["noised"], lambda: PAPER.evidence("mini", tmp_path), worker, 1e9, lambda words: None)
+    assert done == [("ddps_cityscapes_mini-seed1", "ddps_cityscapes_mini_truth-seed1")]
 
 
 def test_arms_table_shows_every_sampler_and_what_it_costs(tmp_path: Path) -> None:
@@ -183,6 +217,15 @@ class Pictures:
         return rng.integers(0, 255, (32, 48, 3), np.uint8), rng.integers(0, 4, (32, 48)).astype(np.int64)
 
 
+class Halves(Pictures):
+    """Each picture's label has one class on the left and another on the right."""
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        label = np.full((32, 48), 2 * index, dtype=np.int64)
+        label[:, 24:] = 2 * index + 1
+        return super().load(index)[0], label
+
+
 def test_curves_end_where_the_models_own_sampling_ends() -> None:
     """The last step's score is that of ``sample`` from the image's noise; the first is the same for all samplers."""
     from ddp_repro.evaluation.evaluate import evaluate_model
@@ -201,7 +244,51 @@ def test_curves_end_where_the_models_own_sampling_ends() -> None:
     for curve in found.curves:
         firsts[curve.seed].add((curve.miou[0], curve.mbiou[0]))
     assert all(len(values) == 1 for values in firsts.values())
-    assert set(found.maps) == {"true", "random"} and found.base["miou"] > 0
+    assert found.base["miou"] > 0
+
+
+def test_map_use_scores_the_models_own_sampling_beside_other_maps() -> None:
+    """The sampler's own map gives the scores of sampling; the first step sees no map's content, the last all of it."""
+    from ddp_repro.evaluation.evaluate import evaluate_model
+    from ddp_repro.settings.recipe import EvalConfig
+
+    model = tiny.model(class_zero="dropped")
+    found = evaluate_map_use(model, Pictures(), steps=3, seeds=(0, 1), progress=False)
+    whole = evaluate_model(model, Pictures(), EvalConfig(steps=(3,), seeds=(0, 1)), progress=False)
+    assert found.score("prediction") == pytest.approx(np.mean([whole.tallies[3, seed].miou for seed in (0, 1)]))
+    assert found.times == pytest.approx([1 - step / 19 for step in model.steps_of(3)])
+    assert found.levels[0] > 0.99 and found.levels[-1] < 0.01 and list(found.levels) == sorted(found.levels)[::-1]
+    scores = {kind: found.score(kind) for kind in ("true", "other", "zero", "noise")}
+    assert len(set(scores.values())) == 4
+    assert found.effect().value == pytest.approx(scores["true"] - scores["other"])
+
+
+def test_map_use_of_a_prior_that_copies_its_map_is_large() -> None:
+    """With a prior that returns its map, the true map scores best at the last step, and nothing at the first."""
+    model = tiny.model(class_zero="dropped")
+
+    def copied(feature: torch.Tensor, noisy: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(noisy, model.config.symbols).movedim(-1, 1).float()
+
+    model.prior.forward = copied
+    found = evaluate_map_use(model, Halves(), steps=3, seeds=(0,), progress=False)
+    assert found.score("true") > 0.9 > 0.3 > found.score("other") and found.uses_map(0.1)
+    assert abs(found.effect(0).value) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"stage": "single"}, {"steps": 1}, "a prior of one step has no map to read"),
+        ({}, {"limit": 1}, "needs at least 2 images"),
+        ({}, {"limit": 0}, "limit"),
+        ({}, {"seeds": (0, 0)}, "seeds"),
+        ({}, {"steps": 21}, "must be in 1..T = 20"),
+    ],
+)
+def test_map_use_refuses_what_it_cannot_do(changes: dict[str, Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        evaluate_map_use(tiny.model(**changes), Pictures(), progress=False, **options)
 
 
 def test_the_frozen_segmentor_runs_once_an_image() -> None:

@@ -21,7 +21,7 @@ from ddp_repro.workbook.runs import run
 
 from .trainings import in_processes, tiny
 
-BASE, SINGLE, MULTI = "cityscapes_mini_baseline", "ddps_cityscapes_mini_single", "ddps_cityscapes_mini"
+BASE, SINGLE, MULTI = "ddps_cityscapes_mini_segmentor", "ddps_cityscapes_mini_single", "ddps_cityscapes_mini"
 
 
 @pytest.fixture(scope="module")

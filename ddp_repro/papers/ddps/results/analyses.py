@@ -16,6 +16,7 @@ from ddp_repro.costs.timing import measure_speed
 from ddp_repro.diffusion.discrete import SamplerName
 from ddp_repro.papers.ddps.results.costs import candidates, complexity
 from ddp_repro.papers.ddps.results.curves import evaluate_curves
+from ddp_repro.papers.ddps.results.map_use import evaluate_map_use
 from ddp_repro.workbook.runs.analyses import Analysis, Subject, analyse
 from ddp_repro.workbook.tables.counts import evaluation_size
 
@@ -55,3 +56,20 @@ def speed(subject: Subject, *, steps: Sequence[int], repetitions: int) -> Analys
         return {"speeds": rows, "conditions": timed[0].conditions}
 
     return analyse("speed", subject, settings, work)
+
+
+def map_use(
+    subject: Subject, *, steps: int = 3, seeds: Sequence[int] = (0, 1, 2), limit: int | None = None
+) -> Analysis:
+    """Measure whether the prior reads its map, at each visited step
+    (:func:`ddp_repro.papers.ddps.results.map_use.evaluate_map_use`), in percent of mIoU.
+
+    ``effect`` is that of the last step, on which claims rest.
+    """
+
+    def work(model: DDPS, dataset: Any) -> dict[str, Any]:
+        options = {"steps": steps, "seeds": tuple(seeds), "limit": limit, "progress": subject.progress}
+        rows = evaluate_map_use(model, dataset, **options).to_dict(per_image=False, factor=100.0)
+        return {name: rows[name] for name in ("measure", "steps", "effect")}
+
+    return analyse("map_use", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
-from ddp_repro.diffusion.discrete import SamplerName, noise_labels
+from ddp_repro.diffusion.discrete import SamplerName
 from ddp_repro.diffusion.label_noise import ImageLabelNoise
 from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
@@ -27,7 +26,6 @@ from ddp_repro.tasks.segmentation.dataset import SegmentationDataset
 from ddp_repro.tasks.segmentation.metrics import ClassCounts
 
 MEASURES = ("miou", "mbiou")
-MAPS = ("true", "random")
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,10 @@ class Curves:
 
     Attributes:
         base: of the segmentor alone, by measure.
-        maps: by map and measure, of the last step when it is given the truth, noised to its level, or a random map:
-            whether the prior reads its map at all.
     """
 
     base: dict[str, float | None]
     curves: list[Curve]
-    maps: dict[str, dict[str, float | None]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -105,7 +100,6 @@ class _Tallies:
         self.base = empty()
         runs: list[tuple[SamplerName, int]] = [(name, seed) for name in samplers for seed in seeds]
         self.runs: dict[tuple[SamplerName, int], list[ClassCounts]] = {run: [empty() for _ in visited] for run in runs}
-        self.maps = {name: empty() for name in MAPS}
 
     def add(self, image: ViewedImage) -> None:
         features = self.model.encode_image(image.views[0][None].to(self.device))
@@ -115,19 +109,6 @@ class _Tallies:
             run = self.model.denoise(features, self.visited, self._noise(features, image, seed), sampler)
             for tally, step in zip(tallies, run, strict=True):
                 self._count(tally, self.model.in_label_order(step.logits), image, label)
-        self._add_maps(features, image, label)
-
-    def _add_maps(self, features: Tensor, image: ViewedImage, label: Tensor) -> None:
-        """The last step on a map that holds the truth, and on one that holds nothing."""
-        noise, step = self._noise(features, image, 0), self.visited[-1]
-        small = F.interpolate(label[None, None].float(), features.shape[-2:], mode="nearest")[:, 0].long()
-        schedule = self.model.prior.schedule
-        kept = schedule.cumulative[[schedule.timesteps - 1 - step]].to(self.device)
-        truth = noise_labels(self.model.symbols_of(small), kept, noise.uniform(step))
-        at = torch.full((1,), step, device=self.device)
-        for name, noisy in zip(MAPS, (truth, noise.start()), strict=True):
-            logits = self.model.prior(features, noisy, at).float()
-            self._count(self.maps[name], self.model.in_label_order(logits), image, label)
 
     def _noise(self, features: Tensor, image: ViewedImage, seed: int) -> ImageLabelNoise:
         shape = (self.model.config.symbols, features.shape[-2], features.shape[-1])
@@ -138,15 +119,14 @@ class _Tallies:
         tally.update(prediction, label)
 
     def result(self) -> Curves:
-        for tally in (self.base, *self.maps.values(), *(each for run in self.runs.values() for each in run)):
+        for tally in (self.base, *(each for run in self.runs.values() for each in run)):
             for pixels in filter(None, (tally, tally.boundary)):
                 pixels.counts = sum_over_processes(pixels.counts, self.device)
         curves = [
             Curve(sampler, seed, self.visited, **{name: [_percent(t, name) for t in tallies] for name in MEASURES})
             for (sampler, seed), tallies in self.runs.items()
         ]
-        maps = {name: _scores(tally) for name, tally in self.maps.items()}
-        return Curves(_scores(self.base), curves, maps)
+        return Curves(_scores(self.base), curves)
 
 
 def _scores(tally: ClassCounts) -> dict[str, float | None]:

@@ -47,11 +47,6 @@ class Training:
         """Return the MACs of an image with this many calls of the prior."""
         return self.result["macs"]["segmentor"] + calls * self.result["macs"]["step"]
 
-    def map_effect(self, measure: str = "miou") -> float | None:
-        """Return what the true map is worth over a random one at the last step."""
-        true, random = (self.result["maps"][name][measure] for name in ("true", "random"))
-        return None if true is None or random is None else true - random
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -87,19 +82,9 @@ class Measured:
         records = [r for r in find_records(preset, output) if split_seed(r.name)[0] in names]
         return cls(preset, main.data.dataset, by_arm, records, load_analysis("speed", main.name, preset, output))
 
-    @classmethod
-    def none(cls, preset: str) -> Measured:
-        """Return that nothing was measured."""
-        return cls(preset, "", {arm: {} for arm in ARMS}, [], None)
-
     def trainings(self, arm: Arm) -> list[Training]:
         """Return an arm's trainings in the order of their seeds."""
         return [training for _, training in sorted(self.by_arm[arm].items())]
-
-    def paired(self, *arms: Arm) -> list[tuple[Training, ...]]:
-        """Return the trainings of several arms by the seeds that all of them have."""
-        seeds = set.intersection(*(set(self.by_arm[arm]) for arm in arms))
-        return [tuple(self.by_arm[arm][seed] for arm in arms) for seed in sorted(seeds)]
 
 
 def _mean(values: tuple[float | None, ...]) -> float | None:
