@@ -207,6 +207,13 @@ def _workbook_commands(commands: Any) -> None:
     _output(decide)
     decide.epilog = "example: ddp-repro decide steps --budget 2h --executor slurm --slurm gpus=1 --slurm time=1h"
 
+    verify = _add(commands, "verify", "do again what records say, and tell whether the scores come out again")
+    verify.add_argument("runs", nargs="*", metavar="RUN", help="names of records; none: all of the preset")
+    verify.add_argument("--train", action="store_true", help="train anew, too; without, the weights must be here")
+    verify.add_argument("--budget", metavar="TIME", help="with --train: begin nothing that takes longer, e.g. 30m")
+    _preset(verify, default="camvid")
+    _output(verify)
+
     bench = _add(commands, "bench", "time every stage of sampling beside its floor and the published formulation")
     bench.add_argument(
         "recipe", nargs="?", default="ade20k_swin_t", metavar="RECIPE",
@@ -320,6 +327,7 @@ def _model_commands(commands: Any) -> None:
     convert.add_argument(
         "--recipe", required=True, metavar="RECIPE", help="the model that it holds, e.g. ade20k_swin_t"
     )
+    convert.add_argument("--half", action="store_true", help="parameters in half precision: half the size")
 
 
 def _measures_of_predict(commands: Any) -> None:

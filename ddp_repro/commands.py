@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -99,10 +100,13 @@ def table(name: str, preset: str, output: str) -> None:
 def render(preset: str, output: str) -> None:
     """Draw every table and figure, and the index page, anew from what was measured."""
     from ddp_repro.workbook.index import write_index
+    from ddp_repro.workbook.verification.table import save_reproduced
 
     for paper in map(paper_named, paper_names()):
         for path in paper.render(preset, output):
             print(short(path))
+    for path in save_reproduced(preset, output):
+        print(short(path))
     print(short(write_index(preset, output)))
 
 
@@ -122,6 +126,23 @@ def decide(
         verdicts = deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds)
     for verdict in verdicts:
         print(f"{verdict.claim.key} ({verdict.claim.model}): {verdict.verdict}; {verdict.evidence}")
+
+
+def verify(runs: list[str], train: bool, budget: str | None, preset: str, output: str) -> int:
+    """Do again what records say; the exit status is 1 where a score differs."""
+    from ddp_repro.settings.durations import parse_duration
+
+    if budget and not train:
+        raise ConfigError("--budget is for trainings: it needs --train")
+    seconds = parse_duration(budget) if budget else None
+    from ddp_repro.workbook.verification.verify import verify as verify_records  # heavy: after the quick checks
+
+    outcomes: Counter[str] = Counter()
+    for verified in verify_records(runs, preset, output, train=train, budget=seconds):
+        print(verified.words, flush=True)
+        outcomes[verified.attempt.outcome if verified.attempt else "cannot be run here"] += 1
+    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) or f"no records under {preset}")
+    return int(outcomes["differs"] > 0)
 
 
 def papers(output: str, readme: bool) -> None:
@@ -289,11 +310,11 @@ def rescore(folder: str, recipe: str, overrides: list[str], preset: str | None) 
         say(f"{steps:>3} steps, seed {seed}: {'  '.join(scores)}")
 
 
-def convert(source: str, destination: str, recipe: str) -> None:
+def convert(source: str, destination: str, recipe: str, half: bool) -> None:
     """Write a checkpoint as safetensors."""
     from ddp_repro.interop.convert import convert as convert_checkpoint
 
-    report = convert_checkpoint(source, destination, named_recipe(recipe))
+    report = convert_checkpoint(source, destination, named_recipe(recipe), half=half)
     print(f"{destination}: {report}")
 
 

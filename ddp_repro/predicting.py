@@ -17,6 +17,7 @@ from ddp_repro.terminal import say, short, usual_device
 from ddp_repro.workbook.catalogue import recipe as named_recipe
 from ddp_repro.workbook.models import weights_in
 from ddp_repro.workbook.predictors import answers, predictor_for
+from ddp_repro.workbook.runs.weights import weights_at_hand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,10 +224,10 @@ def recipe_and_weights(name: str | None, checkpoint: str | None) -> tuple[Recipe
     if checkpoint is not None:
         return recipe, checkpoint
     trained = recipe.weights_of or name
-    weights = run_folder("results", recipe.preset, trained) / "model.safetensors"
-    if not weights.is_file():
+    weights = weights_at_hand(trained, recipe.preset)
+    if weights is None:
         raise ConfigError(
-            f"{name} has no finished weights in {short(weights.parent)}: run `ddp-repro train {trained}`, "
-            "or give --checkpoint (a file, or official)"
+            f"{name} has no finished weights in {short(run_folder('results', recipe.preset, trained))}: run "
+            f"`ddp-repro train {trained}`, or give --checkpoint (a file, or official)"
         )
     return weights_in(weights).recipe, weights

@@ -22,6 +22,8 @@ from ddp_repro.settings.errors import CheckpointError
 
 StateDict = dict[str, Tensor]
 
+HALF_OF = "half_of"  # in a file's metadata: the hash of the weights that it holds in half precision
+
 _ZIP = b"PK\x03\x04"  # torch.save since 1.6
 _PICKLE = b"\x80"  # torch.save before 1.6
 _LFS_POINTER = b"version https://git-lfs"
@@ -32,6 +34,7 @@ def save_weights(
     path: Path | str,
     metadata: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
+    half: bool = False,
 ) -> None:
     """Write the model's parameters and buffers to ``path`` as safetensors, with ``metadata`` in the header.
 
@@ -39,13 +42,18 @@ def save_weights(
 
     Args:
         names: write these tensors alone.
+        half: write parameters in half precision; buffers, such as running statistics, stay as they are.
 
     Raises:
+        CheckpointError: a parameter is beyond the range of half precision.
         OSError: the folder is missing or read-only, or the disk is full.
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
                if names is None or name in names}  # fmt: skip
+    if half:
+        parameters = {name for name, _ in model.named_parameters()}
+        tensors |= {name: _halved(name, tensor) for name, tensor in tensors.items() if name in parameters}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:  # not safetensors' own writer: it makes the file private to its owner
@@ -57,6 +65,13 @@ def save_weights(
         raise OSError(f"cannot write {path}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    halved = tensor.half()
+    if not halved.isfinite().all():
+        raise CheckpointError(f"{name} holds {tensor.abs().max():g}, which half precision cannot")
+    return halved
 
 
 def read_state_dict(path: Path | str) -> tuple[StateDict, dict[str, Any]]:

@@ -118,7 +118,10 @@ def weights_in(path: Path) -> ModelWeights:
 
 def _trained(preset: str, output: str | Path) -> Iterator[ModelWeights]:
     """Yield what is readable; what is damaged is reported where it is asked for by name."""
-    for path in sorted((resolve(output) / preset / "runs").glob("*/model.safetensors")):
+    folder = resolve(output) / preset
+    trained = {path.parent.name: path for path in (folder / "runs").glob("*/model.safetensors")}
+    kept = {path.stem: path for path in (folder / "weights").glob("*.safetensors")}
+    for _, path in sorted((kept | trained).items()):
         try:
             yield weights_in(path)
         except CheckpointError:

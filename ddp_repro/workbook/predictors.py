@@ -6,8 +6,8 @@ from ddp_repro.protocols.registry import task_named, tasks
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.presets import PRESETS
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.catalogue import paper_named, recipes_of
+from ddp_repro.workbook.runs.weights import weights_at_hand
 
 OFFICIAL = "official"
 
@@ -20,7 +20,8 @@ def answers(recipe: Recipe, question: str) -> bool:
 def predictor_for(question: str, method: str | None = None) -> tuple[Recipe, str | None]:
     """Return the recipe that answers a question about a picture, and ``official`` where its weights are the authors'.
 
-    Finished trainings come first, on real images before synthetic ones; of a named method, then its released models.
+    Finished trainings come first, and weights that came with the repository, on real images before synthetic ones; of
+    a named method, then its released models.
 
     Args:
         question: a task, or the word that users have for it: ``segmentation``, ``depth``, ``normals``, ``foreground``,
@@ -39,7 +40,7 @@ def predictor_for(question: str, method: str | None = None) -> tuple[Recipe, str
         words = sorted({task_named(recipe.model.task).asked_as for recipe in known})
         raise ConfigError(f"{method} has no model for {question}; it has some for {', '.join(words)}")
     for recipe in suitable:
-        if (run_folder("results", recipe.preset, recipe.name) / "model.safetensors").is_file():
+        if weights_at_hand(recipe.name, recipe.preset):
             return recipe, None
     if paper is not None and (released := [recipe for recipe in suitable if recipe.name in paper.released]):
         return released[0], OFFICIAL

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ddp_repro.evaluation.per_image.statistics import ImageStatistics
 from ddp_repro.evaluation.resampling import (
+    ImageScores,
     MeanIoU,
     MeanScores,
     WeightedScores,
@@ -21,7 +22,7 @@ from ddp_repro.evaluation.resampling import (
 from ddp_repro.evaluation.statistics import Estimate, StatisticsError, Unit, least
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.workbook.claims.claim import Arm, Comparison, Side
+from ddp_repro.workbook.claims.claim import Comparison, Side
 from ddp_repro.workbook.runs.companion import read_image_statistics
 from ddp_repro.workbook.runs.records import Record, task_of
 from ddp_repro.workbook.tables.measures import measures
@@ -49,15 +50,10 @@ class ImageEvidence:
         """
         try:
             first, *rivals = (self._side(side, seeds, unit) for side in (comparison.first, *comparison.rivals))
-            parts = [self._oriented(_bootstrap(first, rival, unit)) for rival in rivals]
+            parts = [_oriented(_bootstrap(first, rival, unit), self.metric) for rival in rivals]
         except (ConfigError, StatisticsError):  # an older record; images that are not the same; an undefined score
             return None
         return least(parts)
-
-    def _oriented(self, estimate: Estimate) -> Estimate:
-        """Return the estimate in the records' unit, positive where the first side is better."""
-        measure = measures()[self.metric]
-        return estimate.scaled((100 if measure.unit == "%" else 1) * (1 if measure.direction == "higher" else -1))
 
     def _side(self, side: Side, seeds: Sequence[int], unit: Unit) -> WeightedScores:
         parts = []
@@ -65,28 +61,60 @@ class ImageEvidence:
             records = [self.records[arm.recipe, seed] for seed in seeds]
             read = [(record, read_image_statistics(record, self.output)) for record in records]
             if unit == "sampling seeds":
-                parts.append((float(weight), self._scores(arm, read, slice(None))))
+                parts.append((float(weight), image_scores(read, self.metric, arm.steps, slice(None))))
                 continue
             count = min(statistics.of(name, arm.steps).shape[0] for _, statistics in read for name in statistics.values)
-            parts += [(weight / count, self._scores(arm, read, row)) for row in range(count)]
+            parts += [(weight / count, image_scores(read, self.metric, arm.steps, row)) for row in range(count)]
         return WeightedScores(parts)
 
-    def _scores(
-        self, arm: Arm, read: Sequence[tuple[Record, ImageStatistics]], row: int | slice
-    ) -> MeanScores | MeanIoU:
-        """Return the scores of each training at one sampling seed (its ``row``), or of all sampling seeds of one."""
 
-        def stacked(name: str) -> NDArray[np.float64]:
-            return np.concatenate([_rows(statistics.of(name, arm.steps), row) for _, statistics in read])
+def difference_of_images(
+    first: tuple[Record, str | Path], second: tuple[Record, str | Path], metric: str, steps: int
+) -> Estimate | None:
+    """Estimate first minus second of two evaluations of the same images, from what each image added.
 
-        names, settings = read[0][1].values.keys(), read[0][0].settings()
-        tally = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
-        rows = PIXELS.get(self.metric)
-        if rows and names >= set(rows):
-            return MeanIoU(*(_scored_classes(tally, stacked(name)) for name in rows))
-        if "measures" not in names:
-            raise StatisticsError(f"{self.metric} is not made of what each image adds")
-        return MeanScores(stacked("measures")[..., tally.metrics.index(self.metric)])
+    Args:
+        first, second: a record and the root of the results that its companion lies in.
+
+    Returns:
+        In the records' unit, whatever direction is better; None where a companion is missing or does not allow it.
+    """
+    try:
+        sides = [image_scores([(record, read_image_statistics(record, output))], metric, steps, slice(None))
+                 for record, output in (first, second)]  # fmt: skip
+        estimate = _bootstrap(sides[0], sides[1], "sampling seeds")
+    except (ConfigError, StatisticsError):
+        return None
+    return estimate.scaled(100 if measures()[metric].unit == "%" else 1)
+
+
+def image_scores(
+    read: Sequence[tuple[Record, ImageStatistics]], metric: str, steps: int, row: int | slice
+) -> MeanScores | MeanIoU:
+    """Return what the scores of trainings are made of, at one sampling seed (its ``row``) or at all of them.
+
+    Raises:
+        StatisticsError: the measure is not made of what each image adds.
+        ValueError: these steps were not evaluated.
+    """
+
+    def stacked(name: str) -> NDArray[np.float64]:
+        return np.concatenate([_rows(statistics.of(name, steps), row) for _, statistics in read])
+
+    names, settings = read[0][1].values.keys(), read[0][0].settings()
+    tally = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
+    rows = PIXELS.get(metric)
+    if rows and names >= set(rows):
+        return MeanIoU(*(_scored_classes(tally, stacked(name)) for name in rows))
+    if "measures" not in names:
+        raise StatisticsError(f"{metric} is not made of what each image adds")
+    return MeanScores(stacked("measures")[..., tally.metrics.index(metric)])
+
+
+def _oriented(estimate: Estimate, metric: str) -> Estimate:
+    """Return the estimate in the records' unit, positive where the first side is better."""
+    measure = measures()[metric]
+    return estimate.scaled((100 if measure.unit == "%" else 1) * (1 if measure.direction == "higher" else -1))
 
 
 def _scored_classes(tally: Any, counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,6 +127,6 @@ def _rows(values: NDArray[np.float64], row: int | slice) -> NDArray[np.float64]:
     return values[row] if isinstance(row, slice) else values[row : row + 1]
 
 
-def _bootstrap(first: WeightedScores, second: WeightedScores, unit: Unit) -> Estimate:
+def _bootstrap(first: ImageScores, second: ImageScores, unit: Unit) -> Estimate:
     single = unit == "sampling seeds" and first.repetitions == 1
     return image_bootstrap(first, second) if single else hierarchical_bootstrap(first, second, unit)

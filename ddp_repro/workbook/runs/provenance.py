@@ -16,6 +16,7 @@ import torch
 
 import ddp_repro
 from ddp_repro.interop.partial import weights_sha256
+from ddp_repro.interop.weight_files import HALF_OF, read_metadata
 from ddp_repro.networks.attention.deformable import attention_backend
 from ddp_repro.settings.overrides import to_dict
 from ddp_repro.settings.recipe import Recipe
@@ -101,6 +102,15 @@ def are_weights(path: Path, recorded: str) -> bool:
         CheckpointError: the file cannot be read.
     """
     return recorded in (weights_sha256(path), file_sha256(path))
+
+
+def half_of(path: Path) -> str | None:
+    """Return the hash of the weights that a file holds in half precision; None: it holds others.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    return read_metadata(path).get(HALF_OF)
 
 
 def public_recipe(recipe: Recipe) -> dict[str, Any]:

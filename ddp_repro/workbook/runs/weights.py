@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder
-from ddp_repro.training import TrainResult
 from ddp_repro.workbook.catalogue import paper_of
-from ddp_repro.workbook.runs.records import Record
+
+if TYPE_CHECKING:
+    from ddp_repro.training import TrainResult
+    from ddp_repro.workbook.runs.records import Record
 
 
 def recorded_weights(record: Record, output: str | Path) -> Path:
     """Return where the weights that were trained for a record lie, if they are still there."""
     return run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
+
+
+def kept_weights(name: str, preset: str, output: str | Path) -> Path:
+    """Return where the half-precision copy of a run's weights is that comes with the repository, if there is one."""
+    return resolve(output) / preset / "weights" / f"{name}.safetensors"
+
+
+def weights_at_hand(name: str, preset: str, output: str | Path = "results") -> Path | None:
+    """Return the weights that a training has left here, else those that came with the repository; None: neither."""
+    places = run_folder(output, preset, name) / "model.safetensors", kept_weights(name, preset, output)
+    return next((path for path in places if path.is_file()), None)
 
 
 def given_weights(recipe: Recipe, checkpoint: str | Path | None, output: str | Path) -> Path | None:

@@ -1,0 +1,1 @@
+"""Do what committed records say again, and compare."""
