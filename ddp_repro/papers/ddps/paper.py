@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from ddp_repro.papers.ddps import recipes as ddps_recipes
 from ddp_repro.papers.ddps.recipes import ARMS, Arm
 from ddp_repro.papers.ddps.settings import settings_of
 from ddp_repro.protocols.paper import Paper, Samples
-from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 
 POINTS = 0.3  # of mIoU and mBIoU: the sampling noise of a published single run is of this order
@@ -122,9 +121,14 @@ class DDPSPaper(Paper):
         return official_place(name)
 
     def check_bench(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
-        raise ConfigError(
-            f"{recipe.name} has no bench of stages; the notebook ddps_findings measures what its steps cost"
-        )
+        from ddp_repro.papers.ddps.results.bench import check_options
+
+        check_options(recipe, options)
+
+    def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:
+        from ddp_repro.papers.ddps.results.bench import run_bench
+
+        return run_bench(recipe, options, device, output)
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         """Return how the numbers of these recipes come about, where a reader of a table must know."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from ddp_repro import cli
 from ddp_repro.papers.ddps import recipes
 from ddp_repro.papers.ddps.paper import PAPER
 from ddp_repro.papers.ddps.settings import DDPSConfig
@@ -113,11 +115,28 @@ def test_other_samplers_lend_the_weights_and_change_nothing_else() -> None:
     assert set(strict.evaluation.steps) <= set(lender.evaluation.steps)
 
 
-def test_no_bench_says_so() -> None:
-    from ddp_repro import commands
+def test_the_bench_times_stages_beside_their_products(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "ddps_cityscapes_mini", "--size", "64x96", "--repetitions", "3", "--output", str(tmp_path)]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "| prior, every call |" in printed and "| segmentor, once |" in printed
+    (path,) = (tmp_path / "bench" / "ddps").glob("ddps_cityscapes_mini-64x96-*.json")
+    facts = json.loads(path.read_text())
+    assert len(facts["seconds"]["prior, every call floor"]) == 3 and facts["environment"] and facts["code"]
 
-    with pytest.raises(ConfigError, match="no bench of stages"):
-        commands.bench("ddps_cityscapes_mini", None, "results")
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch", "2", "--dtype", "bf16"], "--batch, --dtype do not apply to DDPS's bench"),
+        (["--repetitions", "2"], "at least 3 repetitions"), (["--size", "64y96"], "64y96"),
+    ],
+)  # fmt: skip
+def test_options_that_the_bench_lacks_are_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", "ddps_cityscapes_mini", *words, "--output", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_pretrained_folder_is_read_back(tmp_path: Path) -> None:
