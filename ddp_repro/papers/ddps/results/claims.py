@@ -46,6 +46,8 @@ def _arms(preset: str, metric: str) -> Iterator[Claim]:
     truth, multi = _side(preset, "truth", "noise on the truth", MANY), _side(preset, "multi", "on predictions", MANY)
     parts: tuple[tuple[str, str, str, Arm, Side, Side], ...] = (
         ("prior", "a prior of one step improves the segmentor", NOTHING, "single", single, base),
+        ("refined", "the whole of it, many steps on first predictions, improves the segmentor", NOTHING, "multi", multi,
+         base),
         ("integration", "many steps with noise on the ground truth stay behind one step, trained for as long",
          "finding 1", "truth", longer, truth),
         ("noised", "noise on the first prediction is better than on the ground truth", "finding 2", "multi", multi,
