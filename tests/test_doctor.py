@@ -58,7 +58,7 @@ def test_a_mismatch_of_torch_and_torchvision_breaks_the_core(probes, capsys):
     probes(core="raise RuntimeError('operator torchvision::nms does not exist')", weights="print('fine')")
     assert doctor.main() == 1
     out = capsys.readouterr().out
-    assert "core      broken   RuntimeError: operator torchvision::nms does not exist" in out
+    assert "core       broken   RuntimeError: operator torchvision::nms does not exist" in out
     assert "torch and torchvision come from different builds" in out
 
 
@@ -66,7 +66,7 @@ def test_an_extra_that_is_not_installed_is_no_failure(probes, capsys):
     probes(core="print('fine')", bev="import a_package_that_nobody_has")
     assert doctor.main() == 0
     out = capsys.readouterr().out
-    assert "bev       missing" in out
+    assert "bev        missing" in out
     assert "uv sync --extra bev" in out
 
 
