@@ -149,9 +149,13 @@ def test_arms_table_shows_every_sampler_and_what_it_costs(tmp_path: Path) -> Non
     write(tmp_path, range(2))
     table = PAPER.tables["ddps_arms"]("mini", tmp_path)
     rows = table.frame.iloc[:, :6].values.tolist()
-    assert rows[0] == ["frozen segmentor", "–", "0", "50.01 ± 0.01", "50.01 ± 0.01", "1.00"]
-    assert [row[1] for row in rows[-4:]] == ["–", "free re-noising", "exact posterior", "released posterior"]
-    assert rows[-1][2:6] == ["3", "49.01 ± 0.01", "49.01 ± 0.01", "1.30"]
+    assert rows[0][:5] == ["frozen segmentor", "–", "0", "50.01 ± 0.01", "50.01 ± 0.01"]
+    assert [row[1] for row in rows[-4:]] == ["free re-noising"] * 2 + ["exact posterior", "released posterior"]
+    assert [row[2] for row in rows[-4:]] == ["2", "11", "11", "11"]
+    assert rows[-1][3:5] == ["49.01 ± 0.01"] * 2
+    macs = [float(row[5]) for row in rows]
+    assert macs[0] < macs[1] and macs[-1] - macs[0] == pytest.approx(11 * (macs[1] - macs[0]), abs=0.1)
+    assert "over 2 paired trainings" in table.notes[0]
     assert all(render(table) for render in FORMATS.values())
 
 

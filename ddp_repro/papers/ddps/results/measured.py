@@ -1,4 +1,4 @@
-"""What a small preset has measured of DDPS's arms, by training seed."""
+"""The curves of a small preset's arms over their steps, by training seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ddp_repro.papers.ddps.recipes import ARMS, Arm, name_of, stages
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.runs.analyses import Analysis, find_analyses, load_analysis
+from ddp_repro.workbook.runs.analyses import find_analyses
 from ddp_repro.workbook.runs.records import Record, find_records
 
 
@@ -55,14 +55,12 @@ class Measured:
     Attributes:
         by_arm: trainings of each arm, by seed.
         records: of all of them.
-        speed: of the main model, if it was timed.
     """
 
     preset: str
     dataset: str
     by_arm: dict[Arm, dict[int, Training]]
     records: list[Record]
-    speed: Analysis | None
 
     @classmethod
     def of(cls, preset: str, output: str | Path = "results") -> Measured:
@@ -80,7 +78,7 @@ class Measured:
                 number = recipe(name, preset).train.seed if seed is None else seed
                 by_arm[names[name]][number] = Training(analysis.run, number, analysis.result)
         records = [r for r in find_records(preset, output) if split_seed(r.name)[0] in names]
-        return cls(preset, main.data.dataset, by_arm, records, load_analysis("speed", main.name, preset, output))
+        return cls(preset, main.data.dataset, by_arm, records)
 
     def trainings(self, arm: Arm) -> list[Training]:
         """Return an arm's trainings in the order of their seeds."""

@@ -51,8 +51,7 @@ def _tables(preset: str, output: str | Path) -> list[Table]:
     named = {record.table for record in find_records(preset, output)}
     made = [paper_table(name, preset, output) for name in TABLES.values() if name in named]
     made += [measured_table(preset, output, "ddps_runs")] if "ddps_runs" in named else []
-    made += [arms_table(preset, output)] if _analysed(preset, output) else []
-    made += [claims_table(preset, output)] if preset in SMALL and "ddps_runs" in named else []
+    made += [maker(preset, output) for maker in (arms_table, claims_table)] if "ddps_runs" in named else []
     ours = tuple(name_of(preset, arm) for arm in ARMS) if preset in SMALL else ()
     checked = [a for a in find_analyses("map_use", preset, output) if split_seed(a.run)[0] in ours]
     return made + ([map_use_table(checked, "ddps_map_use")] if checked else [])

@@ -1,17 +1,35 @@
-"""Tables of DDPS's arms: scores, costs and measured time, of every sampler at its first and last step."""
+"""Tables of DDPS's arms: scores, costs and measured time, of every sampler."""
 
 from __future__ import annotations
 
-from ddp_repro.papers.ddps.settings import settings_of
-
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
-from ddp_repro.papers.ddps.recipes import ARMS, LABELS, Arm
+from ddp_repro.diffusion.discrete import visited_steps
+from ddp_repro.evaluation.measure import mean_text
+from ddp_repro.papers.ddps.recipes import (
+    ARMS,
+    FEW,
+    LABELS,
+    MANY,
+    NOISED,
+    STRICT,
+    name_of,
+    sampled_by,
+    segmentor,
+    segmentor_of,
+)
 from ddp_repro.papers.ddps.recipes import arm as arm_recipe
-from ddp_repro.papers.ddps.results.measured import Measured, Training
+from ddp_repro.papers.ddps.recipes import recipes as recipes_of
+from ddp_repro.papers.ddps.results.costs import complexity
+from ddp_repro.papers.ddps.settings import settings_of
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.workbook.runs.analyses import Analysis
-from ddp_repro.evaluation.measure import mean_text, or_nan
+from ddp_repro.settings.training_seeds import split_seed
+from ddp_repro.workbook.catalogue import recipe
+from ddp_repro.workbook.runs.analyses import Analysis, load_analysis
+from ddp_repro.workbook.runs.records import Record, find_records
+from ddp_repro.workbook.tables.counts import evaluation_size
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, Table
 from ddp_repro.workbook.tables.table import measured_title, provenance_frame, table_frame
 
@@ -37,52 +55,53 @@ def notes(recipes: list[Recipe]) -> tuple[str, ...]:
 
 def arms_table(preset: str, output: str | Path = "results") -> Table:
     """Return mIoU and mBIoU of the segmentor and of every arm and sampler, mean and spread over trainings."""
-    measured = Measured.of(preset, output)
-    title = measured_title(preset, measured.dataset, measured.records)
-    rows = [_base_row(measured)]
-    for arm in ARMS:
-        rows += [_row(measured, arm, sampler, last) for sampler, last in _shown(measured, arm)]
-    columns = {
-        ("", "Arm"): [row[0] for row in rows],
-        ("", "Sampler"): [row[1] for row in rows],
-        ("", "Calls of the prior"): [row[2] for row in rows],
-        ("mIoU (%) ↑", title): [row[3] for row in rows],
-        ("mBIoU (%) ↑", title): [row[4] for row in rows],
-        ("MACs (G)", LIVE): [row[5] for row in rows],
-        ("ms per image", title): [row[6] for row in rows],
-    }
+    found = {recipe.name: _records_of(recipe.name, preset, output) for recipe in recipes_of(preset).values()}
+    used, main = [record for records in found.values() for record in records], name_of(preset, "multi")
+    speed = load_analysis("speed", main, preset, output)
+    title = measured_title(preset, segmentor(preset).data.dataset, used)
+    config, size = settings_of(arm_recipe(preset, "multi")), evaluation_size(arm_recipe(preset, "multi"))
+    rows = []
+    for label, sampler, name, steps in _rows(preset):
+        calls = _calls(preset, name, steps)
+        scores = [_spread(found[name], measure, steps) for measure in ("miou", "mbiou")]
+        time = _milliseconds(speed, calls) if sampler in (NOTHING, SAMPLER_LABELS["free"]) else NOTHING
+        macs = f"{complexity(config, size).macs(calls) / 1e9:.2f}"
+        rows.append((label, sampler, str(calls), *scores, macs, time))
+    headings = [("", "Arm"), ("", "Sampler"), ("", "Calls of the prior"), ("mIoU (%) ↑", title), ("mBIoU (%) ↑", title),
+                ("MACs (G)", LIVE), ("ms per image", title)]  # fmt: skip
+    columns = {heading: [row[column] for row in rows] for column, heading in enumerate(headings)}
     return Table(
-        "ddps_arms", f"DDPS: arms and samplers, {preset} preset", table_frame(columns),
-        provenance_frame(measured.records), _notes(measured, preset),
+        "ddps_arms", f"DDPS: arms and samplers, {preset} preset", table_frame(columns), provenance_frame(used),
+        _notes(found[main], speed, preset),
     )  # fmt: skip
 
 
-def _shown(measured: Measured, arm: Arm) -> list[tuple[str, bool]]:
-    """Sampler, and whether its last step is shown rather than the first, which is the same for all samplers."""
-    if arm in ("single", "longer"):
-        return [("free", True)]
-    return [("free", False), *((sampler, True) for sampler in SAMPLER_LABELS)]
+def _rows(preset: str) -> Iterator[tuple[str, str, str, int]]:
+    """Yield arm, sampler, recipe and n of every row."""
+    yield "frozen segmentor", NOTHING, segmentor_of(preset), 1
+    for arm in ARMS:
+        if arm not in NOISED:
+            yield LABELS[arm], NOTHING, name_of(preset, arm), 1
+            continue
+        for steps in (FEW, MANY):
+            yield LABELS[arm], SAMPLER_LABELS["free"], name_of(preset, arm), steps
+        for sampler in STRICT:
+            yield LABELS[arm], SAMPLER_LABELS[sampler], sampled_by(preset, arm, sampler), MANY
 
 
-def _base_row(measured: Measured) -> tuple[str, ...]:
-    trainings = measured.trainings("single")
-    scores = [_spread([t.base(name) for t in trainings]) for name in ("miou", "mbiou")]
-    macs = f"{trainings[0].macs(0) / 1e9:.2f}" if trainings else NOT_RUN
-    return "frozen segmentor", NOTHING, "0", *scores, macs, _milliseconds(measured.speed, 0)
+def _calls(preset: str, name: str, steps: int) -> int:
+    """Return how often the prior is called for an image."""
+    return 0 if name == segmentor_of(preset) else len(visited_steps(settings_of(recipe(name, preset)).levels, steps))
 
 
-def _row(measured: Measured, arm: Arm, sampler: str, last: bool) -> tuple[str, ...]:
-    trainings = measured.trainings(arm)
-    scores = [_spread([t.score(name, sampler, last=last) for t in trainings]) for name in ("miou", "mbiou")]
-    calls = trainings[0].visited(sampler) if trainings and last else 1
-    macs = f"{trainings[0].macs(calls) / 1e9:.2f}" if trainings else NOT_RUN
-    name = SAMPLER_LABELS[sampler] if arm in ("truth", "multi") and last else NOTHING
-    time = _milliseconds(measured.speed, calls) if sampler == "free" else NOTHING
-    return LABELS[arm], name, str(calls), *scores, macs, time
+def _records_of(name: str, preset: str, output: str | Path) -> list[Record]:
+    """Return the records of a recipe's trainings."""
+    return [record for record in find_records(preset, output) if split_seed(record.run)[0] == name]
 
 
-def _spread(values: list[float | None]) -> str:
-    return mean_text([or_nan(value) for value in values], 2) if values else NOT_RUN
+def _spread(records: list[Record], measure: str, steps: int) -> str:
+    scored = [record for record in records if steps in record.steps and measure in record.metrics]
+    return mean_text([fmean(record.values(steps, measure)) for record in scored], 2) if scored else NOT_RUN
 
 
 def _milliseconds(speed: Analysis | None, calls: int) -> str:
@@ -91,11 +110,9 @@ def _milliseconds(speed: Analysis | None, calls: int) -> str:
     return f"{1000 / row['images_per_second']:.1f}" if row else NOTHING
 
 
-def _notes(measured: Measured, preset: str) -> tuple[str, ...]:
-    trainings: list[Training] = [t for arm in ARMS for t in measured.trainings(arm)]
-    count = len({training.seed for training in trainings})
-    made = [f"± is the sample standard deviation over {count} paired trainings, each the mean of its sampling seeds."] if count > 1 else []
-    if measured.speed:
-        made.append(f"Median time of one image: {measured.speed.result['conditions']}.")
+def _notes(main: list[Record], speed: Analysis | None, preset: str) -> tuple[str, ...]:
+    made = [f"± is the sample standard deviation over {len(main)} paired trainings."] if len(main) > 1 else []
+    if speed:
+        made.append(f"Median time of one image: {speed.result['conditions']}.")
     made.append("The first call of the prior is on a random map, and so the same for all samplers.")
     return (*made, *notes([arm_recipe(preset, "multi")]))
