@@ -7,7 +7,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.settings.durations import describe_duration
 from ddp_repro.settings.errors import CheckpointError, ConfigError
 from ddp_repro.settings.recipe import Recipe
+from ddp_repro.settings.sources import first_stages
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import run_folder
 from ddp_repro.workbook.claims.images import difference_of_images
@@ -69,15 +70,15 @@ def verify(
         raise ConfigError(f"no record {unknown[0]!r} under {preset}; there are: {', '.join(records) or 'none'}")
     chosen = [records[name] for name in names or records]
     began = time.monotonic()
-    for record in sorted(chosen, key=_training_seconds) if train else chosen:
+    for record in sorted(chosen, key=lambda each: _expected_seconds(each, records)) if train else chosen:
         left = None if budget is None else budget - (time.monotonic() - began)
-        yield _verified(record, list(records.values()), output, train, left, progress)
+        yield _verified(record, records, output, train, left, progress)
 
 
 def _verified(
-    record: Record, records: Sequence[Record], output: str | Path, train: bool, left: float | None, progress: bool
+    record: Record, records: Mapping[str, Record], output: str | Path, train: bool, left: float | None, progress: bool
 ) -> Verified:
-    if train and (seconds := _training_seconds(record)) > (math.inf if left is None else left):
+    if train and (seconds := _expected_seconds(record, records)) > (math.inf if left is None else left):
         expected = describe_duration(seconds)
         return Verified(record.run, None, f"training it takes about {expected}, which is more than is left")
     try:
@@ -94,7 +95,7 @@ def _verified(
             )
             if again.dataset.fingerprint != record.dataset.fingerprint:
                 return Verified(record.run, None, "the images here are not those of the record")
-            attempt = _compared(record, again, records, output, place, which, time.monotonic() - started)
+            attempt = _compared(record, again, list(records.values()), output, place, which, time.monotonic() - started)
     except (ConfigError, DataError, CheckpointError) as error:
         return Verified(record.run, None, str(error))
     save_attempt(attempt, run_folder(output, record.preset, record.run))
@@ -151,6 +152,10 @@ def _weights_at_hand(record: Record, settings: Recipe, output: str | Path) -> tu
     return None, ""
 
 
-def _training_seconds(record: Record) -> float:
-    """Return how long the training and the evaluation of a record took then."""
-    return (record.training.wall_seconds if record.training else 0.0) + record.wall_seconds
+def _expected_seconds(record: Record, records: Mapping[str, Record]) -> float:
+    """Return how long training and evaluating took then, with the stages before, where these have records."""
+    settings = record.settings()
+    before = [*first_stages(settings.train.initialize_from, settings.train.weights), settings.weights_of]
+    trained = record.training.wall_seconds if record.training else 0.0
+    stages = [records[name] for name in before if name in records]
+    return record.wall_seconds + trained + sum(_expected_seconds(stage, records) for stage in stages)
