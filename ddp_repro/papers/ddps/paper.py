@@ -36,9 +36,9 @@ class DDPSPaper(Paper):
     @property
     def tables(self) -> Mapping[str, Callable[..., Any]]:
         from ddp_repro.papers.ddps.results.claims import claims_table
-        from ddp_repro.papers.ddps.results.tables import arms_table
+        from ddp_repro.papers.ddps.results.tables import arms_table, check_table
 
-        return {"ddps_arms": arms_table, "ddps_claims": claims_table}
+        return {"ddps_arms": arms_table, "ddps_map_use": check_table, "ddps_claims": claims_table}
 
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]:

@@ -88,6 +88,16 @@ def sampled_by(preset: str, arm: Arm, sampler: Strict) -> str:
     return f"{name_of(preset, arm)}_{sampler}"
 
 
+def check_arms(preset: str) -> None:
+    """Refuse a preset that has no arms of the findings.
+
+    Raises:
+        ConfigError: names those that have.
+    """
+    if preset not in SMALL:
+        raise ConfigError(f"the preset {preset} has no arms of DDPS's findings; {', '.join(SMALL)} have them")
+
+
 def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS) -> list[list[Recipe]]:
     """Return what a small preset trains for some arms, in the order in which one needs the other.
 
@@ -97,8 +107,7 @@ def stages(preset: str, seeds: Sequence[int] = (0,), which: Sequence[Arm] = ARMS
     Raises:
         ConfigError: the preset has no arms.
     """
-    if preset not in SMALL:
-        raise ConfigError(f"the preset {preset} has no arms of DDPS's findings; {', '.join(SMALL)} have them")
+    check_arms(preset)
     later: list[Arm] = [name for name in ARMS if name in which and name != "single"]
     lent = [strictly(preset, name, sampler) for name in NOISED if name in which for sampler in STRICT]
     plain = [[segmentor(preset)], [arm(preset, "single")], [arm(preset, name) for name in later], lent]

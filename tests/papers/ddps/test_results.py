@@ -127,6 +127,19 @@ def test_without_measurements_nothing_was_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", ["paper", "sevenscenes"])
 def test_a_preset_without_arms_asks_nothing(preset: str, tmp_path: Path) -> None:
     assert not PAPER.claims(preset) and not len(PAPER.tables["ddps_claims"](preset, tmp_path).frame)
+    for table in ("ddps_arms", "ddps_map_use"):
+        with pytest.raises(ConfigError, match=f"the preset {preset} has no arms .*; mini, camvid have them"):
+            PAPER.tables[table](preset, tmp_path)
+
+
+def test_whether_priors_read_their_maps_is_a_table_once_it_was_asked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no prior was checked under mini: ddp-repro map-use ddps_cityscapes_mini"):
+        PAPER.tables["ddps_map_use"]("mini", tmp_path)
+    write(tmp_path, range(2))
+    write_analyses(tmp_path, make_map_use("cityscapes_mini"))  # of another paper: in a table of its own
+    runs = PAPER.tables["ddps_map_use"]("mini", tmp_path).frame.iloc[:, 0]
+    assert len(set(runs)) == 4 and all(run.startswith("ddps_") for run in runs)
+    assert {"ddps_map_use.md"} <= {path.name for path in PAPER.render("mini", tmp_path)}
 
 
 def test_seeds_that_only_one_arm_has_are_left_out(tmp_path: Path) -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ddp_repro.papers.ddps.recipes import ARMS, SMALL, TABLES, main_model, name_of
+from ddp_repro.papers.ddps.recipes import SMALL, TABLES, main_model
 from ddp_repro.papers.ddps.results import figures
 from ddp_repro.papers.ddps.results.figure_findings import figure_findings
 from ddp_repro.papers.ddps.results.claims import claims_table
 from ddp_repro.papers.ddps.results.measured import Measured
 from ddp_repro.papers.ddps.results.samples import FILE
-from ddp_repro.papers.ddps.results.tables import arms_table
-from ddp_repro.settings.training_seeds import split_seed
+from ddp_repro.papers.ddps.results.tables import arms_table, check_table, checks
 from ddp_repro.store.paths import resolve, run_folder
 from ddp_repro.workbook.figures.style import Figure, save_figure
-from ddp_repro.workbook.runs.analyses import find_analyses
 from ddp_repro.workbook.runs.records import find_records
-from ddp_repro.workbook.tables.map_use import map_use_table
 from ddp_repro.workbook.tables.rendering import Table, save_table
 from ddp_repro.workbook.tables.table import measured_table, paper_table
 
@@ -52,9 +49,7 @@ def _tables(preset: str, output: str | Path) -> list[Table]:
     made = [paper_table(name, preset, output) for name in TABLES.values() if name in named]
     made += [measured_table(preset, output, "ddps_runs")] if "ddps_runs" in named else []
     made += [maker(preset, output) for maker in (arms_table, claims_table)] if "ddps_runs" in named else []
-    ours = tuple(name_of(preset, arm) for arm in ARMS) if preset in SMALL else ()
-    checked = [a for a in find_analyses("map_use", preset, output) if split_seed(a.run)[0] in ours]
-    return made + ([map_use_table(checked, "ddps_map_use")] if checked else [])
+    return made + ([check_table(preset, output)] if checks(preset, output) else [])
 
 
 def _figures(preset: str, output: str | Path) -> list[Figure]:

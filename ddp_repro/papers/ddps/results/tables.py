@@ -14,7 +14,9 @@ from ddp_repro.papers.ddps.recipes import (
     LABELS,
     MANY,
     NOISED,
+    SMALL,
     STRICT,
+    check_arms,
     name_of,
     sampled_by,
     segmentor,
@@ -24,12 +26,14 @@ from ddp_repro.papers.ddps.recipes import arm as arm_recipe
 from ddp_repro.papers.ddps.recipes import recipes as recipes_of
 from ddp_repro.papers.ddps.results.costs import complexity
 from ddp_repro.papers.ddps.settings import settings_of
+from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.workbook.catalogue import recipe
-from ddp_repro.workbook.runs.analyses import Analysis, load_analysis
+from ddp_repro.workbook.runs.analyses import Analysis, find_analyses, load_analysis
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.tables.counts import evaluation_size
+from ddp_repro.workbook.tables.map_use import map_use_table
 from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, Table
 from ddp_repro.workbook.tables.table import measured_title, provenance_frame, table_frame
 
@@ -54,7 +58,12 @@ def notes(recipes: list[Recipe]) -> tuple[str, ...]:
 
 
 def arms_table(preset: str, output: str | Path = "results") -> Table:
-    """Return mIoU and mBIoU of the segmentor and of every arm and sampler, mean and spread over trainings."""
+    """Return mIoU and mBIoU of the segmentor and of every arm and sampler, mean and spread over trainings.
+
+    Raises:
+        ConfigError: the preset has no arms.
+    """
+    check_arms(preset)
     found = {recipe.name: _records_of(recipe.name, preset, output) for recipe in recipes_of(preset).values()}
     used, main = [record for records in found.values() for record in records], name_of(preset, "multi")
     speed = load_analysis("speed", main, preset, output)
@@ -74,6 +83,24 @@ def arms_table(preset: str, output: str | Path = "results") -> Table:
         "ddps_arms", f"DDPS: arms and samplers, {preset} preset", table_frame(columns), provenance_frame(used),
         _notes(found[main], speed, preset),
     )  # fmt: skip
+
+
+def check_table(preset: str, output: str | Path = "results") -> Table:
+    """Return whether the priors of a preset read their maps, a row for every step that was checked.
+
+    Raises:
+        ConfigError: nothing was checked, or the preset has no arms.
+    """
+    check_arms(preset)
+    if not (found := checks(preset, output)):
+        raise ConfigError(f"no prior was checked under {preset}: ddp-repro map-use {name_of(preset, 'multi')}")
+    return map_use_table(found, "ddps_map_use")
+
+
+def checks(preset: str, output: str | Path = "results") -> list[Analysis]:
+    """Return the analyses of map use of a preset's arms."""
+    ours = {name_of(preset, arm) for arm in ARMS} if preset in SMALL else ()
+    return [analysis for analysis in find_analyses("map_use", preset, output) if split_seed(analysis.run)[0] in ours]
 
 
 def _rows(preset: str) -> Iterator[tuple[str, str, str, int]]:
