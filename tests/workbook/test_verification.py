@@ -176,7 +176,8 @@ def test_another_training_is_held_against_the_spread_between_trainings(tmp_path)
     ]
     estimate = _between_trainings(made[0], made, "miou", 1, 1.5)
     assert estimate.error == pytest.approx(math.sqrt(2)) and estimate.freedom == 2
-    assert attempt.judge(estimate, 0.03) == "undecided"
+    assert attempt.judge(estimate, 0.03) == "within the spread"
+    assert attempt.judge(_between_trainings(made[0], made[:2], "miou", 1, 1.5), 0.03) == "undecided"  # two are too few
     assert attempt.judge(_between_trainings(made[0], made, "miou", 1, 10.0), 0.03) == "differs"
     assert attempt.judge(_between_trainings(made[0], made[:1], "miou", 1, 10.0), 0.03) == "undecided"
 

@@ -18,8 +18,9 @@ from ddp_repro.workbook.runs.provenance import Code, Environment
 from ddp_repro.workbook.runs.records import read_dataclass
 
 FILE, SCHEMA = "verified.json", 1
-Outcome = Literal["reproduced", "differs", "undecided"]
+Outcome = Literal["reproduced", "within the spread", "differs", "undecided"]
 What = Literal["evaluation", "training"]
+FEWEST = 3  # trainings, from which the spread between them is known well enough to be leant on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +55,15 @@ def judge(estimate: Estimate, matters: float) -> Outcome:
     """Return whether a difference is none that counts.
 
     It is *reproduced* where the 95 % interval lies within ± what matters; else it *differs* where the interval leaves 0
-    out; else more would have to be known.
+    out; else a training is *within the spread* that trainings of its recipe have, if enough of them are known; else
+    more would have to be known.
     """
     interval = estimate.interval()
     if -matters < interval.low and interval.high < matters:
         return "reproduced"
-    return "differs" if interval.low > 0 or interval.high < 0 else "undecided"
+    if interval.low > 0 or interval.high < 0:
+        return "differs"
+    return "within the spread" if estimate.unit == "trainings" and estimate.count >= FEWEST else "undecided"
 
 
 def machine(environment: Environment) -> str:

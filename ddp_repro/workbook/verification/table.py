@@ -15,14 +15,15 @@ from ddp_repro.workbook.tables.table import table_frame
 from ddp_repro.workbook.verification.attempt import Attempt, What, read_attempts
 
 NOT_TRIED = "not tried"
+WORST_FIRST = ("differs", "undecided", "within the spread", "reproduced")
 NOTES = (
     "Evaluated again: the same weights (or their half-precision copy in the repository) on the same images; trained "
     "again: from the recipe, then evaluated. The difference is measured minus recorded, the largest of all attempts, "
     "with its 95 % interval: over test images and sampling seeds where weights are the same, by the spread between the "
     "recipe's recorded trainings where they are not.",
     "Reproduced: the interval lies within three units of the last printed digit. Differs: else, it leaves 0 out. "
-    "Undecided: else; so is a training that differs from the recorded one where the spread between trainings is "
-    "unknown, or wider than that.",
+    "Within the spread: a training that rounds otherwise from its first step, and is no further from the recorded one than "
+    "trainings of its recipe are from each other. Undecided: else; fewer than three trainings are recorded.",
     "`ddp-repro verify` does it again on your machine.",
 )
 
@@ -61,7 +62,9 @@ def save_reproduced(preset: str, output: str | Path = "results") -> list[Path]:
 def verdict(attempts: Sequence[Attempt]) -> str:
     """Return one word on all attempts at a run: the worst."""
     outcomes = {attempt.outcome for attempt in attempts}
-    return next((word for word in ("differs", "undecided", "reproduced") if word in outcomes), NOT_TRIED)
+    return next(
+        (word for word in ("differs", "undecided", "within the spread", "reproduced") if word in outcomes), NOT_TRIED
+    )
 
 
 def _score(record: Record, attempts: Sequence[Attempt]) -> str:

@@ -29,7 +29,6 @@ from ddp_repro.workbook.verification.attempt import Attempt, What, judge, machin
 
 USUAL_STEPS = 3
 LAST_DIGITS = 3  # units in the last printed digit: more than rounding makes of the same weights
-FEWEST = 2  # trainings, from which the spread between them is known at all
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def _between_trainings(
     name = split_seed(record.name)[0]
     others = [r for r in records if split_seed(r.name)[0] == name and r.run == r.name and steps in r.steps]
     values = [statistics.fmean(other.values(steps, metric)) for other in others]
-    error = math.sqrt(2) * statistics.stdev(values) if len(values) >= FEWEST else math.inf
+    error = math.sqrt(2) * statistics.stdev(values) if len(values) > 1 else math.inf
     return Estimate(
         value=difference, error=error, freedom=max(len(values) - 1, 1), count=len(values), unit="trainings",
         method="spread between recorded trainings",
