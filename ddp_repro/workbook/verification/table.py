@@ -22,8 +22,8 @@ NOTES = (
     "with its 95 % interval: over test images and sampling seeds where weights are the same, by the spread between the "
     "recipe's recorded trainings where they are not.",
     "Reproduced: the interval lies within three units of the last printed digit. Differs: else, it leaves 0 out. "
-    "Within the spread: a training that rounds otherwise from its first step, and is no further from the recorded one than "
-    "trainings of its recipe are from each other. Undecided: else; fewer than three trainings are recorded.",
+    "Within the spread: a training that rounds otherwise from its first step, and is no further from the recorded one "
+    "than trainings of its recipe are from each other. Undecided: else; fewer than three trainings are recorded.",
     "`ddp-repro verify` does it again on your machine.",
 )
 
