@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ def clone(tmp_path_factory) -> Path:
         (images / kind / "test").rename(images / kind / "val")
     write_colored(images, folder / "my_colors")
     write_depth_folder(write_depth_folder(folder / "my_frames", "train"), "val")
+    (folder / "results/camvid").mkdir(parents=True)
+    (folder / "results/camvid/weights").symlink_to(ROOT / "results/camvid/weights")
     save_untrained(recipes.recipe("ade20k_mini"), folder / "results/mini/runs/ade20k_mini/model.safetensors")
     return folder
 
@@ -92,7 +95,6 @@ def test_printed_results_are_the_records():
 @pytest.mark.parametrize("preset", ["sevenscenes", "kitti_lidar"])
 def test_printed_depth_is_the_records(preset):
     """Every row of the depth tables: means and spread over the trainings."""
-    import statistics
 
     def summary(run):
         return json.loads((ROOT / "results" / preset / "runs" / run / "record.json").read_text())["summary"]
@@ -144,3 +146,25 @@ def test_the_layout_is_the_repositorys():
 def test_links_within_the_repository_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_printed_effects_of_the_priors_maps_are_the_analyses():
+    """What the true map is worth over another image's, in every training: the least and the most."""
+    runs = ROOT / "results/camvid/runs"
+    for arm in ("ddps_camvid_small_truth", "ddps_camvid_small"):
+        paths = [runs / f"{arm}{end}" / "map_use.json" for end in ("", *(f"-seed{seed}" for seed in range(1, 5)))]
+        effects = [json.loads(path.read_text())["result"]["effect"]["estimate"] for path in paths]
+        assert f"{min(effects):+.1f} to {max(effects):+.1f} points" in README.replace("−", "-")
+
+
+def test_printed_verifications_are_the_records():
+    """Another processor's rounding, and another machine's training."""
+    runs = ROOT / "results/camvid/runs"
+    attempts = json.loads((runs / "camvid_map/verified.json").read_text())["attempts"]
+    half = [attempt["measured"] for attempt in attempts if attempt["weights"] == "half precision"]
+    assert len(half) == 4 and max(half) - min(half) < 0.0001
+    assert f"{statistics.fmean(half):.2f} mIoU on four (emulated) processors" in README
+    (trained,) = json.loads((runs / "camvid_map-seed1/verified.json").read_text())["attempts"]
+    record = json.loads((runs / "camvid_map-seed1/record.json").read_text())
+    assert "Xeon" in record["environment"]["cpu"] and "EPYC" in trained["environment"]["cpu"]
+    assert f"{trained['recorded']:.2f} mIoU there, {trained['measured']:.2f} here: {trained['outcome']}" in README
