@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -275,10 +275,13 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
         features: Tensor,
         steps: Sequence[int],
         noise: LabelNoise,
-        sampler: SamplerName | None = None,
+        sampler: SamplerName | Literal["none"] | None = None,
         guidance: float | None = None,
     ) -> Iterable[LabelStep]:
         """Run the reverse process on conditions (B, F, h, w), in symbols, a step at a time; None: the settings'."""
+        sampler = sampler or self.config.sampler
+        if sampler == "none":
+            return [self._unrefined(features, noise)]
         guidance = self.config.guidance if guidance is None else guidance
         schedule = self.prior.schedule.to(features.device)
 
@@ -286,7 +289,13 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
             at = torch.full((len(noisy),), step, device=noisy.device)
             return self.prior.guided(features, noisy, at, guidance).float()
 
-        return denoise_labels(predict, schedule, steps, noise, sampler or self.config.sampler)
+        return denoise_labels(predict, schedule, steps, noise, sampler)
+
+    def _unrefined(self, features: Tensor, noise: LabelNoise) -> LabelStep:
+        """Return the segmentor's own prediction, which never says "unlabelled", as if the prior had made it."""
+        base = self.base_prediction(features).float()  # (B, C, h, w)
+        symbol_0 = torch.full_like(base[:, :1], torch.finfo(base.dtype).min)
+        return LabelStep(0, noise.start(), torch.cat([symbol_0, base], 1))
 
     @torch.no_grad()
     def sample(
@@ -299,7 +308,7 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
         return_trajectory: bool = False,
         *,
         features: Tensor | None = None,
-        sampler: SamplerName | None = None,
+        sampler: SamplerName | Literal["none"] | None = None,
         guidance: float | None = None,
         on_step: Callable[[LabelTrajectory], None] | None = None,
     ) -> Any:
@@ -313,7 +322,8 @@ class DDPS(PretrainedMixin, Method, paper_url="https://arxiv.org/abs/2306.01721"
             average_steps: return the mean softmax over the visited steps instead of the last step's logits.
             return_trajectory: return a :class:`LabelTrajectory` instead of its output alone.
             features: of :meth:`encode_image`, in place of images.
-            sampler: "free", "strict" or "strict_released"; see :func:`ddp_repro.diffusion.discrete.re_noise`.
+            sampler: "free", "strict" or "strict_released" (:func:`ddp_repro.diffusion.discrete.re_noise`), or "none":
+                the segmentor's own prediction, whatever the steps.
             guidance: 1 is off; any other doubles the cost.
             on_step: is told the trajectory so far after every step; needs ``return_trajectory``.
 

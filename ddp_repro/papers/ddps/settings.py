@@ -47,7 +47,8 @@ class DDPSConfig(ModelSettings):
     dropout: float = setting(0.1, decides="weights", at_least=0, below=1, loose=True)
     # share of training images whose condition is zeroed, for guidance
     condition_dropout: float = setting(0.0, decides="weights", at_least=0, at_most=1, loose=True)
-    sampler: Literal["free", "strict", "strict_released"] = setting("free", decides="scores")  # finding 3
+    # finding 3; none: the segmentor's own prediction, without the prior
+    sampler: Literal["free", "strict", "strict_released", "none"] = setting("free", decides="scores")
     # n of the default visited steps; None visits all T
     steps: int | None = setting(None, decides="scores", at_least=1)
     # 1: off, as in the released code; the released inference file has 0.4

@@ -307,3 +307,18 @@ def test_tables_of_another_schedule_are_refused() -> None:
 def test_sample_needs_something() -> None:
     with pytest.raises(ValueError, match="images or features"):
         tiny.model().sample()
+
+
+@pytest.mark.parametrize("class_zero", ["kept", "dropped"])
+def test_without_a_sampler_the_segmentor_speaks(class_zero: str) -> None:
+    """Its own prediction, of the images as the prior has them; never "unlabelled"."""
+    model = tiny.model(class_zero=class_zero, sampler="none")
+    images = tiny.batch()["image"]
+    features = model.encode_image(images)
+    found = model.sample(images, steps=3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(found[:, :4], model.base_prediction(features)) and found.isfinite().all()
+    assert found.shape[1] == model.config.output_classes and found.argmax(1).max() < 4
+    run = model.sample(features=features, steps=1, return_trajectory=True)
+    assert torch.equal(run.predictions[0], model.base_prediction(features).argmax(1))
+    again = model.sample(images, steps=3, sampler="free", generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(again, found)

@@ -65,12 +65,12 @@ def test_arms_differ_in_what_they_are_named_for() -> None:
 
 def test_stages_come_in_the_order_of_their_needs_and_seeds_are_paired() -> None:
     stages = PAPER.stages("mini", [0, 3])
-    assert [[each.train.seed for each in stage] for stage in stages] == [[0, 3], [0, 3], [0, 3] * 3, [0, 3] * 4]
+    assert [[each.train.seed for each in stage] for stage in stages] == [[0, 3], [0, 3], [0, 3] * 3, [0, 3] * 5]
     later = {each.name: each for each in stages[2]}["ddps_cityscapes_mini-seed3"]
     assert all(source.endswith("recipe:ddps_cityscapes_mini_single-seed3") for source in later.train.weights)
     assert stages[1][1].train.weights == ("segmentor.model=recipe:ddps_cityscapes_mini_segmentor-seed3",)
     assert {each.weights_of for each in stages[3] if each.train.seed == 3} == {
-        "ddps_cityscapes_mini-seed3", "ddps_cityscapes_mini_truth-seed3",
+        "ddps_cityscapes_mini-seed3", "ddps_cityscapes_mini_truth-seed3", "ddps_cityscapes_mini_single-seed3",
     }  # fmt: skip
     with pytest.raises(ConfigError, match="no arms .* mini, camvid have them"):
         PAPER.stages("sevenscenes")

@@ -73,7 +73,7 @@ def write(output: Path, seeds: range, effect: tuple[float, float, float] = (10.0
 
 def write_segmentor(output: Path, seeds: range) -> None:
     for seed in seeds:
-        write_records(output, scored(seeded(recipes.segmentor("mini"), seed), {1: 50 + 0.02 * seed}))
+        write_records(output, scored(seeded(recipes.unrefined("mini"), seed), {1: 50 + 0.02 * seed}))
 
 
 def scored(settings: Recipe, scores: dict[int, float]) -> Record:
@@ -108,7 +108,9 @@ def test_findings_are_paired_by_seed_and_judged_by_their_interval(tmp_path: Path
 def test_one_training_decides_nothing_between_trainings(tmp_path: Path) -> None:
     write(tmp_path, range(1))
     judged = verdicts(tmp_path)
-    assert all("at least 2 trainings" in judged[key].verdict for key in ("prior", "integration", "noised", "diffusion"))
+    assert all(
+        "at least 2 trainings" in judged[key].verdict for key in ("refined", "integration", "noised", "diffusion")
+    )
 
 
 def test_a_prior_that_ignores_its_map_is_no_test_of_samplers(tmp_path: Path) -> None:

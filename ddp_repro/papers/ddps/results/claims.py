@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ddp_repro.papers.ddps.recipes import FEW, MANY, SMALL, Arm, Strict, name_of, sampled_by, segmentor_of
+from ddp_repro.papers.ddps.recipes import FEW, MANY, SMALL, Arm, Strict, name_of, sampled_by, unrefined_of
 from ddp_repro.workbook.claims.claim import Claim, Comparison, Side
 from ddp_repro.workbook.claims.evidence import Evidence
 from ddp_repro.workbook.claims.table import claims_table as table_of
@@ -41,7 +41,7 @@ def claims_table(preset: str, output: str | Path = "results") -> Table:
 
 def _arms(preset: str, metric: str) -> Iterator[Claim]:
     """Between trainings: other weights on the same frozen segmentor."""
-    base, single = Side.of("segmentor", segmentor_of(preset), 1), _side(preset, "single", "one step", 1)
+    base, single = Side.of("segmentor", unrefined_of(preset), 1), _side(preset, "single", "one step", 1)
     longer = _side(preset, "longer", "one step, trained on", 1)
     truth, multi = _side(preset, "truth", "noise on the truth", MANY), _side(preset, "multi", "on predictions", MANY)
     parts: tuple[tuple[str, str, str, Arm, Side, Side], ...] = (

@@ -20,7 +20,7 @@ from ddp_repro.papers.ddps.recipes import (
     name_of,
     sampled_by,
     segmentor,
-    segmentor_of,
+    unrefined_of,
 )
 from ddp_repro.papers.ddps.recipes import arm as arm_recipe
 from ddp_repro.papers.ddps.recipes import recipes as recipes_of
@@ -105,7 +105,7 @@ def checks(preset: str, output: str | Path = "results") -> list[Analysis]:
 
 def _rows(preset: str) -> Iterator[tuple[str, str, str, int]]:
     """Yield arm, sampler, recipe and n of every row."""
-    yield "frozen segmentor", NOTHING, segmentor_of(preset), 1
+    yield "frozen segmentor", NOTHING, unrefined_of(preset), 1
     for arm in ARMS:
         if arm not in NOISED:
             yield LABELS[arm], NOTHING, name_of(preset, arm), 1
@@ -118,7 +118,7 @@ def _rows(preset: str) -> Iterator[tuple[str, str, str, int]]:
 
 def _calls(preset: str, name: str, steps: int) -> int:
     """Return how often the prior is called for an image."""
-    return 0 if name == segmentor_of(preset) else len(visited_steps(settings_of(recipe(name, preset)).levels, steps))
+    return 0 if name == unrefined_of(preset) else len(visited_steps(settings_of(recipe(name, preset)).levels, steps))
 
 
 def _records_of(name: str, preset: str, output: str | Path) -> list[Record]:
