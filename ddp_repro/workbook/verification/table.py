@@ -29,13 +29,14 @@ NOTES = (
 
 
 def reproduced_table(preset: str, output: str | Path = "results") -> Table:
-    """Return a row for every record of a preset.
+    """Return a row for every record of a preset, those that were tried first.
 
     Raises:
         RecordError: a record or an attempt is damaged.
     """
-    records = find_records(preset, output)
-    tried = [read_attempts(run_folder(output, preset, record.run)) for record in records]
+    found = [(record, read_attempts(run_folder(output, preset, record.run))) for record in find_records(preset, output)]
+    found.sort(key=lambda each: not each[1])
+    records, tried = [record for record, _ in found], [attempts for _, attempts in found]
     columns = {
         ("", "Run"): [record.run for record in records],
         ("", "Score"): [_score(record, attempts) for record, attempts in zip(records, tried, strict=True)],

@@ -250,11 +250,11 @@ def test_without_network_the_authors_weights_are_an_error_that_names_them(tmp_pa
 
 
 def test_questions_find_their_models(tmp_path, monkeypatch):
-    monkeypatch.setattr(predictors, "run_folder", lambda output, preset, name: tmp_path / preset / name)
+    monkeypatch.setenv("DDP_REPRO_ROOT", str(tmp_path))
     for question in ("depth", "normals", "foreground", "matte"):
         recipe, checkpoint = predictors.predictor_for(question, "genpercept")
         assert recipe.preset == "paper" and checkpoint == "official" and predictors.answers(recipe, question)
-    trained = tmp_path / "mini" / "genpercept_normals_mini"
+    trained = tmp_path / "results" / "mini" / "runs" / "genpercept_normals_mini"
     trained.mkdir(parents=True)
     (trained / "model.safetensors").touch()
     recipe, checkpoint = predictors.predictor_for("normals", "genpercept")
@@ -262,7 +262,7 @@ def test_questions_find_their_models(tmp_path, monkeypatch):
 
 
 def test_questions_that_nobody_answers_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(predictors, "run_folder", lambda output, preset, name: tmp_path / preset / name)
+    monkeypatch.setenv("DDP_REPRO_ROOT", str(tmp_path))
     with pytest.raises(ConfigError, match=r"ddp has no model for normals; it has some for .*segmentation"):
         predictors.predictor_for("normals", "ddp")
     with pytest.raises(ConfigError, match="no paper 'x'"):
