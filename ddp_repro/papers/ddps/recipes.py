@@ -170,17 +170,17 @@ TIMESTEPS = 20
 # Of the prior; iterations of the three stages.  A prediction may not be "unlabelled", as the segmentor's cannot: the
 # released code allows it, counts it as one more class with an IoU of 0, and so scores the prior a twelfth lower.
 _SHAPES = {
-    "mini": (DDPSConfig(dim=32, out_channels=32, embedding_channels=8, class_zero="dropped"), None, 80, 80),
+    "mini": (DDPSConfig(dim=32, out_channels=32, embedding_channels=8, class_zero="dropped"), 120, 80, 80),
     "camvid": (DDPSConfig(dim=32, out_channels=32, class_zero="dropped"), 600, 400, 400),
 }
 
 
 def segmentor(preset: str) -> Recipe:
     """Return stage 0 of a small preset: the encoder and head of DDP's baseline, scored at boundaries too."""
-    base, iterations = named_recipe(SMALL[preset], preset), _SHAPES[preset][1]
-    train = base.train if iterations is None else dataclasses.replace(base.train, iterations=iterations)
+    base = named_recipe(SMALL[preset], preset)
     return dataclasses.replace(
-        base, name=segmentor_of(preset), table="ddps_runs", row="frozen segmentor", train=train,
+        base, name=segmentor_of(preset), table="ddps_runs", row="frozen segmentor",
+        train=dataclasses.replace(base.train, iterations=_SHAPES[preset][1]),
         evaluation=dataclasses.replace(base.evaluation, boundary=True),
     )  # fmt: skip
 
