@@ -49,7 +49,7 @@ class Speed:
     def conditions(self) -> str:
         """What the number holds for, in a line."""
         height, width = self.image_size
-        threads = f", {self.threads} threads" if self.device == "cpu" else ""
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device == "cpu" else ""
         return f"{self.device}{threads}, {self.dtype}, batch {self.batch}, {height}×{width}, n = {len(self.seconds)}"
 
 

@@ -182,11 +182,13 @@ def test_another_training_is_held_against_the_spread_between_trainings(tmp_path)
     assert attempt.judge(_between_trainings(made[0], made[:1], "miou", 1, 10.0), 0.03) == "undecided"
 
 
-def test_untried_records_are_in_the_table(tmp_path):
+def test_untried_records_are_named_below_the_table(tmp_path, clone):
     write_records(tmp_path, make_record(NAME))
-    assert table.reproduced_table(PRESET, tmp_path).frame.iloc[0, -1] == "not tried"
-    assert {path.suffix for path in table.save_reproduced(PRESET, tmp_path)} >= {".md", ".html"}
-    assert table.save_reproduced("camvid", tmp_path) == []
+    assert table.save_reproduced(PRESET, tmp_path) == []  # nothing was tried
+    assert table.reproduced_table(PRESET, tmp_path).notes[-1] == f"Not tried: 1 of 1 records ({NAME})."
+    only()
+    assert {path.suffix for path in table.save_reproduced(PRESET)} >= {".md", ".html"}
+    assert table.reproduced_table(PRESET).notes == table.NOTES
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema": 7, "attempts": []}', '{"schema": 1, "attempts": [{}]}'])

@@ -1,4 +1,4 @@
-"""The table of what was done again: every record of a preset, and whether its score came out again."""
+"""The table of what was done again: the records of a preset, and whether their scores came out again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ddp_repro.workbook.tables.rendering import NOTHING, Table, save_table
 from ddp_repro.workbook.tables.table import table_frame
 from ddp_repro.workbook.verification.attempt import Attempt, What, read_attempts
 
-NOT_TRIED = "not tried"
 WORST_FIRST = ("differs", "undecided", "within the spread", "reproduced")
 NOTES = (
     "Evaluated again: the same weights (or their half-precision copy in the repository) on the same images; trained "
@@ -29,28 +28,28 @@ NOTES = (
 
 
 def reproduced_table(preset: str, output: str | Path = "results") -> Table:
-    """Return a row for every record of a preset, those that were tried first.
+    """Return a row for every record of a preset that was tried; a note names the others.
 
     Raises:
         RecordError: a record or an attempt is damaged.
     """
     found = [(record, read_attempts(run_folder(output, preset, record.run))) for record in find_records(preset, output)]
-    found.sort(key=lambda each: not each[1])
-    records, tried = [record for record, _ in found], [attempts for _, attempts in found]
+    rows = [(record, attempts) for record, attempts in found if attempts]
+    others = [record.run for record, attempts in found if not attempts]
     columns = {
-        ("", "Run"): [record.run for record in records],
-        ("", "Score"): [_score(record, attempts) for record, attempts in zip(records, tried, strict=True)],
-        ("Measured − recorded", "evaluated again"): [_largest(attempts, "evaluation") for attempts in tried],
-        ("Measured − recorded", "trained again"): [_largest(attempts, "training") for attempts in tried],
-        ("", "Machines"): [str(len({a.machine for a in attempts})) if attempts else NOTHING for attempts in tried],
-        ("", "Verdict"): [verdict(attempts) for attempts in tried],
+        ("", "Run"): [record.run for record, _ in rows],
+        ("", "Score"): [_score(record, attempts) for record, attempts in rows],
+        ("Measured − recorded", "evaluated again"): [_largest(attempts, "evaluation") for _, attempts in rows],
+        ("Measured − recorded", "trained again"): [_largest(attempts, "training") for _, attempts in rows],
+        ("", "Machines"): [str(len({attempt.machine for attempt in attempts})) for _, attempts in rows],
+        ("", "Verdict"): [verdict(attempts) for _, attempts in rows],
     }
-    return Table("reproduced", f"Done again: the {preset} preset", table_frame(columns), _provenance(tried, records),
-                 NOTES)  # fmt: skip
+    notes = (*NOTES, f"Not tried: {len(others)} of {len(found)} records ({', '.join(others)}).") if others else NOTES
+    return Table("reproduced", f"Done again: the {preset} preset", table_frame(columns), _provenance(rows), notes)
 
 
 def save_reproduced(preset: str, output: str | Path = "results") -> list[Path]:
-    """Write the table of a preset that has records; returns its paths.
+    """Write the table of a preset with a record that was tried; returns its paths.
 
     Raises:
         RecordError: as :func:`reproduced_table`.
@@ -63,14 +62,10 @@ def save_reproduced(preset: str, output: str | Path = "results") -> list[Path]:
 def verdict(attempts: Sequence[Attempt]) -> str:
     """Return one word on all attempts at a run: the worst."""
     outcomes = {attempt.outcome for attempt in attempts}
-    return next(
-        (word for word in ("differs", "undecided", "within the spread", "reproduced") if word in outcomes), NOT_TRIED
-    )
+    return next(word for word in WORST_FIRST if word in outcomes)
 
 
 def _score(record: Record, attempts: Sequence[Attempt]) -> str:
-    if not attempts:
-        return NOTHING
     measure, last = measures()[attempts[-1].measure], attempts[-1]
     at = f" at {last.steps} step{'s' if last.steps > 1 else ''}" if record.seeds else ""
     return f"{measure.heading}{at}: {last.recorded:.{measure.decimals}f}"
@@ -87,11 +82,11 @@ def _largest(attempts: Sequence[Attempt], what: What) -> str:
     return f"{most.difference['estimate']:+.{digits}f} [{interval}]"
 
 
-def _provenance(tried: Sequence[Sequence[Attempt]], records: Sequence[Record]) -> pd.DataFrame:
-    rows = [
+def _provenance(rows: Sequence[tuple[Record, Sequence[Attempt]]]) -> pd.DataFrame:
+    cells = [
         {"Run": record.run, "What": attempt.what, "Weights": attempt.weights, "Machine": attempt.machine,
          "Code": attempt.code.commit[:9] + (" + changes" if attempt.code.dirty else ""), "Verdict": attempt.outcome}
-        for record, attempts in zip(records, tried, strict=True)
+        for record, attempts in rows
         for attempt in attempts
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["Run", "What", "Weights", "Machine", "Code", "Verdict"], dtype=object)
+    return pd.DataFrame(cells, columns=["Run", "What", "Weights", "Machine", "Code", "Verdict"], dtype=object)
