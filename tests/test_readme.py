@@ -157,6 +157,18 @@ def test_printed_effects_of_the_priors_maps_are_the_analyses():
         assert f"{min(effects):+.1f} to {max(effects):+.1f} points" in README.replace("−", "-")
 
 
+def test_printed_times_of_the_prior_are_the_records():
+    for name, end in (("b2", "on SegFormer-B2"), ("b0", "on B0")):
+        path = ROOT / f"results/bench/ddps/ddps_ade20k_segformer_{name}-512x512-1threads.json"
+        record = json.loads(path.read_text())
+        whole, floor = (statistics.median(record["seconds"][f"prior, every call{part}"]) for part in ("", " floor"))
+        words = r" times(?: its products)?, "
+        assert (
+            re.search(rf"{whole:.2f} s, {whole / floor:.2f}{words}{end}", README)
+            and "EPYC" in record["environment"]["cpu"]
+        )
+
+
 def test_printed_verifications_are_the_records():
     """Another processor's rounding, and another machine's training."""
     runs = ROOT / "results/camvid/runs"
