@@ -26,7 +26,9 @@ def test_slower_candidate_is_slower_and_turns_are_taken():
     assert calls == ["fast", "slow"] * 6, "one uncounted round, then five"
     assert slow.images_per_second < fast.images_per_second < 2 / 0.002
     assert slow.quartiles[0] <= slow.images_per_second <= slow.quartiles[1] <= 2 / 0.02
-    assert slow.conditions == f"cpu, {torch.get_num_threads()} threads, float32, batch 2, 8×8, n = 5"
+    count = torch.get_num_threads()
+    threads = "1 thread" if count == 1 else f"{count} threads"
+    assert slow.conditions == f"cpu, {threads}, float32, batch 2, 8×8, n = 5"
 
 
 def test_ddp_is_timed_from_image_to_labels():

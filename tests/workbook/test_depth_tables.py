@@ -150,6 +150,7 @@ def strict():
     """A warning while drawing is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("default", ResourceWarning)  # of what other tests left to the garbage collector
         yield
 
 
