@@ -12,16 +12,21 @@ How a map is made is the paper's; what the kinds mean is not:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from ddp_repro.evaluation.measure import json_ready, or_none
+from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
 from ddp_repro.evaluation.resampling import ImageScores, MeanIoU, MeanScores, hierarchical_bootstrap, image_bootstrap
 from ddp_repro.evaluation.statistics import LEVEL, Estimate
+from ddp_repro.evaluation.views import inference_mode, model_device
 
 MapKind = Literal["true", "prediction", "other", "zero", "noise"]
 MAPS: tuple[MapKind, ...] = get_args(MapKind)
@@ -115,3 +120,28 @@ class MapUse:
             iou = torch.from_numpy(values[..., 0]) / torch.from_numpy(values[..., 1])  # 0 / 0 = NaN: not in the image
             values = iou.nanmean(-1).numpy()
         return [or_none(factor * value) for value in values.mean(0).tolist()]
+
+
+def score_images(
+    model: nn.Module, count: int, load: Callable[[int], Any], truth: Callable[[int], Tensor],
+    score: Callable[[Any, Tensor, int], Tensor], *, seeds: Sequence[int], shape: Sequence[int], progress: bool,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return :attr:`MapUse.statistics` of images, one by one; every process takes a share, and has the same result.
+
+    Args:
+        load: reads an image by its number, below ``count``.
+        truth: reads the ground truth alone: that of the image half a data set away, for the next may be a film's next.
+        score: of an image, another one's truth and a sampling seed: what the score of each step and map is made of,
+            (S, 5, *shape).
+        shape: (S, 5), and that of an image's score behind.
+    """
+    statistics = torch.zeros(len(seeds), *shape[:2], count, *shape[2:], dtype=torch.float64)
+    rank, world = rank_and_world()
+    share = range(rank, count, world)
+    loaded = prefetched(lambda index: (load(index), truth((index + count // 2) % count)), share, ahead=2)
+    bar = tqdm(share, unit="image", disable=not progress or rank > 0)
+    with inference_mode(model):
+        for index, (image, other) in zip(bar, loaded, strict=True):
+            for row, seed in enumerate(seeds):
+                statistics[row, :, :, index] = score(image, other, seed)
+    return sum_over_processes(statistics, model_device(model)).numpy()

@@ -24,12 +24,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ddp_repro.data.transforms import size_of
 from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
-from ddp_repro.evaluation.map_use import MAPS, MapUse
-from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
+from ddp_repro.evaluation.map_use import MAPS, MapUse, score_images
 from ddp_repro.evaluation.views import View, best_class, inference_mode, model_device, to_image_size, view_image
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp.model import DDP
@@ -76,21 +74,16 @@ def evaluate_map_use(
     _check(model, steps, count, protocol)
     started = time.perf_counter()
     scorer = _BEVScorer(model, dataset) if dataset.truth == "masks" else _PictureScorer(model, dataset, protocol)
-    totals = torch.zeros(len(seeds), steps, len(MAPS), count, *scorer.shape, dtype=torch.float64)
-    rank, world = rank_and_world()
-    share = range(rank, count, world)
-    loaded = prefetched(lambda index: (scorer.load(index), scorer.truth((index + count // 2) % count)), share, ahead=2)
-    bar = tqdm(share, unit="image", disable=not progress or rank > 0)
-    with inference_mode(model):
-        for index, (image, other) in zip(bar, loaded, strict=True):
-            for row, seed in enumerate(seeds):
-                totals[row, :, :, index] = _score_maps(model, scorer, image, other, steps, seed)
-    totals = sum_over_processes(totals, model_device(model))
+    statistics = score_images(
+        model, count, scorer.load, scorer.truth,
+        lambda image, other, seed: _score_maps(model, scorer, image, other, steps, seed),
+        seeds=seeds, shape=(steps, len(MAPS), *scorer.shape), progress=progress,
+    )  # fmt: skip
     schedule = _schedule(model, steps)
     return MapUse(
         dataset=dataset.name, dataset_fingerprint=dataset.fingerprint(), images=count, seeds=tuple(seeds),
         measure=scorer.measure, times=tuple(told for told, _ in schedule), levels=tuple(level for _, level in schedule),
-        statistics=totals.numpy(), seconds=time.perf_counter() - started,
+        statistics=statistics, seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 

@@ -75,22 +75,26 @@ def main_model(preset: str) -> str | None:
 
 def name_of(preset: str, arm: Arm) -> str:
     """Return the name of an arm's recipe of a small preset."""
-    return f"ddps_{SMALL[preset].removesuffix('_baseline')}{SUFFIXES[arm]}"
+    return f"{_stem(preset)}{SUFFIXES[arm]}"
 
 
 def segmentor_of(preset: str) -> str:
     """Return the name of stage 0 of a small preset."""
-    return f"ddps_{SMALL[preset].removesuffix('_baseline')}_segmentor"
+    return f"{_stem(preset)}_segmentor"
 
 
 def unrefined_of(preset: str) -> str:
     """Return the name of the frozen segmentor's recipe, as the prior sees it."""
-    return f"ddps_{SMALL[preset].removesuffix('_baseline')}_unrefined"
+    return f"{_stem(preset)}_unrefined"
 
 
 def sampled_by(preset: str, arm: Arm, sampler: Strict) -> str:
     """Return the name of an arm's recipe with another sampler."""
     return f"{name_of(preset, arm)}_{sampler}"
+
+
+def _stem(preset: str) -> str:
+    return "ddps_" + SMALL[preset].removesuffix("_baseline")
 
 
 def check_arms(preset: str) -> None:

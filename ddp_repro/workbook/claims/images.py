@@ -102,10 +102,11 @@ def image_scores(
         return np.concatenate([_rows(statistics.of(name, steps), row) for _, statistics in read])
 
     names, settings = read[0][1].values.keys(), read[0][0].settings()
-    tally = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
+    tally: Any = task_named(task_of(read[0][0].recipe)).tally(settings.model, settings.evaluation)
     rows = PIXELS.get(metric)
     if rows and names >= set(rows):
-        return MeanIoU(*(_scored_classes(tally, stacked(name)) for name in rows))
+        counts = tally.boundary if metric == "mbiou" else tally
+        return MeanIoU(*(_scored_classes(counts, stacked(name)) for name in rows))
     if "measures" not in names:
         raise StatisticsError(f"{metric} is not made of what each image adds")
     return MeanScores(stacked("measures")[..., tally.metrics.index(metric)])
@@ -117,10 +118,10 @@ def _oriented(estimate: Estimate, metric: str) -> Estimate:
     return estimate.scaled((100 if measure.unit == "%" else 1) * (1 if measure.direction == "higher" else -1))
 
 
-def _scored_classes(tally: Any, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scored_classes(tally: Any, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave out the class that predictions may have and the truth never has, where it does not count."""
     unscored = getattr(tally, "unscored", None)
-    return counts if unscored is None else np.delete(counts, unscored, axis=-1)
+    return pixels if unscored is None else np.delete(pixels, unscored, axis=-1)
 
 
 def _rows(values: NDArray[np.float64], row: int | slice) -> NDArray[np.float64]:

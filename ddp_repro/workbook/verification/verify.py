@@ -23,7 +23,7 @@ from ddp_repro.workbook.claims.images import difference_of_images
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.runs.run import evaluate, run
-from ddp_repro.workbook.runs.weights import kept_weights, recorded_weights
+from ddp_repro.workbook.runs.weights import given_weights, kept_weights, recorded_weights
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.verification.attempt import Attempt, What, judge, machine, save_attempt
 
@@ -82,7 +82,7 @@ def _verified(
         return Verified(record.run, None, f"training it takes about {expected}, which is more than is left")
     try:
         settings = record.settings()
-        weights, which = (None, "trained anew") if train else _weights_at_hand(record, settings, output)
+        weights, which = (None, "trained anew") if train else _weights_of_record(record, settings, output)
         if weights is None and not train:
             return Verified(record.run, None, "its weights are not here; --train trains them anew")
         started = time.monotonic()
@@ -139,13 +139,12 @@ def _between_trainings(
     )  # fmt: skip
 
 
-def _weights_at_hand(record: Record, settings: Recipe, output: str | Path) -> tuple[Path | None, str]:
+def _weights_of_record(record: Record, settings: Recipe, output: str | Path) -> tuple[Path | None, str]:
     """Return the weights of a record, or those in half precision that the repository holds, and which they are."""
-    lent = settings.weights_of
-    path = run_folder(output, record.preset, lent) / "model.safetensors" if lent else recorded_weights(record, output)
+    path = given_weights(settings, None, output) or recorded_weights(record, output)
     if path.is_file() and provenance.are_weights(path, record.checkpoint.sha256):
         return path, "as recorded"
-    kept = kept_weights(lent or record.name, record.preset, output)
+    kept = kept_weights(settings.weights_of or record.name, record.preset, output)
     if kept.is_file() and provenance.half_of(kept) == record.checkpoint.sha256:
         return kept, "half precision"
     return None, ""

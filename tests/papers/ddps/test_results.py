@@ -274,7 +274,8 @@ def test_map_use_scores_the_models_own_sampling_beside_other_maps() -> None:
     model = tiny.model(class_zero="dropped")
     found = evaluate_map_use(model, Pictures(), steps=3, seeds=(0, 1), progress=False)
     whole = evaluate_model(model, Pictures(), EvalConfig(steps=(3,), seeds=(0, 1)), progress=False)
-    assert found.score("prediction") == pytest.approx(np.mean([whole.tallies[3, seed].miou for seed in (0, 1)]))
+    alone = np.mean([whole.tallies[3, seed].miou for seed in (0, 1)])
+    assert found.score("prediction") == pytest.approx(alone, abs=0.005)  # maps go through the prior side by side here
     assert found.times == pytest.approx([1 - step / 19 for step in model.steps_of(3)])
     assert found.levels[0] > 0.99 and found.levels[-1] < 0.01 and list(found.levels) == sorted(found.levels)[::-1]
     scores = {kind: found.score(kind) for kind in ("true", "other", "zero", "noise")}

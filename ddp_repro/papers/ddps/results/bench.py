@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from ddp_repro.costs.clock import clock_of
-from ddp_repro.costs.floor import floor_of
 from ddp_repro.costs.size import parse_size
+from ddp_repro.costs.stages import FLOOR, time_stages
 from ddp_repro.papers.ddps.settings import settings_of
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
@@ -26,7 +24,6 @@ from ddp_repro.store.atomic import write_atomically
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs import provenance
 
-FLOOR = " floor"  # ends the name of a stage's floor
 # Options of `ddp-repro bench` that mean nothing here, as they are when nobody gives them.
 UNUSED = {"steps": "1,3", "batch": 1, "dtype": "float32", "backend": None, "compile": "off", "channels_last": False,
           "stages_only": False, "checkpointing": False}  # fmt: skip
@@ -71,7 +68,7 @@ def run_bench(recipe: Recipe, options: Mapping[str, Any], device: str, output: s
     """Time a recipe's stages at every size, write the records, and yield the tables."""
     for text in options["size"].split(","):
         height, width = parse_size(text)
-        times = time_stages(recipe, (height, width), device, options["repetitions"])
+        times = measure(recipe, (height, width), device, options["repetitions"])
         facts = provenance.measured_with(
             {"recipe": recipe.name, "size": [height, width], "clock": times.clock, "seconds": times.seconds}, device
         )
@@ -83,7 +80,7 @@ def run_bench(recipe: Recipe, options: Mapping[str, Any], device: str, output: s
 
 
 @torch.no_grad()
-def time_stages(recipe: Recipe, size: tuple[int, int], device: str, repetitions: int) -> StageTimes:
+def measure(recipe: Recipe, size: tuple[int, int], device: str, repetitions: int) -> StageTimes:
     """Time the frozen segmentor and a call of the prior, with random weights on a random image."""
     model = settings_of(recipe).build().to(device).eval()
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
@@ -94,14 +91,4 @@ def time_stages(recipe: Recipe, size: tuple[int, int], device: str, repetitions:
         "segmentor, once": lambda: model.encode_image(image),
         "prior, every call": lambda: model.prior(features, noisy, step),
     }
-    candidates = {
-        name + end: run for name, stage in stages.items() for end, run in (("", stage), (FLOOR, floor_of(stage)))
-    }
-    clock_name, clock = clock_of(device)
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in tqdm(range(repetitions), desc=recipe.name, disable=None):
-        for name, run in candidates.items():
-            start = clock()
-            run()
-            seconds[name].append(clock() - start)
-    return StageTimes(clock_name, seconds)
+    return StageTimes(*time_stages(stages, device, repetitions))

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.diffusion.discrete import noise_labels
 from ddp_repro.diffusion.label_noise import ImageLabelNoise
-from ddp_repro.evaluation.map_use import MAPS, MapUse
-from ddp_repro.evaluation.processes import prefetched, rank_and_world, sum_over_processes
-from ddp_repro.evaluation.views import View, ViewedImage, best_class, inference_mode, model_device, view_image
+from ddp_repro.evaluation.map_use import MAPS, MapUse, score_images
+from ddp_repro.evaluation.views import View, ViewedImage, best_class, model_device, view_image
 from ddp_repro.papers.ddps.model import DDPS
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
@@ -60,33 +58,24 @@ def evaluate_map_use(
     if count < 2:
         raise ConfigError(f"the map of another image needs at least 2 images; got {count}")
     started = time.perf_counter()
-    totals = torch.zeros(len(seeds), len(visited), len(MAPS), count, model.config.num_classes, 2, dtype=torch.float64)
-    rank, world = rank_and_world()
-
-    def loaded(index: int) -> tuple[ViewedImage, Tensor]:
-        other = torch.from_numpy(dataset.load((index + count // 2) % count)[1])  # the next may be a film's next frame
-        return view_image(dataset, index, [View()]), other
-
-    share = range(rank, count, world)
-    images = tqdm(prefetched(loaded, share, ahead=2), total=len(share), unit="image", disable=not progress or rank > 0)
-    with inference_mode(model):
-        for index, (image, other) in zip(share, images, strict=True):
-            features = model.encode_image(image.views[0][None].to(model_device(model)))
-            for row, seed in enumerate(seeds):
-                totals[row, :, :, index] = _score_maps(model, features, image, other, visited, seed)
+    statistics = score_images(
+        model, count, lambda index: view_image(dataset, index, [View()]),
+        lambda index: torch.from_numpy(dataset.load(index)[1]),
+        lambda image, other, seed: _score_maps(model, image, other, visited, seed),
+        seeds=seeds, shape=(len(visited), len(MAPS), model.config.num_classes, 2), progress=progress,
+    )  # fmt: skip
     last = model.config.levels - 1
     return MapUse(
         dataset=dataset.name, dataset_fingerprint=dataset.fingerprint(), images=count, seeds=tuple(seeds),
         measure="miou", times=tuple((last - step) / last for step in visited),
         levels=tuple(1 - kept for kept in _kept(model, visited).tolist()),
-        statistics=sum_over_processes(totals, model_device(model)).numpy(), seconds=time.perf_counter() - started,
+        statistics=statistics, seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 
-def _score_maps(
-    model: DDPS, features: Tensor, image: ViewedImage, other: Tensor, visited: list[int], seed: int
-) -> Tensor:
+def _score_maps(model: DDPS, image: ViewedImage, other: Tensor, visited: list[int], seed: int) -> Tensor:
     """Return intersection and union of each map at each step; (S, 5, C, 2)."""
+    features = model.encode_image(image.views[0][None].to(model_device(model)))
     (height, width), device = features.shape[-2:], features.device
     shape = model.config.symbols, height, width
     noise = ImageLabelNoise(shape, 1, [image_generator(seed, image.id)], device)

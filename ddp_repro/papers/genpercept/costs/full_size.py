@@ -15,11 +15,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
-from ddp_repro.costs.clock import clock_of
-from ddp_repro.costs.floor import floor_of
 from ddp_repro.costs.memory import peak_so_far, reset_peak
+from ddp_repro.costs.stages import FLOOR, time_stages
 from ddp_repro.papers.genpercept.dpt_head import up_block_features
 from ddp_repro.papers.genpercept.method import GenPerceptMethod, build_model
 from ddp_repro.papers.genpercept.model import pad_to
@@ -27,7 +25,6 @@ from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-FLOOR = " floor"  # ends the name of a stage's floor
 SMALL = (64, 96)  # pixels
 
 
@@ -136,17 +133,7 @@ def _seconds(config: ModelConfig, setting: Setting, progress: bool) -> tuple[str
     """Return the clock's name, the seconds of stages and floors, and the bytes of the weights."""
     model = _model(config, setting.device).to(DTYPES[setting.dtype])
     stages = _stages(model, _image(setting))
-    candidates = {
-        name + end: run for name, stage in stages.items() for end, run in (("", stage), (FLOOR, floor_of(stage)))
-    }
-    clock_name, clock = clock_of(setting.device)
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in tqdm(range(setting.repetitions), desc="full size", disable=None if progress else True):
-        for name, run in candidates.items():
-            start = clock()
-            run()
-            seconds[name].append(clock() - start)
-    return clock_name, seconds, _bytes(model)
+    return *time_stages(stages, setting.device, setting.repetitions, progress), _bytes(model)
 
 
 def _stages(model: GenPerceptMethod, image: Tensor) -> dict[str, Callable[[], Any]]:
