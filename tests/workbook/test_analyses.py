@@ -80,6 +80,22 @@ def test_new_weights_or_images_are_analysed_anew(subject, calls, part, change):
     assert getattr(again, part) == "e" * 64
 
 
+def test_a_clone_without_weights_keeps_an_analysis_of_other_code(subject, calls, monkeypatch, capsys):
+    """README's commands stopped there in a clone as soon as an analysis was written otherwise."""
+    first = analyses.uncertainty(subject, steps=10, noise_samples=4)
+    work = store.analysis_work
+    monkeypatch.setattr(
+        store, "analysis_work", lambda *parts: dataclasses.replace(work(*parts), code={"ours": "new"}, probe={"x": 1.0})
+    )
+    assert analyses.uncertainty(subject, steps=10, noise_samples=4) == first and len(calls) == 1
+    assert "no weights here; uncertainty is that of other code (commit " in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="other settings"):
+        analyses.uncertainty(subject, steps=3, noise_samples=4)
+    monkeypatch.setattr(store, "has_weights", lambda *_: True)
+    analyses.uncertainty(subject, steps=10, noise_samples=4)
+    assert len(calls) == 2
+
+
 def test_the_baseline_has_no_sampling(subject):
     record = make_record("cityscapes_mini_baseline", miou={1: [39.0]})
     with pytest.raises(ConfigError, match="is not a diffusion model"):

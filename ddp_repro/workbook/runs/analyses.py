@@ -99,8 +99,11 @@ def find_analyses(kind: Kind, preset: str, output: str | Path = "results") -> li
 def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measure) -> Analysis:
     """Do ``work`` on a finished run's weights, unless that was done before, and write down what it returns.
 
+    Without the weights, as in a clone, an analysis of other code is returned as it is.
+
     Raises:
-        ConfigError: the run draws no noise, or the place holds an analysis with other settings.
+        ConfigError: the run draws no noise, the place holds an analysis with other settings, or there is none and no
+            weights to make it from.
     """
     record = subject.record
     if not record.seeds:
@@ -109,6 +112,9 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measur
     now = analysis_work(record.settings(), record.dataset.fingerprint, record.checkpoint.sha256, work)
     if before and _is_current(before, now, settings, subject.overwrite) and _is_complete(before, subject):
         say(f"{record.run}: {kind} analysed before with the same settings, weights, code and data; skipped")
+        return before
+    if before and _is_all_there_is(before, settings, subject):
+        say(f"{record.run}: no weights here; {kind} is that of other code (commit {before.code.commit[:9]})")
         return before
     now = now.done()
     model = trained_model(record, subject.output, subject.checkpoint)
@@ -179,6 +185,18 @@ def _is_current(before: Analysis, now: Work, settings: dict[str, Any], overwrite
             f"{before.kind} of {before.run} was analysed with other settings ({words}); --overwrite allows replacing it"
         )
     return not changed and before.work is not None and isinstance(before.work.same(now), Current)
+
+
+def _is_all_there_is(before: Analysis, settings: dict[str, Any], subject: Subject) -> bool:
+    """Whether an analysis of other code has to do: of the record's weights, which are not here to be analysed anew.
+
+    A clone has records and analyses without weights; code that is read differently from then does not make them wrong.
+    """
+    record = subject.record
+    is_of_record = (before.checkpoint, before.dataset) == (record.checkpoint.sha256, record.dataset.fingerprint)
+    covers = all(_covers(before.settings.get(name), value) for name, value in settings.items())
+    here = has_weights(record, subject.output, subject.checkpoint)
+    return is_of_record and covers and not here and _is_complete(before, subject)
 
 
 def _is_complete(before: Analysis, subject: Subject) -> bool:

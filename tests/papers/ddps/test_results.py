@@ -15,17 +15,20 @@ from workbook.fake_analyses import make_analysis, write_analyses
 from workbook.fake_map_use import make_map_use
 from workbook.fakes import make_record, write_records
 
+from ddp_repro.evaluation.per_image.statistics import ImageStatistics
 from ddp_repro.papers.ddps import recipes
 from ddp_repro.papers.ddps.paper import PAPER
 from ddp_repro.papers.ddps.results import figures
 from ddp_repro.papers.ddps.results.curves import evaluate_curves
 from ddp_repro.papers.ddps.results.map_use import evaluate_map_use
 from ddp_repro.papers.ddps.results.samples import FILE, Refinement, load_refinement
+from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.workbook.claims.decide import decide
 from ddp_repro.workbook.claims.gate import IGNORED
+from ddp_repro.workbook.claims.images import image_scores
 from ddp_repro.workbook.claims.judge import Judged, judge
 from ddp_repro.workbook.runs.records import Record, RecordError
 from ddp_repro.workbook.tables.rendering import FORMATS
@@ -103,6 +106,31 @@ def test_findings_are_paired_by_seed_and_judged_by_their_interval(tmp_path: Path
         assert verdict.measurement.estimate.value == pytest.approx(gain) and verdict.measurement.pairs == 4
         assert verdict.decision.corrected.outcome == ("equal" if gain < 0.3 else "supported")
         assert ("mBIoU" in verdict.evidence) == key.endswith("_boundary")
+
+
+@pytest.mark.parametrize("class_zero", ["kept", "dropped"])
+@pytest.mark.parametrize("unlabelled", ["in_mean", "left_out"])
+def test_what_each_image_added_gives_the_records_scores(class_zero: str, unlabelled: str) -> None:
+    """Also where a prediction may be "unlabelled", which counts in one of the two measures, in both, or in none."""
+    settings = recipes.arm("mini", "multi")
+    settings = dataclasses.replace(
+        settings, model=dataclasses.replace(settings.model, class_zero=class_zero),
+        evaluation=dataclasses.replace(settings.evaluation, unlabelled=unlabelled),
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    tally = task_named("segmentation").tally(settings.model, settings.evaluation)
+    added = []
+    for _ in range(3):
+        prediction, label = (
+            torch.randint(n, (24, 32), generator=generator) for n in (settings.model.output_classes, 19)
+        )
+        added.append({(10, 0): tally.image_statistics(prediction, label)})
+        tally.update(prediction, label)
+    statistics = ImageStatistics.stacked(["a", "b", "c"], [(10, 0)], added)
+    record = make_record(settings=settings, miou={10: [0.0]})
+    for metric in ("miou", "mbiou"):
+        whole = image_scores([(record, statistics)], metric, 10, slice(None)).resampled(np.ones((1, 3)))
+        assert float(whole.item()) == pytest.approx(tally.value(metric))
 
 
 def test_one_training_decides_nothing_between_trainings(tmp_path: Path) -> None:
