@@ -121,8 +121,9 @@ def _oriented(estimate: Estimate, metric: str) -> Estimate:
 def _scored_classes(tally: Any, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave out the class that predictions may have and the truth never has, where it does not count."""
     unscored = getattr(tally, "unscored", None)
-    is_class = unscored is not None and 0 <= unscored < pixels.shape[-1]  # boundaries may name the ignored label
-    return np.delete(pixels, unscored, axis=-1) if is_class else pixels
+    if unscored is None or not 0 <= unscored < pixels.shape[-1]:  # boundaries name the ignored label in place of none
+        return pixels
+    return np.delete(pixels, unscored, axis=-1)
 
 
 def _rows(values: NDArray[np.float64], row: int | slice) -> NDArray[np.float64]:
