@@ -10,7 +10,7 @@ from typing import Any
 from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.papers.ddp.figures.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.papers.ddp.recipes.registry import main_model, recipes
-from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base
+from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base, camvid_drift
 from ddp_repro.papers.ddp.recipes.variants import cells
 from ddp_repro.papers.ddp.tables.robustness import MODELS as BEV_MODELS
 from ddp_repro.settings.training_seeds import split_seed
@@ -25,8 +25,6 @@ from ddp_repro.workbook.tables.rendering import NOTHING, Table
 POINTS, REL = 0.3, 0.003
 HIGH_CORRELATION, CORRELATION, AUROC = 0.7, 0.05, 0.01  # Pearson's r that is commonly called high
 
-READS_MAP = {"camvid": ("camvid_map",)}  # trained so that the map is read: judged beside the preset's usual models
-DRIFTS = {"camvid": "camvid_drift"}  # the same where drift is strong
 
 
 def claims(preset: str) -> list[tuple[Claim, ...]]:
@@ -75,10 +73,9 @@ def _segmentation(preset: str) -> Iterator[tuple[Claim, ...]]:
     if main is None:
         return
     base = ablation_base(preset).name if preset in ABLATED else main
-    models = tuple(dict.fromkeys((main, base, *READS_MAP.get(preset, ()))))
-    yield from zip(*map(_sampling, models), strict=True)
-    if preset in DRIFTS:
-        yield from ((claim,) for claim in _drift(DRIFTS[preset], "_strong", ", at scale 1.0"))
+    yield from zip(*map(_sampling, dict.fromkeys((main, base))), strict=True)
+    if preset == "camvid":
+        yield from ((claim,) for claim in _drift(camvid_drift().name, "_strong", ", at scale 1.0"))
     yield from zip(*map(_uncertainty, (main, base)), strict=True)
     if preset in ABLATED:
         yield from ((claim,) for claim in _ablations(preset))

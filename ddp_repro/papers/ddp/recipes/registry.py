@@ -56,18 +56,14 @@ def _mini() -> dict[str, Recipe]:
 
 
 def _camvid() -> dict[str, Recipe]:
-    recipes = []
-    for base in (segmentation.camvid(), segmentation.camvid_small()):
-        recipes += [base, segmentation.baseline(base), *segmentation.small_aligned(base), segmentation.symmetric(base)]
-    reads, drifts = segmentation.camvid_map(), segmentation.camvid_drift()
-    for plain in (reads, drifts):
-        recipes += [plain, *(_scored_as(plain, stage) for stage in segmentation.small_aligned(plain))]
-    recipes += [segmentation.baseline(reads), segmentation.symmetric(reads)]
-    return _by_name([*recipes, *variants.ablations(segmentation.camvid_small())])
-
-
-def _scored_as(plain: Recipe, recipe: Recipe) -> Recipe:
-    return dataclasses.replace(recipe, evaluation=plain.evaluation)
+    main, small = segmentation.camvid(), segmentation.camvid_small()
+    base, drifts = segmentation.camvid_map(), segmentation.camvid_drift()
+    recipes = [main, segmentation.baseline(main), *segmentation.small_aligned(main), segmentation.symmetric(main)]
+    recipes += [small, segmentation.baseline(small), base, segmentation.baseline(base), segmentation.symmetric(base)]
+    for plain in (base, drifts):
+        stages = segmentation.small_aligned(plain)
+        recipes += [dataclasses.replace(stage, evaluation=plain.evaluation) for stage in stages]
+    return _by_name([*recipes, *variants.ablations(base)])
 
 
 def _small_real(dataset: str) -> dict[str, Recipe]:

@@ -17,7 +17,8 @@ ABLATIONS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "ddp_table5c": ("model.schedule", ("cosine", "linear")),
     "ddp_table5d": ("model.layers", (1, 2, 4, 6, 12)),
 }
-SMALL_LAYERS = (1, 2, 3, 6)  # around the three layers of the small models
+# Around the three layers of the small models, and up to where one at the scale 0.3 trusts its map too much.
+SMALL = {"model.layers": (1, 2, 3, 6), "model.scale": (0.01, 0.1, 0.3, 1.0)}
 
 
 def ablation(plain: Recipe, field: str, value: Any) -> Recipe:
@@ -42,8 +43,8 @@ def cells(plain: Recipe, table: str) -> dict[Any, Recipe]:
     if table not in ABLATIONS:
         raise ConfigError(f"{table!r} has no trained ablations; those that have: {', '.join(ABLATIONS)}")
     field, values = ABLATIONS[table]
-    if field == "model.layers" and picture_settings(plain).layers not in values:
-        values = SMALL_LAYERS
+    if getattr(picture_settings(plain), field.removeprefix("model.")) not in values:
+        values = SMALL[field]
     return {value: ablation(plain, field, value) for value in values}
 
 
