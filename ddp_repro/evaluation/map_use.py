@@ -28,6 +28,7 @@ from ddp_repro.evaluation.resampling import ImageScores, MeanIoU, MeanScores, hi
 from ddp_repro.evaluation.statistics import LEVEL, Estimate
 from ddp_repro.evaluation.views import inference_mode, model_device
 
+MapMeasure = Literal["miou", "rel"]
 MapKind = Literal["true", "prediction", "other", "zero", "noise"]
 MAPS: tuple[MapKind, ...] = get_args(MapKind)
 
@@ -47,7 +48,7 @@ class MapUse:
     dataset_fingerprint: str
     images: int
     seeds: tuple[int, ...]
-    measure: Literal["miou", "rel"]
+    measure: MapMeasure
     times: tuple[float, ...]
     levels: tuple[float, ...]
     statistics: NDArray[np.float64]
@@ -55,20 +56,12 @@ class MapUse:
 
     def image_scores(self, kind: MapKind, step: int = -1) -> ImageScores:
         """Return what the score of a map at a step is made of, with the seeds as repetitions."""
-        values = self.statistics[:, step, MAPS.index(kind)]
-        if self.measure == "rel":
-            return MeanScores(values[:, self._measured])
-        return MeanIoU(values[..., 0], values[..., 1])
+        return scores_of(self.statistics[:, step, MAPS.index(kind)], self.measure)
 
     @property
     def is_defined(self) -> bool:
         """Whether any image has something to measure."""
-        return bool(self._measured.any() if self.measure == "rel" else self.statistics[..., 1].any())
-
-    @property
-    def _measured(self) -> NDArray[np.bool_]:
-        """Which images have a depth that counts; (N,)."""
-        return ~np.isnan(self.statistics[0, 0, 0])
+        return anything_measured(self.statistics, self.measure)
 
     def score(self, kind: MapKind, step: int = -1) -> float:
         """Return the mean over the seeds of the score of all images, as a fraction; NaN where it is undefined."""
@@ -86,11 +79,7 @@ class MapUse:
         if not self.is_defined:
             return Estimate(value=math.nan, error=math.inf, freedom=1, count=self.images, unit="images", method="none")
         better, worse = (self.image_scores(kind, step) for kind in ("true", against))
-        several = len(self.seeds) > 1
-        estimate = (
-            hierarchical_bootstrap(better, worse, "sampling seeds") if several else image_bootstrap(better, worse)
-        )
-        return estimate.scaled(-1) if self.measure == "rel" else estimate
+        return advantage(better, worse, self.measure)
 
     def uses_map(self, minimum: float, level: float = LEVEL) -> bool:
         """Return whether the interval of :meth:`effect` lies above ``minimum``, a fraction as the scores are."""
@@ -122,6 +111,25 @@ class MapUse:
         return [or_none(factor * value) for value in values.mean(0).tolist()]
 
 
+def scores_of(values: NDArray[np.float64], measure: MapMeasure) -> ImageScores:
+    """Return what a score is made of, with sampling seeds as repetitions: mIoU of (S, N, K, 2), REL of (S, N)."""
+    if measure == "rel":
+        return MeanScores(values[:, ~np.isnan(values[0])])  # images with a depth that counts
+    return MeanIoU(values[..., 0], values[..., 1])
+
+
+def anything_measured(statistics: NDArray[np.float64], measure: MapMeasure) -> bool:
+    """Return whether any image has something to measure."""
+    return bool((~np.isnan(statistics)).any() if measure == "rel" else statistics[..., 1].any())
+
+
+def advantage(first: ImageScores, second: ImageScores, measure: MapMeasure) -> Estimate:
+    """Estimate by how much the first is better than the second, over images and sampling seeds."""
+    several = first.repetitions > 1
+    estimate = hierarchical_bootstrap(first, second, "sampling seeds") if several else image_bootstrap(first, second)
+    return estimate.scaled(-1) if measure == "rel" else estimate
+
+
 def score_images(
     model: nn.Module, count: int, load: Callable[[int], Any], truth: Callable[[int], Tensor],
     score: Callable[[Any, Tensor, int], Tensor], *, seeds: Sequence[int], shape: Sequence[int], progress: bool,
@@ -131,9 +139,8 @@ def score_images(
     Args:
         load: reads an image by its number, below ``count``.
         truth: reads the ground truth alone: that of the image half a data set away, for the next may be a film's next.
-        score: of an image, another one's truth and a sampling seed: what the score of each step and map is made of,
-            (S, 5, *shape).
-        shape: (S, 5), and that of an image's score behind.
+        score: of an image, another one's truth and a sampling seed: what its scores are made of, ``shape``.
+        shape: two dimensions (for a map's use: steps and maps), and that of an image's score behind.
     """
     statistics = torch.zeros(len(seeds), *shape[:2], count, *shape[2:], dtype=torch.float64)
     rank, world = rank_and_world()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.papers.ddp.diagnostics.drift import evaluate_drift
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from tests.evaluation.conftest import tiny_model

@@ -13,7 +13,7 @@ from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.papers.ddp.analyses import usual_size
-from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.papers.ddp.diagnostics.drift import evaluate_drift
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig

@@ -10,12 +10,13 @@ from PIL import Image
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.evaluation.evaluate import evaluate_model
-from ddp_repro.papers.ddp.map_use import MAPS, evaluate_map_use, map_losses
+from ddp_repro.papers.ddp.diagnostics.map_use import MAPS, evaluate_map_use, map_losses
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.depth.protocols import protocol_named
 from tests.data.depth_files import write_depth
 from tests.evaluation.conftest import tiny_model
+from tests.evaluation.map_readers import blind, copying, copying_depth
 from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 from tests.evaluation.tiny_depth import tiny_depth_dataset, tiny_depth_model, write_pictures
 
@@ -30,45 +31,6 @@ def depth_dataset(tmp_path_factory):
     for index, path in enumerate(sorted((root / "depth" / "val").iterdir())):  # so that pictures differ in depth
         write_depth(path, np.array(Image.open(path)) // (1, 1, 2, 2)[index])
     return tiny_depth_dataset(root)
-
-
-def blind(model):
-    """The model without the map half of its fusion."""
-    with torch.no_grad():
-        model.fusion.weight[:, model.feature_channels :] = 0
-    return model
-
-
-def copying(**settings):
-    """A segmentation model whose prediction is the class whose code word is nearest to the map."""
-    model = tiny_model(scale=1.0, **settings)
-    with torch.no_grad():
-        model.fusion.bias.zero_()
-        model.fusion.weight[:, : model.feature_channels] = 0
-        model.fusion.weight[:, model.feature_channels :] = torch.eye(model.map_channels)
-
-    def nearest(fused, shape, t):
-        codes = model.encoding.codes()[: model.config.num_classes]
-        return -torch.cdist(fused, codes.expand(len(fused), -1, -1)).transpose(1, 2).unflatten(-1, shape)
-
-    model.denoise = nearest
-    return model
-
-
-def copying_depth():
-    """A depth model whose prediction is its map."""
-    model = tiny_depth_model(scale=1.0)
-    low, high = model.config.min_depth, model.config.max_depth
-    with torch.no_grad():
-        model.fusion.weight.zero_()
-        model.fusion.bias.zero_()
-        model.fusion.weight[:, -1] = 1
-
-    def copy(fused, shape, t):
-        return ((fused[:, :, :1] + 1) / 2 * (high - low) + low).transpose(1, 2).unflatten(-1, shape)
-
-    model.denoise = copy
-    return model
 
 
 def batch_of(dataset, count=2):

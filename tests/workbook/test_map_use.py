@@ -7,7 +7,7 @@ from workbook.tiny import tiny, write_data
 
 from ddp_repro.papers.ddp import analyses
 from ddp_repro.papers.ddp.claims import claims_table
-from ddp_repro.papers.ddp.map_use import MAPS
+from ddp_repro.papers.ddp.diagnostics.map_use import MAPS
 from ddp_repro.workbook.runs.run import run
 
 NAME = "cityscapes_mini"

@@ -19,10 +19,10 @@ from ddp_repro import cli
 from ddp_repro.evaluation.measure import json_ready, mean_text, number_text, spread
 from ddp_repro.interop.weight_files import read_state_dict, save_weights
 from ddp_repro.papers.ddp.claims import claims_table
-from ddp_repro.papers.ddp.drift import evaluate_drift
+from ddp_repro.papers.ddp.diagnostics.drift import evaluate_drift
+from ddp_repro.papers.ddp.diagnostics.map_use import evaluate_map_use
 from ddp_repro.papers.ddp.figures import figure3
 from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
-from ddp_repro.papers.ddp.map_use import evaluate_map_use
 from ddp_repro.papers.ddp.tables.ablations import mean_and_spread
 from ddp_repro.papers.ddp.tables.uncertainty import uncertainty_table
 from ddp_repro.protocols.registry import task_named

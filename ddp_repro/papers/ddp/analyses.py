@@ -12,8 +12,9 @@ from ddp_repro.data.transforms import size_of
 from ddp_repro.evaluation.evaluate import evaluate_model
 from ddp_repro.papers.ddp.costs.candidates import ddp_candidates
 from ddp_repro.papers.ddp.costs.complexity import complexity
-from ddp_repro.papers.ddp.drift import evaluate_drift
-from ddp_repro.papers.ddp.map_use import evaluate_map_use
+from ddp_repro.papers.ddp.diagnostics.drift import evaluate_drift
+from ddp_repro.papers.ddp.diagnostics.gain import evaluate_gain
+from ddp_repro.papers.ddp.diagnostics.map_use import evaluate_map_use
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.samples import segmentation as trajectories
 from ddp_repro.papers.ddp.segmentation import SegmentationDDP
@@ -66,7 +67,7 @@ def sweep(
 
 
 def drift(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int | None = None) -> Analysis:
-    """Measure what happens from step to step of a sampling run (:func:`ddp_repro.papers.ddp.drift.evaluate_drift`)."""
+    """Measure what happens from step to step of a sampling run (:mod:`ddp_repro.papers.ddp.diagnostics.drift`)."""
 
     def work(model: SegmentationDDP, dataset: SegmentationDataset) -> dict[str, Any]:
         found = evaluate_drift(
@@ -165,7 +166,7 @@ def robustness(subject: Subject, *, steps: int, seeds: Sequence[int], limit: int
 def map_use(
     subject: Subject, *, steps: int = 3, seeds: Sequence[int] = (0, 1, 2), limit: int | None = None
 ) -> Analysis:
-    """Measure whether the model reads its map, at each step (:func:`ddp_repro.papers.ddp.map_use.evaluate_map_use`).
+    """Measure whether the model reads its map, at each step (:mod:`ddp_repro.papers.ddp.diagnostics.map_use`).
 
     mIoU and its effects in percent, REL as it is.  ``effect`` is that of the last step, on which claims rest.
     """
@@ -180,6 +181,29 @@ def map_use(
         return {name: rows[name] for name in ("measure", "steps", "effect")}
 
     return analyse("map_use", subject, {"steps": steps, "seeds": list(seeds), "limit": limit}, work)
+
+
+def gain(
+    subject: Subject,
+    *,
+    steps: Sequence[int] = (1, 2, 3, 5, 10),
+    seeds: Sequence[int] = (0, 1),
+    limit: int | None = None,
+) -> Analysis:  # fmt: skip
+    """Measure what more steps add, and what of it is the map's (:mod:`ddp_repro.papers.ddp.diagnostics.gain`).
+
+    mIoU and its gains in percent, REL as it is.
+    """
+    recipe = subject.recipe
+    protocol = protocol_named(recipe.evaluation.protocol) if recipe.model.task == "depth" else None
+
+    def work(model: DDP, dataset: Any) -> dict[str, Any]:
+        return evaluate_gain(
+            model, dataset, steps=tuple(steps), seeds=tuple(seeds), protocol=protocol, limit=limit,
+            progress=subject.progress,
+        ).to_dict()  # fmt: skip
+
+    return analyse("gain", subject, {"steps": list(steps), "seeds": list(seeds), "limit": limit}, work)
 
 
 def usual_size(dataset: PairDataset) -> tuple[int, int]:

@@ -26,7 +26,6 @@ POINTS, REL = 0.3, 0.003
 HIGH_CORRELATION, CORRELATION, AUROC = 0.7, 0.05, 0.01  # Pearson's r that is commonly called high
 
 
-
 def claims(preset: str) -> list[tuple[Claim, ...]]:
     """Return every claim with the models that it may be judged on, the usual one first.
 

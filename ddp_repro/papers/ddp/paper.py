@@ -59,7 +59,7 @@ class DDPPaper(Paper):
     def analyses(self) -> Mapping[str, Callable[..., Any]]:
         from ddp_repro.papers.ddp import analyses
 
-        names = ("sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "robustness", "map_use")
+        names = ("sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "robustness", "map_use", "gain")
         return {name: getattr(analyses, name) for name in names}
 
     def recipes(self, preset: str) -> dict[str, Recipe]:
@@ -77,7 +77,7 @@ class DDPPaper(Paper):
 
     def watch(self, model: Any, batch: dict[str, Any]) -> Mapping[str, float]:
         """Return what the training log says of the map: the loss with the true one, another image's, none and noise."""
-        from ddp_repro.papers.ddp.map_use import map_losses
+        from ddp_repro.papers.ddp.diagnostics.map_use import map_losses
 
         return map_losses(model, batch) if model.config.diffusion and len(next(iter(batch.values()))) > 1 else {}
 

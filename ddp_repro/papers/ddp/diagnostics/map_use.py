@@ -19,26 +19,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddp_repro.data.transforms import size_of
-from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
+from ddp_repro.diffusion import draw_noise, image_generator
 from ddp_repro.evaluation.map_use import MAPS, MapUse, score_images
-from ddp_repro.evaluation.views import View, best_class, inference_mode, model_device, to_image_size, view_image
+from ddp_repro.evaluation.views import inference_mode
 from ddp_repro.networks.shapes import shape_of, tokens_of
+from ddp_repro.papers.ddp.diagnostics.scoring import EvaluationImage, Scorer, noised, scorer_of, told_and_level
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
 from ddp_repro.settings.errors import ConfigError
-from ddp_repro.tasks.bev.evaluate import sensor_batch
 from ddp_repro.tasks.depth.protocols import Protocol
-from ddp_repro.tasks.segmentation.metrics import ClassCounts
-
-PRESENT = 0.5  # BEV: probability from which a class counts as predicted
 
 
 def evaluate_map_use(
@@ -71,15 +66,17 @@ def evaluate_map_use(
     check_positive(limit=limit)
     check_distinct(seeds=tuple(seeds))
     count = min(len(dataset), limit or len(dataset))
-    _check(model, steps, count, protocol)
+    _check_model(model, steps)
+    if count < 2:
+        raise ConfigError(f"the map of another image needs at least 2 images; got {count}")
     started = time.perf_counter()
-    scorer = _BEVScorer(model, dataset) if dataset.truth == "masks" else _PictureScorer(model, dataset, protocol)
+    scorer = scorer_of(model, dataset, protocol)
     statistics = score_images(
         model, count, scorer.load, scorer.truth,
         lambda image, other, seed: _score_maps(model, scorer, image, other, steps, seed),
         seeds=seeds, shape=(steps, len(MAPS), *scorer.shape), progress=progress,
     )  # fmt: skip
-    schedule = _schedule(model, steps)
+    schedule = told_and_level(model, steps)
     return MapUse(
         dataset=dataset.name, dataset_fingerprint=dataset.fingerprint(), images=count, seeds=tuple(seeds),
         measure=scorer.measure, times=tuple(told for told, _ in schedule), levels=tuple(level for _, level in schedule),
@@ -103,7 +100,7 @@ def map_losses(model: DDP, batch: dict[str, Any], *, steps: int = 3, seed: int =
         ConfigError: a model without diffusion, fewer than 2 steps, or a batch of one image.
     """
     _check_model(model, steps)
-    told, level = _schedule(model, steps)[-1]
+    told, level = told_and_level(model, steps)[-1]
     with inference_mode(model):
         features = model.encode(batch)
         clean = model.target_map(batch, shape_of(features))
@@ -112,7 +109,7 @@ def map_losses(model: DDP, batch: dict[str, Any], *, steps: int = 3, seed: int =
         generator = torch.Generator().manual_seed(seed)
         noise, fresh = (draw_noise(clean.shape[1:], len(clean), generator).to(clean) for _ in range(2))
         maps = {"true": clean, "other": clean.roll(-1, 0), "zero": torch.zeros_like(clean)}
-        noisy = {kind: _corrupt(model, value, noise, level) for kind, value in maps.items()} | {"noise": fresh}
+        noisy = {kind: noised(model, value, noise, level) for kind, value in maps.items()} | {"noise": fresh}
         losses = {}
         for kind, value in noisy.items():
             parts = model.losses(model.decode(features, value, told), features, batch)
@@ -120,83 +117,7 @@ def map_losses(model: DDP, batch: dict[str, Any], *, steps: int = 3, seed: int =
     return losses | {"map_effect": losses["map_other"] - losses["map_true"]}
 
 
-# -- one image ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Image:
-    """A test image: its name, what the encoder reads, and the truth (H, W) or (K, X, Y)."""
-
-    id: str
-    inputs: Any
-    truth: Tensor
-
-
-class _PictureScorer:
-    """Reading and scoring of one picture: classes, or metres."""
-
-    def __init__(self, model: DDP, dataset: Any, protocol: Protocol | None) -> None:
-        self.model, self.dataset, self.protocol = model, dataset, protocol
-        self.device = model_device(model)
-        self.measure: Literal["miou", "rel"] = "miou" if protocol is None else "rel"
-        self.shape = (model.config.num_classes, 2) if protocol is None else ()  # of what an image's score is made of
-
-    def load(self, index: int) -> _Image:
-        image = view_image(self.dataset, index, [View()])
-        return _Image(image.id, image.views[0][None], image.truth)
-
-    def truth(self, index: int) -> Tensor:
-        return torch.from_numpy(self.dataset.load(index)[1])
-
-    def encode(self, image: _Image) -> Tensor:
-        return self.model.encode_image(image.inputs.to(self.device))
-
-    def target(self, truth: Tensor, shape: tuple[int, int]) -> Tensor:
-        return self.model.target_map({self.dataset.truth: truth[None].to(self.device)}, shape)
-
-    def score(self, output: Tensor, image: _Image) -> Tensor:
-        """Intersection and union (K, 2), or REL (), of the network's output (C, h, w)."""
-        input_size, size = shape_of(image.inputs), size_of(image.truth)
-        if self.protocol is None:
-            labels = best_class(output, input_size, size)[1]
-            return ClassCounts(self.model.config.num_classes).count(labels.cpu(), image.truth)[:2].T
-        valid = self.protocol.valid(image.truth)  # without one, the mean is NaN
-        depth = to_image_size(output[None], input_size, size)[0, 0].cpu()[valid].double()
-        truth = image.truth[valid].double()
-        return ((depth.clamp(self.protocol.min_depth, self.protocol.max_depth) - truth).abs() / truth).mean()
-
-
-class _BEVScorer:
-    """Reading and scoring of all sensors of a moment: the map around the car."""
-
-    measure: Literal["miou", "rel"] = "miou"
-
-    def __init__(self, model: DDP, dataset: Any) -> None:
-        self.model, self.dataset, self.device = model, dataset, model_device(model)
-        self.shape = (model.config.num_classes, 2)
-
-    def load(self, index: int) -> _Image:
-        item = self.dataset[index]
-        return _Image(item["id"], item, item["masks"])
-
-    def truth(self, index: int) -> Tensor:
-        return torch.from_numpy(self.dataset.masks(index))
-
-    def encode(self, image: _Image) -> Tensor:
-        return self.model.encode(sensor_batch([image.inputs], self.dataset, self.device))
-
-    def target(self, truth: Tensor, shape: tuple[int, int]) -> Tensor:
-        return self.model.target_map({"masks": truth[None].to(self.device)}, shape)
-
-    def score(self, output: Tensor, image: _Image) -> Tensor:
-        """Intersection and union (K, 2) of probabilities (K, X, Y)."""
-        predicted, truth = (output >= PRESENT).cpu().flatten(1), image.truth.bool().flatten(1)
-        return _intersection_and_union((predicted & truth).sum(1), predicted.sum(1), truth.sum(1))
-
-
-def _score_maps(
-    model: DDP, scorer: _PictureScorer | _BEVScorer, image: _Image, other: Tensor, steps: int, seed: int
-) -> Tensor:
+def _score_maps(model: DDP, scorer: Scorer, image: EvaluationImage, other: Tensor, steps: int, seed: int) -> Tensor:
     """Score each map at each step; float64 (S, 5, K, 2), or (S, 5) of REL."""
     features = scorer.encode(image)
     shape = shape_of(features)
@@ -207,8 +128,8 @@ def _score_maps(
     true = scorer.target(image.truth, shape)
     clean = torch.cat([true, scorer.target(other, shape), torch.zeros_like(true)])  # (3, M, h, w)
     image_part, rows = model.project_features(features), []
-    for decoded, (told, level) in zip(run.decoded, _schedule(model, steps), strict=True):
-        noisy = torch.cat([_corrupt(model, clean, noise.expand_as(clean), level), fresh])  # (4, M, h, w)
+    for decoded, (told, level) in zip(run.decoded, told_and_level(model, steps), strict=True):
+        noisy = torch.cat([noised(model, clean, noise.expand_as(clean), level), fresh])  # (4, M, h, w)
         # decoded as in sampling, and so equal to it bit for bit where the maps are
         fused = image_part + model.project_map(tokens_of(noisy))  # (4, h·w, D)
         true_, other_, zero, new = model.denoise(fused, shape, torch.full((4,), told, device=device))
@@ -217,28 +138,6 @@ def _score_maps(
             raise RuntimeError(f"the model's output is not finite for image {image.id}; check its weights")
         rows.append(torch.stack([scorer.score(output, image) for output in outputs]))
     return torch.stack(rows).double()
-
-
-def _intersection_and_union(hits: Tensor, predicted: Tensor, truth: Tensor) -> Tensor:
-    return torch.stack([hits, predicted + truth - hits], -1)
-
-
-def _corrupt(model: DDP, clean: Tensor, noise: Tensor, level: float) -> Tensor:
-    return corrupt(clean, noise, torch.full((len(clean),), level, device=clean.device), model.schedule)
-
-
-def _schedule(model: DDP, steps: int) -> list[tuple[float, float]]:
-    """Return the time that each step tells the decoder, and the noise level of the map that it is given."""
-    pairs = time_pairs(steps, model.config.time_difference)
-    return list(zip([now for now, _ in pairs], [1.0, *(following for _, following in pairs[:-1])], strict=True))
-
-
-def _check(model: DDP, steps: int, count: int, protocol: Protocol | None) -> None:
-    _check_model(model, steps)
-    if count < 2:
-        raise ConfigError(f"the map of another image needs at least 2 images; got {count}")
-    if (model.config.task == "depth") != (protocol is not None):
-        raise ConfigError(f"a protocol is for depth, and needed there; the model's task is {model.config.task}")
 
 
 def _check_model(model: DDP, steps: int) -> None:
