@@ -50,6 +50,8 @@ _HOMES = {
     "claims_table": "ddp_repro.papers.ddp.claims",
     "ablation_table": "ddp_repro.papers.ddp.tables.ablations",
     "cost_table": "ddp_repro.papers.ddp.tables.ablations",
+    "gain_table": "ddp_repro.papers.ddp.tables.gain",
+    "gain_figure": "ddp_repro.papers.ddp.figures.gain",
     "uncertainty_table": "ddp_repro.papers.ddp.tables.uncertainty",
     "costs_table": "ddp_repro.papers.ddp.tables.bev_costs",
     "find_costs": "ddp_repro.papers.ddp.tables.bev_costs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from ddp_repro.data import transforms
 from ddp_repro.data.io import read_image
 from ddp_repro.diffusion.trajectory import Trajectory
-from ddp_repro.evaluation.sampling import Stage, StagedModel, batch_runs
+from ddp_repro.evaluation.sampling import Stage, StagedModel, batch_runs, untold
 from ddp_repro.evaluation.views import ViewedImage, inference_mode
 from ddp_repro.evaluation.windows import check_window, predict_by_windows
 from ddp_repro.protocols.method import Method
@@ -135,14 +135,20 @@ class PicturePredictor:
 
     def _at_once(self, images: Sequence[ViewedImage]) -> list[Any]:
         task = task_named(self.model.config.task)
-        assert task.predict is not None  # as __post_init__ has it
         runs = batch_runs(self.model, images, self.steps, self.noise_samples, self.seed)
-        if len(images) == 1:  # a run after another: they need not all fit into the memory
-            return [task.predict(self.model, images[0], runs)]
+        if len(images) == 1 and task.look_again is None:  # a run after another: they need not all fit into the memory
+            return [self._finished(images[0], runs)]
         together = list(runs)
-        return [
-            task.predict(self.model, image, [run.part(index) for run in together]) for index, image in enumerate(images)
-        ]
+        return [self._finished(image, [run.part(index) for run in together]) for index, image in enumerate(images)]
+
+    def _finished(self, image: ViewedImage, runs: Iterable[Trajectory]) -> Any:
+        task = task_named(self.model.config.task)
+        assert task.predict is not None  # as __post_init__ has it
+        if task.look_again is None:
+            return task.predict(self.model, image, runs)
+        runs, model = list(runs), untold(self.model)
+        prediction = task.predict(self.model, image, runs)
+        return task.look_again(model, image, runs, prediction, steps=self.steps, seed=self.seed)
 
 
 def _to_rgb(image: Image.Image | np.ndarray | Path | str) -> np.ndarray:

@@ -103,5 +103,10 @@ class StagedModel:
         return time.perf_counter() - self._started
 
 
+def untold(model: Method | StagedModel) -> Method:
+    """Return the model itself, which tells of nothing."""
+    return model._model if isinstance(model, StagedModel) else model
+
+
 def _of_one_step(output: Tensor) -> Trajectory:
     return Trajectory(output=output, decoded=output[None], maps=output.new_empty(0))

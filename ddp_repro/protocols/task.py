@@ -102,6 +102,8 @@ class Task(Protocol):
         saves_predictions: whether an evaluation can keep its predictions, for scoring without the model.
         flips_by_default: whether a test with mirror images is the usual one.
         predict: (model, picture, its sampling runs) -> prediction; None: not made from one picture.
+        look_again: (model, picture, its sampling runs, prediction, steps, seed) -> the prediction with what needs the
+            network to be shown the picture in other ways; None: nothing does.
         not_from_a_picture: why, where ``predict`` is None.
         blends: whether predictions of parts of a picture mean the same, so that they may be blended where they overlap.
         made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
@@ -119,6 +121,7 @@ class Task(Protocol):
     saves_predictions: bool
     flips_by_default: bool
     predict: Callable[..., Any] | None
+    look_again: Callable[..., Any] | None
     not_from_a_picture: str
     blends: bool
     made_up_batch: Callable[..., dict[str, Any]] | None

@@ -30,6 +30,7 @@ class PictureTask(Task):
     blends = True
     constant = None
     evaluate = None
+    look_again = None
 
     def complete(self, recipe: Recipe) -> Recipe:
         """Return the recipe: nothing of it is left to the data set."""

@@ -34,33 +34,33 @@ def test_depth_is_the_models_at_the_pictures_size(model):
     run = model.sample(pixels, steps=2, generator=image_generator(0, "predict"), return_trajectory=True)
     np.testing.assert_allclose(found.depth, to_image_size(run.output, (77, 101), (77, 101))[0, 0], rtol=1e-5)
     spread = torch.stack([*run.decoded]).clamp(1e-3, 10).std(0, correction=0)
-    np.testing.assert_allclose(found.uncertainty, to_image_size(spread, (77, 101), (77, 101))[0, 0], atol=1e-5)
-    assert found.uncertainty_score == "step_spread" and found.sample_spread is None
+    np.testing.assert_allclose(found.step_spread, to_image_size(spread, (77, 101), (77, 101))[0, 0], atol=1e-5)
+    assert found.uncertainty_score == "view_spread" and found.sample_spread is None
     assert found.depth.shape == found.uncertainty.shape == (77, 101)
     assert found.depth.dtype == found.uncertainty.dtype == np.float32
     assert 1e-3 <= found.depth.min() < found.depth.max() <= 10 and found.uncertainty.max() > 0
 
 
-def test_noise_samples_are_averaged_and_their_spread_shown(model):
+def test_noise_samples_are_averaged_and_their_spread_told(model):
     one, two = (predict(model, PICTURE, steps=2, seed=seed) for seed in (0, 1))
     both = predict(model, PICTURE, steps=2, noise_samples=2)
     np.testing.assert_allclose(both.depth, (one.depth + two.depth) / 2, rtol=1e-5)
     np.testing.assert_allclose(both.step_spread, (one.step_spread + two.step_spread) / 2, atol=1e-5)
-    assert both.uncertainty is both.sample_spread and both.uncertainty_score == "sample_spread"
     assert both.sample_spread.max() > 0 and not np.allclose(one.depth, two.depth)
 
 
-def test_a_single_step_has_no_uncertainty_unless_sampled_again(model):
+def test_a_single_step_has_no_spread_unless_sampled_again(model):
     one = predict(model, PICTURE, steps=1)
     assert one.depth.shape == (77, 101)
-    assert (one.uncertainty, one.uncertainty_score, one.step_spread, one.sample_spread) == (None,) * 4
+    assert (one.step_spread, one.sample_spread) == (None, None)
     again = predict(model, PICTURE, steps=1, noise_samples=3)
-    assert again.uncertainty_score == "sample_spread" and again.step_spread is None
+    assert again.sample_spread is not None and again.step_spread is None
 
 
-def test_the_baseline_has_no_uncertainty():
+def test_the_baseline_is_uncertain_of_views_alone():
     found = predict(tiny_depth_model(diffusion=False), PICTURE, steps=3, noise_samples=4)
-    assert found.depth.shape == (77, 101) and found.uncertainty is None
+    assert found.depth.shape == (77, 101) and found.uncertainty_score == "view_spread"
+    assert (found.step_spread, found.sample_spread) == (None, None)
 
 
 def test_image_scale_bounds_what_the_network_sees(model):

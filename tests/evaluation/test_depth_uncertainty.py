@@ -14,7 +14,15 @@ from ddp_repro.evaluation.processes import in_turn
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
-from ddp_repro.tasks.depth.uncertainty import FRACTIONS, evaluate_depth_uncertainty, rank_correlation, sparsification
+from ddp_repro.tasks.depth.uncertainty import (
+    FRACTIONS,
+    LEVEL,
+    SPREADS,
+    calibrate,
+    evaluate_depth_uncertainty,
+    rank_correlation,
+    sparsification,
+)
 from ddp_repro.tasks.depth.uncertainty import _areas as areas
 from tests.data.depth_files import write_depth
 from tests.evaluation.conftest import tiny_dataset, tiny_model
@@ -76,7 +84,8 @@ def test_no_score_beats_the_oracle(found):
 
 def test_perfect_uncertainty_has_no_area_and_a_constant_that_of_chance():
     scores = {"perfect": ERROR.sqrt(), "constant": torch.ones(777), "worst": -ERROR, "oracle": ERROR}
-    found = areas([{name: sparsification(score, ERROR) for name, score in scores.items()}])
+    (curves,) = [{name: sparsification(score, ERROR) for name, score in scores.items()}]
+    found = {name: values[0] for name, values in areas([curves]).items()}
     assert found["perfect"] == 0
     assert found["constant"] == pytest.approx(found["random"])
     assert found["worst"] > found["random"] > 0
@@ -102,7 +111,41 @@ def test_equals_a_plain_loop(root, found):
         )
         error = abs(depth - item["depth"].numpy()[valid]) / item["depth"].numpy()[valid]
         correlations.append([spearmanr(each, error).statistic for each in spreads])
-    assert [*found.correlation.values()] == pytest.approx(np.mean(correlations, axis=0), abs=1e-5)
+    assert [*found.correlation.values()][:2] == pytest.approx(np.mean(correlations, axis=0), abs=1e-5)
+
+
+def test_an_advantage_is_over_chance_and_has_an_interval_over_images(found):
+    for name in SPREADS:
+        interval = found.advantage[name]
+        assert interval["estimate"] == pytest.approx(found.ause["random"] - found.ause[name])
+        assert interval["low"] < interval["estimate"] < interval["high"]
+        assert (interval["count"], interval["unit"]) == (2, "images")
+
+
+def test_calibration_learns_what_a_spread_means_and_holds_on_other_images():
+    """Errors are half normal, five times the spread wide: 68 % of them lie within 0.9945 of it."""
+    rng = np.random.default_rng(1)
+    spreads = [torch.tensor(rng.gamma(2.0, 0.1, 5000)) for _ in range(10)]
+    errors = [5 * spread * torch.tensor(np.abs(rng.normal(size=5000))) for spread in spreads]
+    found = calibrate(list(zip(spreads, errors, strict=True)))
+    assert found["coverage"] == pytest.approx(LEVEL, abs=0.01)
+    middle = slice(3, 17)
+    np.testing.assert_allclose(np.divide(found["metres"], found["spread"])[middle], 5 * 0.9945, rtol=0.1)
+    assert (np.diff(found["metres"]) >= 0).all()
+    assert (found["learned_images"], found["tried_images"]) == (5, 5)
+
+
+def test_a_spread_that_says_nothing_is_calibrated_to_one_number():
+    rng = np.random.default_rng(1)
+    pairs = [(torch.tensor(rng.random(2000)), torch.tensor(rng.random(2000))) for _ in range(4)]
+    found = calibrate(pairs)
+    assert found["coverage"] == pytest.approx(LEVEL, abs=0.03)
+    assert max(found["metres"]) - min(found["metres"]) < 0.2
+
+
+def test_one_image_cannot_be_calibrated(found):
+    assert calibrate([(torch.ones(3), torch.ones(3))]) == calibrate([]) == {}
+    assert found.calibration["score"] == "view_spread"
 
 
 def test_result_is_json(found):

@@ -91,7 +91,7 @@ def test_files_of_one_name_keep_apart(place):
     assert not {*first["files"]} & {*second["files"]}
     assert predict("in/sub/a.jpg") == 0
     files = [file for entry in entries() for file in entry["files"]]
-    assert len(files) == len({*files}) == 9
+    assert len(files) == len({*files}) == 12
     assert all((place / "predictions" / file).is_file() for file in files)
 
 
@@ -113,7 +113,7 @@ def test_arrays_hold_what_the_pictures_show(place):
     depth, [entry] = np.load("d/a_depth.npy"), entries("d")
     assert depth.shape == (30, 44) and depth.dtype == np.float32
     assert entry["depth"]["median_m"] == pytest.approx(np.median(depth), abs=1e-4)
-    assert entry["classes"] is None and entry["uncertainty_score"] == "step_spread"
+    assert entry["classes"] is None and entry["uncertainty_score"] == "view_spread"
 
 
 def test_a_damaged_manifest_is_refused(place, capsys):

@@ -6,6 +6,7 @@ from PIL import Image
 from ddp_repro.data.io import DataError
 from ddp_repro.data.transforms import normalize
 from ddp_repro.diffusion import image_generator
+from ddp_repro.diffusion.uncertainty import change_count, predictive_entropy
 from ddp_repro.evaluation.predict import predict
 from ddp_repro.evaluation.views import to_image_size
 from ddp_repro.settings.errors import ConfigError
@@ -25,8 +26,12 @@ def test_labels_are_the_models_at_the_pictures_size(model):
     run = model.sample(pixels, steps=2, generator=image_generator(0, "predict"), return_trajectory=True)
     expected = to_image_size(run.output, (38, 51), (38, 51)).argmax(1)[0]
     np.testing.assert_array_equal(found.labels, expected)
-    assert found.uncertainty.shape == found.entropy.shape == (38, 51) and found.uncertainty_score == "change_count"
+    assert found.uncertainty.shape == found.change_count.shape == (38, 51)
     assert found.uncertainty.min() >= 0 and found.uncertainty.max() <= 1
+    entropy = predictive_entropy(run.probabilities.mean(0)[None])  # of the averaged prediction, as in print
+    np.testing.assert_allclose(found.uncertainty, to_image_size(entropy[None], (38, 51), (38, 51))[0, 0], atol=1e-5)
+    changes = change_count(run.predictions)
+    np.testing.assert_allclose(found.change_count, to_image_size(changes[None], (38, 51), (38, 51))[0, 0], atol=1e-5)
     np.testing.assert_allclose(found.probabilities, run.probabilities.mean(0)[0], atol=1e-6)
 
 
@@ -41,14 +46,14 @@ def test_a_seed_repeats_and_noise_samples_average(model):
     assert not np.array_equal(one.probabilities, other.probabilities)
     both = predict(model, PICTURE, noise_samples=2)
     np.testing.assert_allclose(both.probabilities, (one.probabilities + other.probabilities) / 2, atol=1e-6)
-    np.testing.assert_allclose(both.uncertainty, (one.uncertainty + other.uncertainty) / 2, atol=1e-6)
+    np.testing.assert_allclose(both.change_count, (one.change_count + other.change_count) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"diffusion": False}])
-def test_entropy_where_there_are_no_steps_to_compare(settings):
+def test_no_changes_where_there_are_no_steps_to_compare(settings):
     found = predict(tiny_model(**settings), PICTURE, steps=1)
     assert found.uncertainty_score == "entropy" and found.uncertainty.max() > 0
-    np.testing.assert_array_equal(found.uncertainty, found.entropy)
+    assert found.change_count is None and set(found.arrays) == {"labels", "uncertainty"}
 
 
 def test_every_kind_of_picture(model, tmp_path):

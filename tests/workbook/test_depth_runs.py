@@ -240,7 +240,8 @@ def test_depth_uncertainty_is_analysed_once(place, folder, monkeypatch):
     subject = analyses.Subject(recipe=tiny("kitti_mini"), record=record, progress=False)
     made = analyses.depth_uncertainty(subject, steps=2, noise_samples=2, limit=1)
     assert (made.run, made.images) == ("kitti_mini", 1)
-    assert made.result.keys() == {"fractions", "correlation", "sparsification", "ause"}
+    judged = {"fractions", "correlation", "sparsification", "ause", "advantage", "calibration"}
+    assert made.result.keys() == judged
     monkeypatch.setattr("ddp_repro.workbook.runs.analyses.trained_model", lambda *_: pytest.fail("analysed before"))
     assert analyses.depth_uncertainty(subject, steps=2, noise_samples=2, limit=1) == made
 
@@ -285,7 +286,7 @@ def test_predict_with_weights_of_another_recipe(place):
     Image.new("RGB", (40, 30)).save("a.png")
     assert cli.main(["predict", "a.png", "--recipe", "sunrgbd_mini", "--steps", "1", "--output", "maps"]) == 0
     assert sorted(path.name for path in (place / "maps").iterdir()) == [
-        "a_depth.png", "a_depth_colour.png", "predictions.jsonl",
+        "a_depth.png", "a_depth_colour.png", "a_uncertainty.png", "predictions.jsonl",
     ]  # fmt: skip
 
 

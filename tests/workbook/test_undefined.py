@@ -30,7 +30,7 @@ from ddp_repro.settings.overrides import override, parse_overrides
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.tasks.depth.metrics import DepthErrors
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
-from ddp_repro.tasks.depth.uncertainty import evaluate_depth_uncertainty
+from ddp_repro.tasks.depth.uncertainty import SPREADS, evaluate_depth_uncertainty
 from ddp_repro.tasks.segmentation.uncertainty import evaluate_uncertainty
 from ddp_repro.training import train
 from ddp_repro.workbook.catalogue import recipe
@@ -202,4 +202,4 @@ def test_depth_without_a_depth_that_counts(tmp_path):
     use = evaluate_map_use(model, dataset, steps=2, protocol=far, limit=2, progress=False)
     assert math.isnan(use.score("true")) and json.dumps(use.to_dict(), allow_nan=False)
     result = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert result["ause"] == dict.fromkeys(("step_spread", "sample_spread", "random"))
+    assert result["ause"] == dict.fromkeys((*SPREADS, "random"))

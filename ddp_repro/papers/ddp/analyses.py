@@ -100,7 +100,8 @@ def depth_uncertainty(
 
     def work(model: Method, dataset: DepthDataset) -> dict[str, Any]:
         found = evaluate_depth_uncertainty(model, dataset, protocol, **settings, progress=subject.progress).to_dict()
-        return {name: found[name] for name in ("fractions", "correlation", "sparsification", "ause")}
+        names = ("fractions", "correlation", "sparsification", "ause", "advantage", "calibration")
+        return {name: found[name] for name in names}
 
     return analyse("depth_uncertainty", subject, settings, work)
 

@@ -13,6 +13,7 @@ from ddp_repro.papers.ddp.figures import depth_views
 from ddp_repro.papers.ddp.figures import figure3 as figures
 from ddp_repro.papers.ddp.figures.figure4 import Variant, figure_4
 from ddp_repro.papers.ddp.figures.figure5_6 import figure_trajectories
+from ddp_repro.papers.ddp.figures.gain import gain_figure
 from ddp_repro.papers.ddp.figures.speed import draw_benches
 from ddp_repro.papers.ddp.figures.uncertainty import figure_uncertainty
 from ddp_repro.papers.ddp.recipes.registry import main_model
@@ -22,6 +23,7 @@ from ddp_repro.papers.ddp.samples.segmentation import FILE, load_trajectory
 from ddp_repro.papers.ddp.tables import robustness as bev_views
 from ddp_repro.papers.ddp.tables.ablations import MAKERS
 from ddp_repro.papers.ddp.tables.bev_costs import costs_table, find_costs
+from ddp_repro.papers.ddp.tables.gain import gain_table, gains_of
 from ddp_repro.papers.ddp.tables.uncertainty import uncertainty_table
 from ddp_repro.store.paths import resolve, run_folder
 from ddp_repro.workbook.catalogue import full_name
@@ -101,6 +103,7 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
     made += [costs_table(each) for each in find_costs(output)] if "ddp_table3" in named else []
     checked = [a for a in find_analyses("map_use", preset, output) if a.run in found and _is_ours(found[a.run])]
     made += [map_use_table(checked)] if checked else []
+    made += [gain_table(preset, output)] if gains_of(preset, output) else []
     scored = find_analyses("uncertainty", preset, output)
     made += [_named(uncertainty_table(a), a.run, _lead(scored, preset)) for a in scored]
     return made
@@ -120,6 +123,7 @@ def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[
     names = bev_views.MODELS.get(preset, ())
     if names and all((run_folder(output, preset, name) / bev_samples.FILE).is_file() for name in names):
         made.append(bev_views.bev_figure(names, preset, output))
+    made += [gain_figure(preset, output)] if gains_of(preset, output) else []
     scored = find_analyses("uncertainty", preset, output)
     made += [_named(figure_uncertainty(a), a.run, _lead(scored, preset)) for a in scored]
     timed = [(a, dynamics_figure(preset, a.run, output)) for a in find_analyses("speed", preset, output)]

@@ -52,8 +52,9 @@ class DDPPaper(Paper):
     def tables(self) -> Mapping[str, Callable[..., Any]]:
         from ddp_repro.papers.ddp.claims import claims_table
         from ddp_repro.papers.ddp.tables.ablations import MAKERS
+        from ddp_repro.papers.ddp.tables.gain import gain_table
 
-        return {**MAKERS, "ddp_claims": claims_table}
+        return {**MAKERS, "ddp_claims": claims_table, "ddp_gain": gain_table}
 
     @property
     def analyses(self) -> Mapping[str, Callable[..., Any]]:

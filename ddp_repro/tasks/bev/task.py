@@ -33,6 +33,7 @@ class BEV(Task):
     constant = constants.CONSTANT_MAP
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
+    look_again = None
     blends = False
     made_up_batch = staticmethod(made_up.made_up_batch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +15,7 @@ from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.views import Predictor, ViewedImage, resized
 from ddp_repro.protocols.method import Method
+from ddp_repro.tasks.depth.view_spread import view_spreads
 
 COLOURS = "magma_r"  # near is bright
 
@@ -24,11 +26,13 @@ class DepthPrediction:
 
     Attributes:
         depth: float32 (H, W), metres.
-        uncertainty: float32 (H, W), metres: ``sample_spread`` if there are several noise samples, else
-            ``step_spread``; None where there is neither (a single step, the non-diffusion baseline).
-        uncertainty_score: which of the two it is.
+        uncertainty: float32 (H, W), metres: the ``view_spread``, which finds errors; where there is none,
+            ``sample_spread`` for several noise samples, else ``step_spread``; None where there is neither.
+        uncertainty_score: which of them it is.
         step_spread: standard deviation over the steps, mean over the noise samples; None for a single step.
         sample_spread: standard deviation over the noise samples; None for a single one.
+        view_spread: standard deviation over the picture, its mirror image and parts of it; None while sampling goes
+            on, and for a picture that is predicted by windows.
     """
 
     depth: np.ndarray
@@ -36,6 +40,7 @@ class DepthPrediction:
     uncertainty_score: str | None
     step_spread: np.ndarray | None
     sample_spread: np.ndarray | None
+    view_spread: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -85,6 +90,15 @@ def estimate_depth(model: Method, image: ViewedImage, runs: Iterable[Trajectory]
         step_spread=spreads.get("step_spread"),
         sample_spread=spreads.get("sample_spread"),
     )
+
+
+def look_again(
+    model: Method, image: ViewedImage, runs: Sequence[Trajectory], prediction: DepthPrediction, *, steps: int, seed: int
+) -> DepthPrediction:
+    """Return the prediction with its spread over views, for which the network is shown the picture in other ways."""
+    spread = view_spreads(model, image.views[0], runs[0].output, image.id, steps=steps, seed=seed).all
+    shown = resized(spread, image.input_size, image.size)
+    return dataclasses.replace(prediction, uncertainty=shown, uncertainty_score="view_spread", view_spread=shown)
 
 
 def step_depths(model: Method, run: Trajectory) -> Tensor:

@@ -29,6 +29,7 @@ class Depth(PictureTask):
     constant = constants.MEAN_DEPTH
     estimator = predict.DepthEstimator
     tally_type = DepthErrors
+    look_again = staticmethod(predict.look_again)
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
 

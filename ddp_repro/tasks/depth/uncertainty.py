@@ -1,12 +1,14 @@
-"""Does an uncertain depth turn out wrong?  Spread over steps and over noise samples against the relative error."""
+"""Does an uncertain depth turn out wrong?  Spreads over steps, noise samples and views against the relative error."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -16,16 +18,22 @@ from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.evaluation.processes import in_turn, rank_and_world
 from ddp_repro.evaluation.sampling import sampling_runs
-from ddp_repro.evaluation.views import View, inference_mode, to_image_size, view_image
+from ddp_repro.evaluation.statistics import paired_difference
+from ddp_repro.evaluation.views import View, ViewedImage, inference_mode, to_image_size, view_image
 from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.depth.predict import step_depths
 from ddp_repro.tasks.depth.protocols import Protocol
+from ddp_repro.tasks.depth.view_spread import view_spreads
 
-SPREADS = ("step_spread", "sample_spread")
+SPREADS = ("step_spread", "sample_spread", "mirror_spread", "part_spread", "view_spread")
+SHOWN = "view_spread"  # by :func:`ddp_repro.tasks.depth.predict.estimate_depth`
 FRACTIONS = 50  # of the pixels, left out one after another
+LEVEL = 0.68  # share of the pixels whose error a calibrated uncertainty reaches
+BINS = 20  # of the calibration
+PIXELS = 2000  # of an image, at most, that the calibration counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +48,8 @@ class DepthUncertainty:
             ``oracle`` after leaving out the worst.  One value per fraction left out.
         ause: area between a score's sparsification and the oracle's, divided by the image's REL; 0 is perfect, and
             ``random`` what leaving out pixels by chance would have.
+        advantage: ``random`` minus a score's, with its interval over images; above 0, the score finds errors.
+        calibration: what the spread over views means in metres, and how well that holds; see :func:`calibrate`.
     """
 
     dataset: str
@@ -51,6 +61,8 @@ class DepthUncertainty:
     correlation: dict[str, float]
     sparsification: dict[str, list[float]]
     ause: dict[str, float]
+    advantage: dict[str, dict[str, Any]]
+    calibration: dict[str, Any]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,39 +98,95 @@ def evaluate_depth_uncertainty(
     if not model.config.diffusion or min(steps, noise_samples) < 2:
         raise ConfigError("depth has a spread with diffusion, 2 or more steps and 2 or more noise samples")
     started, count = time.perf_counter(), min(len(dataset), limit or len(dataset))
-    curves: list[dict[str, Tensor]] = []
-    correlations: list[dict[str, float]] = []
+    judged: list[_Judged] = []
     rank, world = rank_and_world()
     with inference_mode(model):
         for index in tqdm(range(rank, count, world), unit="image", disable=not progress or rank > 0):
             image = view_image(dataset, index, [View()])
-            runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
-            samples = torch.stack([run.output for run in runs])
-            spreads = (depth_spread(step_depths(model, runs[0]))[0], depth_spread(samples)[0])
-            scores = dict(zip(SPREADS, spreads, strict=True))
-            input_size, size = image.input_size, image.size
             valid = protocol.valid(image.truth)
-            if not valid.any():
-                continue
-            resized = {
-                name: to_image_size(s[None, None], input_size, size)[0, 0].cpu()[valid] for name, s in scores.items()
-            }
-            depth = to_image_size(runs[0].output, input_size, size)[0, 0].cpu()[valid]
-            error = (depth - image.truth[valid]).abs() / image.truth[valid]
-            curves.append({name: sparsification(s, error) for name, s in {**resized, "oracle": error}.items()})
-            correlations.append({name: rank_correlation(s, error) for name, s in resized.items()})
-    curves, correlations = in_turn(curves), in_turn(correlations)
-    if not curves:  # undefined, then
+            if valid.any():
+                judged.append(_judge(model, image, valid, steps, noise_samples, seed))
+    judged = in_turn(judged)
+    curves, correlations = [each.curves for each in judged], [each.correlations for each in judged]
+    if not judged:  # undefined, then
         nothing = torch.full((FRACTIONS,), torch.nan, dtype=torch.float64)
         curves.append(dict.fromkeys((*SPREADS, "oracle"), nothing))
         correlations.append(dict.fromkeys(SPREADS, math.nan))
     means = {name: torch.stack([curve[name] for curve in curves]).mean(0) for name in curves[0]}
+    areas = _areas(curves)
     return DepthUncertainty(
         dataset=dataset.name, images=count, steps=steps, noise_samples=noise_samples, seed=seed,
         fractions=[i / FRACTIONS for i in range(FRACTIONS)],
         correlation={name: sum(c[name] for c in correlations) / len(correlations) for name in correlations[0]},
         sparsification={name: curve.tolist() for name, curve in means.items()},
-        ause=_areas(curves), seconds=time.perf_counter() - started,
+        ause={name: sum(values) / len(values) for name, values in areas.items()},
+        advantage=_advantages(areas) if judged else {},
+        calibration=calibrate([(each.spread, each.error) for each in judged]),
+        seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def calibrate(images: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """Learn from every second image what a spread means in metres, and try it on the others.
+
+    A spread's metres are those within which the error of :data:`LEVEL` of the pixels with such a spread lies, in bins
+    of as many pixels, and never less than those of a smaller spread.
+
+    Args:
+        images: of each, spread and absolute error of some pixels, (N,) metres.
+
+    Returns:
+        ``spread`` and ``metres``, between which is interpolated; ``level``; ``coverage``, the share of the other
+        images' pixels whose error lies within their metres, which should be the level; and the numbers of images.
+        Empty for fewer than two images.
+    """
+    if len(images) < 2:
+        return {}
+    learned, tried = ([torch.cat(parts).double() for parts in zip(*images[first::2], strict=True)] for first in (0, 1))
+    spread, error = (values[learned[0].argsort()] for values in learned)
+    bins = min(BINS, len(spread))
+    pairs = zip(spread.tensor_split(bins), error.tensor_split(bins), strict=True)
+    centres, metres = zip(*((float(s.median()), float(e.quantile(LEVEL))) for s, e in pairs), strict=True)
+    metres = np.maximum.accumulate(metres)
+    covered = tried[1].numpy() <= np.interp(tried[0].numpy(), centres, metres)
+    return {
+        "score": SHOWN, "level": LEVEL, "spread": list(centres), "metres": metres.tolist(),
+        "coverage": float(covered.mean()), "learned_images": len(images[::2]), "tried_images": len(images[1::2]),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What an image says: curves and correlations of its scores; spread and error of some of its pixels, metres."""
+
+    curves: dict[str, Tensor]
+    correlations: dict[str, float]
+    spread: Tensor
+    error: Tensor
+
+
+def _judge(
+    model: Method, image: ViewedImage, valid: Tensor, steps: int, noise_samples: int, seed: int
+) -> _Judged:  # fmt: skip
+    runs = [*sampling_runs(model, image, steps, noise_samples, seed)]
+    shown = view_spreads(model, image.views[0], runs[0].output, image.id, steps=steps, seed=seed)
+    samples = torch.stack([run.output for run in runs])
+    spreads = (
+        depth_spread(step_depths(model, runs[0]))[0], depth_spread(samples)[0], shown.mirrored, shown.parts, shown.all,
+    )  # fmt: skip
+    input_size, size = image.input_size, image.size
+    scores = {
+        name: to_image_size(spread[None, None], input_size, size)[0, 0].cpu()[valid]
+        for name, spread in zip(SPREADS, spreads, strict=True)
+    }
+    depth = to_image_size(runs[0].output, input_size, size)[0, 0].cpu()[valid]
+    metres = (depth - image.truth[valid]).abs()
+    relative = metres / image.truth[valid]
+    some = torch.linspace(0, len(metres) - 1, min(len(metres), PIXELS)).long()
+    return _Judged(
+        curves={name: sparsification(score, relative) for name, score in {**scores, "oracle": relative}.items()},
+        correlations={name: rank_correlation(score, relative) for name, score in scores.items()},
+        spread=scores[SHOWN][some], error=metres[some],
     )  # fmt: skip
 
 
@@ -152,11 +220,22 @@ def _mean_ranks(values: Tensor) -> Tensor:
     return (sizes.cumsum(0) - (sizes - 1) / 2).double()[group]
 
 
-def _areas(curves: list[dict[str, Tensor]]) -> dict[str, float]:
+def _areas(curves: list[dict[str, Tensor]]) -> dict[str, list[float]]:
+    """Return the area of every image, by score."""
+
     def area(curve: Tensor, oracle: Tensor) -> float:
         return float((curve - oracle).mean() / oracle[0])
 
     names = [name for name in curves[0] if name != "oracle"]
     areas = {name: [area(curve[name], curve["oracle"]) for curve in curves] for name in names}
     areas["random"] = [area(curve["oracle"][:1].expand(FRACTIONS), curve["oracle"]) for curve in curves]
-    return {name: sum(values) / len(values) for name, values in areas.items()}
+    return areas
+
+
+def _advantages(areas: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    chance = areas["random"]
+    return {
+        name: paired_difference(chance, values, "images").interval().to_dict()
+        for name, values in areas.items()
+        if name != "random"
+    }

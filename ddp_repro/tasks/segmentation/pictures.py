@@ -25,9 +25,9 @@ def save_prediction(
     """Write PNG files; returns their paths.
 
     ``_labels`` holds class ids with a palette (a viewer shows colours, a program reads ids), ``_overlay`` the colours
-    over the picture, ``_uncertainty`` 8-bit grey: 0 certain, 255 uncertain; of several noise samples, ``_disagreement``
-    the same.  Of a model that refines another's prediction, ``_base`` holds that one's ids, and ``_changed`` is 255
-    where the two differ.
+    over the picture, ``_uncertainty`` 8-bit grey: 0 certain, 255 uncertain; of several steps, ``_change_count`` (the
+    paper's map) the same, and of several noise samples ``_disagreement``.  Of a model that refines another's
+    prediction, ``_base`` holds that one's ids, and ``_changed`` is 255 where the two differ.
 
     Args:
         palette: an RGB colour per class.
@@ -43,6 +43,8 @@ def save_prediction(
         "overlay": Image.fromarray(cv2.addWeighted(pixels, 1 - OPACITY, colors[prediction.labels], OPACITY, 0)),
         "uncertainty": _grey_picture(prediction.uncertainty),
     }
+    if prediction.change_count is not None:
+        pictures["change_count"] = _grey_picture(prediction.change_count)
     if prediction.disagreement is not None:
         pictures["disagreement"] = _grey_picture(prediction.disagreement)
     if prediction.base is not None:

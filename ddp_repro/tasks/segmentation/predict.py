@@ -22,10 +22,10 @@ class Prediction:
 
     Attributes:
         labels: int64 (H, W), class of every pixel of the picture.
-        uncertainty: float32 (H, W) in [0, 1]: the paper's change count (Figure 3c), or the entropy where there are no
-            steps to compare (a single step, the non-diffusion baseline).
-        uncertainty_score: which of the two it is, "change_count" or "entropy".
-        entropy: float32 (H, W) in [0, 1], normalised entropy of the averaged prediction.
+        uncertainty: float32 (H, W) in [0, 1]: normalised entropy of the averaged prediction, which finds errors best.
+        uncertainty_score: "entropy".
+        change_count: float32 (H, W) in [0, 1], the paper's map (Figure 3c): how often the label changes between steps;
+            None where there are none to compare (a single step, the non-diffusion baseline).
         probabilities: float32 (K, h, w), averaged over steps and noise samples, at the decoder's resolution (a quarter
             of the network's input: at the picture's own size, many classes would fill the memory); None of a picture
             that was predicted by windows.
@@ -38,7 +38,7 @@ class Prediction:
     labels: np.ndarray
     uncertainty: np.ndarray
     uncertainty_score: str
-    entropy: np.ndarray
+    change_count: np.ndarray | None
     probabilities: np.ndarray | None
     disagreement: np.ndarray | None = None
     base: np.ndarray | None = None
@@ -47,7 +47,8 @@ class Prediction:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the maps by the name of their files; the first is what is shown."""
         labels = self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16)
-        return {"labels": labels, "uncertainty": self.uncertainty.astype(np.float32)}
+        maps = {"uncertainty": self.uncertainty, "change_count": self.change_count}
+        return {"labels": labels} | {name: m.astype(np.float32) for name, m in maps.items() if m is not None}
 
     def preview(self) -> np.ndarray:
         """Return the classes in colours that tell twenty apart, uint8 (H, W, 3)."""
@@ -82,17 +83,15 @@ def segment(model: Method, image: ViewedImage, runs: Iterable[Trajectory]) -> Pr
     """
     input_size, size = image.input_size, image.size
     said = _Runs.of(model, runs)
-    counted = said.steps > 1
-    entropy = resized(predictive_entropy(said.average[None, None])[0], input_size, size)
 
     def labels(scores: Tensor) -> np.ndarray:
         return best_class(scores[: model.config.num_classes], input_size, size)[1].cpu().numpy()
 
     return Prediction(
         labels=labels(said.score),
-        uncertainty=resized(said.changes, input_size, size) if counted else entropy,
-        uncertainty_score="change_count" if counted else "entropy",
-        entropy=entropy,
+        uncertainty=resized(predictive_entropy(said.average[None, None])[0], input_size, size),
+        uncertainty_score="entropy",
+        change_count=resized(said.changes, input_size, size) if said.steps > 1 else None,
         probabilities=said.average.cpu().numpy(),
         disagreement=None if said.disagreement is None else resized(said.disagreement, input_size, size),
         base=None if said.base is None else labels(said.base),

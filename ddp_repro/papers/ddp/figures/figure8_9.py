@@ -9,7 +9,7 @@ import numpy as np
 
 from ddp_repro.data.transforms import resize_image, size_of
 from ddp_repro.evaluation.measure import number_text, or_nan, spread
-from ddp_repro.papers.ddp.samples.depth import NOISE_SAMPLES, SPREAD_STEPS, DepthSample
+from ddp_repro.papers.ddp.samples.depth import SPREAD_STEPS, DepthSample
 from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.tasks.depth.protocols import PROTOCOLS
 from ddp_repro.tasks.depth.score import DepthScore
@@ -22,6 +22,7 @@ from ddp_repro.workbook.figures.style import (
     ORANGE,
     PURPLE,
     SEQUENTIAL,
+    SKY,
     TEXT_WIDTH,
     VERMILION,
     Figure,
@@ -45,7 +46,10 @@ FIGURES = {
     "ddp_table4": ("ddp_figure8", "Figure 8. Depth outdoors"),
     "ddp_table7": ("ddp_figure9", "Figure 9. Depth indoors"),
 }
-SPREADS = {"step_spread": "spread over steps", "sample_spread": "spread over noise samples"}
+SPREADS = {
+    "step_spread": ("over steps", GREEN), "sample_spread": ("over noise", VERMILION),
+    "mirror_spread": ("mirrored", ORANGE), "part_spread": ("over parts", SKY), "view_spread": ("over all views", BLUE),
+}  # fmt: skip
 
 
 def figure_depth(record: Record, samples: list[DepthSample]) -> Figure:
@@ -75,8 +79,8 @@ def figure_depth(record: Record, samples: list[DepthSample]) -> Figure:
     caption = (
         f"Depth after {FIRST} and {SHOWN} sampling steps, one noise sample, {_measured(record)}. All depths share one "
         f"colour scale, and so do all errors (relative, of {SHOWN} steps; white: not measured) and all uncertainties "
-        f"(standard deviation over {SHOWN} steps). Sparse measurements are drawn enlarged. Over {NOISE_SAMPLES} noise "
-        f"samples of {SPREAD_STEPS} steps, depth deviates by at most {reach:.2g} m."
+        f"(standard deviation over the picture, its mirror image and parts of it; {SPREAD_STEPS} steps each). Sparse "
+        f"measurements are drawn enlarged. The largest uncertainty is {reach:.3g} m."
     )
     return Figure(name, title, caption, (record.run,), drawing)
 
@@ -116,7 +120,7 @@ def _scales(samples: list[DepthSample], record: Record) -> dict[str, Normalize]:
 
     known = np.concatenate([sample.truth[sample.truth > 0].astype(float) for sample in samples])
     near, far = np.quantile(known, (0.01, 0.99))
-    spreads = np.concatenate([_step_spread(sample).ravel() for sample in samples])
+    spreads = np.concatenate([sample.spread.astype(float).ravel() for sample in samples])
     return {
         "depth": LogNorm(max(near, picture_settings(record.settings()).min_depth), far, clip=True),
         "error": Normalize(0, 0.5, clip=True),
@@ -138,14 +142,9 @@ def _draw_sample(
     for panel, step in ((axes[2], FIRST), (axes[3], SHOWN)):
         show(panel, depth[step], words[2 + (step == SHOWN)], cmap=DEPTH_COLOURS, norm=scales["depth"])
     shown["error"] = _points(axes[4], error, truth, words[4], cmap=SEQUENTIAL, norm=scales["error"])
-    spread_map = resize_image(_step_spread(sample), size)
+    spread_map = resize_image(sample.spread.astype(float), size)
     shown["spread"] = show(axes[5], spread_map, words[5], cmap=SEQUENTIAL, norm=scales["spread"])
     return shown
-
-
-def _step_spread(sample: DepthSample) -> np.ndarray:
-    """Return the standard deviation (h, w) over the first steps of the sampling run, as ``predict`` gives it."""
-    return sample.depths[:SHOWN].astype(float).std(0)
 
 
 def _points(axes: Axes, values: np.ndarray, truth: np.ndarray, title: str, **options: Any) -> Any:
@@ -209,8 +208,9 @@ def _draw_sparsification(axes: Axes, uncertainty: Analysis | None) -> None:
         return
     found, fractions = uncertainty.result, uncertainty.result["fractions"]
     curves, areas = found["sparsification"], found["ause"]
-    for (name, label), colour in zip(SPREADS.items(), (GREEN, VERMILION), strict=True):
-        axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {number_text(areas[name], 2)})")
+    for name, (label, colour) in SPREADS.items():
+        if name in curves:  # a record from before the views were compared has two
+            axes.plot(fractions, curves[name], color=colour, label=f"{label} (AUSE {number_text(areas[name], 2)})")
     axes.plot(fractions, curves["oracle"], color=BLACK, linestyle="--", label="oracle")
     level = or_nan(curves["oracle"][0])
     axes.axhline(level, color=PURPLE, linestyle=":", label=f"at random (AUSE {number_text(areas['random'], 2)})")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddp_repro.data.transforms import resize_image
-from ddp_repro.diffusion.uncertainty import depth_spread
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.views import View, inference_mode, view_image
 from ddp_repro.protocols.method import Method
@@ -22,12 +22,13 @@ from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.depth.dataset import DepthDataset
 from ddp_repro.tasks.depth.predict import step_depths
+from ddp_repro.tasks.depth.view_spread import view_spreads
 from ddp_repro.workbook.runs.records import RecordError
 
 FILE = "depth_samples.npz"
 IMAGES = 3
 STEPS = 10
-SPREAD_STEPS, NOISE_SAMPLES = 3, 4
+SPREAD_STEPS = 3
 LONGEST_SIDE = 640
 
 
@@ -39,7 +40,7 @@ class DepthSample:
         image: uint8 (H, W, 3), at most 640 pixels long.
         truth: (H, W), 0 = no measurement; where the picture was made smaller, the nearest of the measurements.
         depths: (S, h, w) after each of ten steps, at the decoder's resolution.
-        spread: (h, w) standard deviation over four noise samples of three steps.
+        spread: (h, w) standard deviation over views of the picture, three steps each.
     """
 
     image_id: str
@@ -101,12 +102,15 @@ def _sample(model: Method, dataset: DepthDataset, index: int, recipe: Recipe) ->
     scale = min(1.0, LONGEST_SIDE / max(truth.shape))
     size = round(truth.shape[0] * scale), round(truth.shape[1] * scale)
     (run,) = sampling_runs(model, view, STEPS, 1, seed)
-    noisy = torch.stack([each.output for each in sampling_runs(model, view, SPREAD_STEPS, NOISE_SAMPLES, seed)])
+    depths = step_depths(model, run)  # (S, 1, 1, h, w)
+    (shown,) = sampling_runs(model, view, SPREAD_STEPS, 1, seed)
+    spread = view_spreads(model, view.views[0], shown.output, view.id, steps=SPREAD_STEPS, seed=seed).all
+    smaller = F.interpolate(spread[None, None], depths.shape[-2:], mode="area")[0, 0]
     return {
         "image": resize_image(picture, size),
         "truth": _half(torch.from_numpy(shrink_truth(truth, size))),
-        "depths": _half(step_depths(model, run)[:, 0, 0]),
-        "spread": _half(depth_spread(noisy)[0]),
+        "depths": _half(depths[:, 0, 0]),
+        "spread": _half(smaller),
     }
 
 
