@@ -96,3 +96,12 @@ def test_ablations_of_one_part(place):
     tables = place / "results" / "mini" / "tables"
     assert "not run" in (tables / "ddp_table5b.md").read_text()
     assert "not run" not in (tables / "ddp_table5c.csv").read_text()
+
+
+@pytest.mark.slow
+def test_what_diffusion_adds_at_one_scale(place):
+    chosen = {"scales": "[0.01]", "steps": "[1, 2]", "sampling_seeds": "[0]"}
+    runs = reproduce_tiny(place, "ddp_what_diffusion_adds", "ade20k", jobs="1", **chosen)
+    assert "ade20k_mini_small" in runs and not any("scale" in run for run in runs)
+    assert "another look" in (place / "results" / "mini" / "tables" / "ddp_gain.md").read_text()
+    assert (place / "results" / "mini" / "figures" / "ddp_what_diffusion_adds.png").is_file()

@@ -59,7 +59,9 @@ def _figure(found: Sequence[Gains]) -> Figure:
         "where there are several."
     )
     runs = tuple(analysis.run for gains in found for analysis in gains.analyses)
-    return Figure("ddp_gain", "What diffusion adds, and what a second look would", caption, runs, drawing)
+    return Figure(
+        "ddp_what_diffusion_adds", "What diffusion adds, and what a second look would", caption, runs, drawing
+    )
 
 
 def _draw(axes: Axes, gains: Gains) -> None:
