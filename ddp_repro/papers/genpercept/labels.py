@@ -120,7 +120,7 @@ def label_of(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
 
 
 def label_within(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label | None:
-    """Return the label that a batch holds for the VAE to carry: of the settings' task, else any but classes; or None.
+    """Return the label that a batch holds for the VAE to carry: of the settings' task, else depth or normals; or None.
 
     Raises:
         ValueError: as :func:`label_of`.
@@ -128,7 +128,7 @@ def label_within(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label
     wanted: Task = config.task
     if KEYS[wanted] in batch:
         return label_of(batch, config)
-    carried: tuple[Task, ...] = ("affine_depth", "normals", "dichotomous", "matting")
+    carried: tuple[Task, ...] = ("affine_depth", "normals")
     task: Task | None = next((task for task in carried if KEYS[task] in batch), None)
     return None if task is None else _LABELS[task](batch, config)
 
