@@ -10,8 +10,8 @@ from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, MixedData, Recipe, TrainConfig
 
-# The small VAE of each task: trained for minutes, it carries only the pictures and labels that it has seen.  One that all
-# share, trained twice as long as each, gave normals back at 49 degrees and a third of the classes.
+# The small VAE of each task: trained for minutes, it carries only the pictures and labels that it has seen.  One that
+# all shared, trained twice as long, gave normals back at 49 degrees and a third of the classes.
 VAES = {
     "affine_depth": "genpercept_vae_mini",
     "normals": "genpercept_vae_normals_mini",
@@ -73,9 +73,10 @@ def _paper() -> list[Recipe]:
     Models of depth learn from Hypersim and Virtual KITTI 2 and are evaluated on five other sets; they are validated on
     Hypersim, which no printed number is of.
     """
+    foreground = _recipe("genpercept_foreground", 8, ModelConfig(task="dichotomous", loss="image"), _masks())
     tasks = [
         _recipe("genpercept_normals", 7, ModelConfig(task="normals", loss="angular"), _normals()),
-        foreground := _recipe("genpercept_foreground", 8, ModelConfig(task="dichotomous", loss="image"), _masks()),
+        foreground,
         *_parts_of_dis(foreground),
         _recipe("genpercept_matte", 10, ModelConfig(task="matting", loss="image"), _mattes()),
     ]
