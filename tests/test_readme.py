@@ -169,6 +169,17 @@ def test_printed_times_of_the_prior_are_the_records():
         )
 
 
+def test_printed_cost_of_genpercept_at_full_size_is_the_records():
+    """Every record's sentence; without a record, the command that makes one."""
+    from ddp_repro.papers.genpercept.costs.records import find_full_size
+    from ddp_repro.papers.genpercept.tables.full_size import COMMAND, sentence
+
+    words = " ".join(README.split())
+    records = find_full_size(ROOT / "results")
+    assert [record.name for record in records if sentence(record) not in words] == []
+    assert COMMAND in README and (not records) == ("has not been run to its end" in words)
+
+
 def test_printed_verifications_are_the_records():
     """Another processor's rounding, and another machine's training."""
     runs = ROOT / "results/camvid/runs"

@@ -58,6 +58,15 @@ class OpacityPrediction:
     uncertainty: np.ndarray | None = None
     uncertainty_score: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check the opacity, which is written as unsigned integers.
+
+        Raises:
+            ValueError: values that are not finite or outside [0, 1].
+        """
+        if not ((self.opacity >= 0) & (self.opacity <= 1)).all():
+            raise ValueError("an opacity is not finite or outside [0, 1]")
+
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the map by the name of its file."""
@@ -81,7 +90,7 @@ class OpacityPrediction:
         """
         if picture.shape != (*self.opacity.shape, 3) or picture.dtype != np.uint8:
             raise ValueError(f"a {picture.dtype} picture of shape {picture.shape}: want uint8 {self.opacity.shape} RGB")
-        alpha = (self.opacity.clip(0, 1) * 255).round().astype(np.uint8)
+        alpha = (self.opacity * 255).round().astype(np.uint8)
         return np.dstack([picture, alpha])
 
 

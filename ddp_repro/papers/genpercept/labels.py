@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ddp_repro.papers.genpercept.settings import GenPerceptConfig, Task
+from ddp_repro.tasks.normals.metrics import LENGTH_TOLERANCE
 
 
 def normalise_depth(depth: Tensor, valid: Tensor, quantiles: tuple[float, float] = (0.02, 0.98)) -> Tensor:
@@ -109,11 +110,11 @@ def label_of(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
     """Return the label of a batch of the settings' task.
 
     Args:
-        batch: "depth" (B, H, W) in metres, 0 unknown; "normals" (B, 3, H, W), 0 unknown; "mask" or "alpha" (B, H, W)
-            in [0, 1], below 0 unknown; "label" (B, H, W) of classes, 255 unknown.
+        batch: "depth" (B, H, W) in metres, 0 or NaN unknown; "normals" (B, 3, H, W), 0 unknown; "mask" or "alpha"
+            (B, H, W) in [0, 1], below 0 unknown; "label" (B, H, W) of classes, 255 unknown.
 
     Raises:
-        ValueError: values that are not finite, or an opacity above 1.
+        ValueError: values that are not finite, normals that are no unit vectors, or an opacity above 1.
     """
     return _LABELS[config.task](batch, config)
 
@@ -153,7 +154,11 @@ def _depth_label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label
 
 def _normals_label(batch: Mapping[str, Tensor], config: GenPerceptConfig) -> Label:
     normals = batch["normals"]
-    return Label(normals, normals.abs().sum(1, keepdim=True) > 0)
+    length = normals.norm(dim=1, keepdim=True)
+    valid = length != 0
+    if not ((length[valid] - 1).abs() <= LENGTH_TOLERANCE).all():  # NaN is not either
+        raise ValueError("true normals are not unit vectors")
+    return Label(normals, valid)
 
 
 def _opacity_label(key: str) -> Callable[[Mapping[str, Tensor], GenPerceptConfig], Label]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ddp_repro.papers.genpercept.settings import GradientAxes, SSIKind
 from ddp_repro.tasks.affine_depth.alignment import least_squares
+from ddp_repro.tasks.normals.metrics import LENGTH_TOLERANCE
 
 # Depth and disparity in [-1, 1] are moved to [1, 3], so that a ratio of medians has a sign and no zero.
 OFFSET = 2.0
@@ -103,7 +104,7 @@ def angular_loss(prediction: Tensor, target: Tensor, valid: Tensor | None = None
         ValueError: true normals among the valid pixels that are not unit vectors (by more than 1 %).
     """
     length = target.detach().norm(dim=1, keepdim=True)
-    off = (length - 1).abs() > 0.01
+    off = ~((length - 1).abs() <= LENGTH_TOLERANCE)  # NaN too
     if (off if valid is None else off & valid).any():
         raise ValueError("true normals are not unit vectors")
     cosine = F.cosine_similarity(prediction, target, dim=1).unsqueeze(1)

@@ -90,7 +90,9 @@ def fit_alignment(
         width_only: subsample the columns alone, as the released evaluation does (its 2D maps enter a 1D resize).
 
     Raises:
-        ValueError: shapes differ, values that are not finite among the valid pixels, or fewer than two valid pixels.
+        TooFewPixels: fewer than two valid pixels.
+        ValueError: shapes differ, values that are not finite among the valid pixels, or a disparity that is not above
+            0 at two of them.
     """
     if not (prediction.shape == truth.shape and prediction.dim() == 2):
         raise ValueError(
@@ -103,18 +105,18 @@ def fit_alignment(
         raise ValueError(f"space={space!r} is none of depth, disparity")
     if max_resolution is not None:
         prediction, truth, valid = subsample(prediction, truth, valid, max_resolution, width_only)
-    if space == "disparity":
-        valid = valid & (truth > 0) & (prediction > 0)
-        truth = torch.where(valid, 1 / truth.double(), 0)
-    pixels = int(valid.sum())
-    if pixels < 2:
-        raise TooFewPixels(
-            f"a scale and a shift need two valid pixels, there {'is' if pixels == 1 else 'are'} {pixels}"
-        )
-    if not (prediction[valid].isfinite().all() and truth[valid].isfinite().all()):
+    known = valid & (truth > 0) if space == "disparity" else valid
+    if int(known.sum()) < 2:
+        raise TooFewPixels(f"a scale and a shift need two valid pixels, known are {int(known.sum())}")
+    if not (prediction[known].isfinite().all() and truth[known].isfinite().all()):
         raise ValueError("prediction or depth is not finite among the valid pixels")
-    scale, shift = least_squares(prediction[None], truth[None], valid[None])
-    return Alignment(float(scale), float(shift), space, pixels)
+    if space == "disparity":
+        known = known & (prediction > 0)
+        if int(known.sum()) < 2:  # no TooFewPixels: a prediction's fault leaves no image out of a mean
+            raise ValueError("the predicted disparity is not above 0 at two valid pixels: nothing can be aligned")
+        truth = torch.where(known, 1 / truth.double(), 0)
+    scale, shift = least_squares(prediction[None], truth[None], known[None])
+    return Alignment(float(scale), float(shift), space, int(known.sum()))
 
 
 def subsample(

@@ -64,12 +64,15 @@ class AffineDepthPrediction:
 
         Raises:
             ValueError: another shape, points outside the picture, values that are not finite, fewer than two depths,
-                or a prediction that is constant there, and so has no scale.
+                or depths or a prediction that are constant there, and so give no scale.
         """
         truth = self._dense(np.asarray(depth, np.float64))
         mask = truth > 0 if valid is None else np.asarray(valid, bool) & (truth > 0)
         values = torch.from_numpy(self.values.astype(np.float64))
         alignment = fit_alignment(values, torch.from_numpy(truth), torch.from_numpy(mask), space=self.space)
+        known = truth[mask]
+        if known.min() == known.max():  # the fitted scale is 0 but for rounding
+            raise ValueError("the known depth is constant: no scale can be fitted")
         if alignment.scale == 0:
             raise ValueError("the prediction is constant where depth is known: no scale can be fitted")
         return AlignedDepth(alignment.apply(values).numpy().astype(np.float32), alignment)

@@ -28,10 +28,13 @@ class Tally(DichotomousErrors):
         """Return what one image adds, without counting it, of two maps (H, W) in [0, 1].
 
         Raises:
-            ValueError: shapes differ, or values that are not finite.
+            ValueError: shapes differ, or values that are not finite or outside [0, 1].
         """
-        if not prediction.isfinite().all():
-            raise ValueError("the predicted map is not finite")
+        for kind, values in (("predicted map", prediction), ("mask", truth)):
+            if not values.isfinite().all():
+                raise ValueError(f"the {kind} is not finite")
+            if values.min() < 0 or values.max() > 1:
+                raise ValueError(f"the {kind} spans {values.min():.4g} to {values.max():.4g}; opacity is in [0, 1]")
         image = DichotomousErrors().update(as_8_bit(prediction), as_8_bit(truth))
         assert image.hce is not None
         measures = np.array([image.weighted_f, image.mae, image.s, image.hce])

@@ -7,7 +7,7 @@ import pytest
 from ddp_repro.papers.genpercept.costs import full_size, records
 from ddp_repro.papers.genpercept.costs.full_size import FLOOR, Measurement, Setting
 from ddp_repro.papers.genpercept.recipes import recipes
-from ddp_repro.papers.genpercept.tables.full_size import COMMAND, full_size_table
+from ddp_repro.papers.genpercept.tables.full_size import COMMAND, full_size_table, sentence
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.workbook.tables.rendering import to_markdown
 
@@ -37,6 +37,11 @@ def test_what_is_measured_is_recorded_and_shown(name, here, tmp_path):
     assert 0 < half["fp16"].mean < half["bf16"].mean < half["bf16"].largest < 0.2
     text = to_markdown(full_size_table(tmp_path))
     assert record.conditions in text and "with checkpointing" in text
+    unet, floor = result.median("one U-Net pass"), result.median(f"one U-Net pass{FLOOR}")
+    assert f"{unet:.1f} s, {unet / floor:.2f} times its products and convolutions" in sentence(record)
+    assert f"training step of one image with checkpointing {result.peak_bytes['training'] / 1e9:.1f} GB" in sentence(
+        record
+    )
 
 
 def test_ratios_are_of_medians():

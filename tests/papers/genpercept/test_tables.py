@@ -1,10 +1,17 @@
+import json
+from pathlib import Path
+
 import pytest
 
+from ddp_repro.papers.genpercept import recipes
+from ddp_repro.papers.genpercept.paper import PAPER
 from ddp_repro.papers.genpercept.settings import TABLE1_BETAS
 from ddp_repro.papers.genpercept.tables import ranks
+from ddp_repro.papers.genpercept.tables.beside import beside_table
 from ddp_repro.papers.genpercept.tables.printed import TABLES, load_table
 from ddp_repro.settings.errors import ConfigError
 
+ROOT = Path(__file__).parents[3]
 ROWS = dict(zip(TABLES, (24, 6, 6, 7, 2, 18, 8, 7, 6, 8, 12, 5, 2, 20), strict=True))
 
 
@@ -89,3 +96,46 @@ def test_three_numbers_do_not_reproduce() -> None:
 def test_the_edge_of_rounding_is_no_contradiction() -> None:
     check = next(c for c in ranks.table14_means() if "1024" in c.where and "max_f" in c.where)
     assert check.printed == 0.875 and check.value == pytest.approx(0.8755) and check.reproduces
+
+
+# --- beside what was measured -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(1, 15))
+def test_every_table_shows_its_printed_rows_whatever_was_run(number: int, tmp_path: Path) -> None:
+    printed = load_table(f"table{number}")
+    frame = beside_table(number, "mini", tmp_path).frame
+    shown = [name.partition(",")[0] for name in frame.iloc[len(printed.rows) :, 0]]
+    assert {recipe.name for recipe in recipes.rows_of(number, "mini")} == set(shown)
+    assert list(frame.iloc[: len(printed.rows), 0]) == [row.method for row in printed.rows]
+
+
+def test_tables_that_vary_the_data_show_trainings_of_others() -> None:
+    shown = {number: [recipe.name for recipe in recipes.rows_of(number, "mini")] for number in (5, 12, 13, 14)}
+    assert shown == {
+        5: ["genpercept_depth_latent_mini"], 12: ["genpercept_depth_latent_mini"], 13: [],
+        14: ["genpercept_foreground_mini"],
+    }  # fmt: skip
+    assert "Taskonomy is not read" in " ".join(beside_table(5, "mini").notes)
+    assert "neither trained nor evaluated" in " ".join(beside_table(13, "mini").notes)
+
+
+def test_amounts_of_data_are_those_of_the_small_trainings_with_their_seeds() -> None:
+    """From the committed records: each a row, the mean labels of their data below, and what is no better named."""
+    table = beside_table(12, "small")
+    rows = list(table.frame.iloc[5:, 0])
+    names = [f"genpercept_depth_small_{start}_n64" for start in ("pretrained", "scratch")]
+    assert {f"{name}{end}, 1 step" for name in names for end in ("", "-seed1", "-seed2")} < set(rows)
+    assert sum(row.startswith("mean label") for row in rows) == 2 and len(set(rows)) == len(rows)
+    record = json.loads((ROOT / "results/small/runs/genpercept_depth_small_scratch_n1000/record.json").read_text())
+    (row,) = table.frame[table.frame.iloc[:, 0] == "genpercept_depth_small_scratch_n1000, 1 step"].to_numpy().tolist()
+    assert f"{record['summary'][0]['rel_mean']:.3f}" in row
+
+
+def test_the_parts_of_dis5k_are_evaluated_at_both_printed_sizes() -> None:
+    rows = recipes.rows_of(14, "paper")
+    assert {(r.data.eval_split, r.data.image_scale[0]) for r in rows} | {("DIS-VD", 1024)} == {
+        (part, side) for part in ("DIS-VD", "DIS-TE1", "DIS-TE2", "DIS-TE3", "DIS-TE4") for side in (768, 1024)
+    }
+    assert {r.weights_of for r in rows} == {"genpercept_foreground"} and len(rows) == 9
+    assert {PAPER.official_place(r.name) for r in rows} == {PAPER.official_place("genpercept_foreground")}

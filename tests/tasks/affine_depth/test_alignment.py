@@ -118,7 +118,7 @@ def test_too_few_pixels_are_refused(pixels: int) -> None:
 
 
 def test_disparity_needs_positive_predictions() -> None:
-    with pytest.raises(ValueError, match="two valid pixels"):
+    with pytest.raises(ValueError, match="not above 0 at two valid pixels"):
         fit_alignment(-torch.ones(3, 4), torch.ones(3, 4), space="disparity")
 
 

@@ -6,6 +6,7 @@ dataset and number of images.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from ddp_repro.evaluation.measure import UNDEFINED, number_text
 from ddp_repro.papers.genpercept import recipes
 from ddp_repro.papers.genpercept.tables.mean_label import WORDS, mean_label_of, same_kind
 from ddp_repro.papers.genpercept.tables.notes import notes as recipe_notes
+from ddp_repro.papers.genpercept.tables.notes import table_notes
 from ddp_repro.papers.genpercept.tables.printed import PrintedRow, PrintedTable, load_table
 from ddp_repro.papers.genpercept.tables.ranks import Recomputed, table1_ranks, table11_savings, table14_means
+from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import resolve
 from ddp_repro.workbook.runs.constant import ConstantScore
 from ddp_repro.workbook.runs.records import Record, find_records, spread
@@ -26,7 +29,7 @@ from ddp_repro.workbook.tables.rendering import NOT_RUN, NOTHING, PAPER, Table, 
 from ddp_repro.workbook.tables.table import provenance_frame, table_frame
 
 PREFIX = "genpercept_table"
-NUMBERED = (1, 2, 3, 4, 6, 7, 8, 9, 10)  # tables that a run of ours can stand in
+NUMBERED = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14)  # tables that a run of ours can stand in
 
 Cells = dict[tuple[str, str], list[str]]
 
@@ -37,17 +40,21 @@ class _Measured:
 
     Attributes:
         mean: the row is of the mean label instead, on the data of ``record``.
+        several: other data has a mean label too.
     """
 
     name: str
     steps: int
     record: Record | None
     mean: ConstantScore | None = None
+    several: bool = False
 
     @property
     def label(self) -> str:
         """Return what the row is called."""
-        return WORDS if self.mean else f"{self.name}, {self.steps} step{'s' * (self.steps > 1)}"
+        if self.mean:
+            return f"{WORDS} ({self.name})" if self.several else WORDS
+        return f"{self.name}, {self.steps} step{'s' * (self.steps > 1)}"
 
 
 def beside_table(number: int, preset: str, output: str | Path = "results") -> Table:
@@ -68,7 +75,7 @@ def beside_table(number: int, preset: str, output: str | Path = "results") -> Ta
     columns |= _measured_columns(len(printed.rows), rows, preset)
     used = [row.record for row in rows if row.record is not None]
     unique = list({record.run: record for record in used}.values())
-    notes = (*printed.notes, *_notes(unique, preset), *beaten)
+    notes = (*printed.notes, *table_notes(number), *_notes(unique, preset), *beaten)
     title = f"GenPercept, Table {number}. {printed.caption}"
     return Table(f"{PREFIX}{number}", title, table_frame(columns), provenance_frame(unique), notes)
 
@@ -107,9 +114,9 @@ def means_table() -> Table:
 def render(preset: str, output: str | Path = "results") -> list[Path]:
     """Write all tables that records of a preset have rows in; returns their paths."""
     folder, paths = resolve(output) / preset / "tables", []
-    run = {record.recipe["table"] for record in find_records(preset, output)}
+    run = {split_seed(record.run)[0] for record in find_records(preset, output)}
     for number in NUMBERED:
-        if f"{PREFIX}{number}" in run:
+        if run & {recipe.name for recipe in recipes.rows_of(number, preset)}:
             paths += save_table(beside_table(number, preset, output), folder)
     return paths
 
@@ -122,10 +129,11 @@ TABLES: Mapping[str, Callable[..., Table]] = {
 def _measured_rows(number: int, preset: str, output: str | Path) -> list[_Measured]:
     found = {record.run: record for record in find_records(preset, output)}
     rows = []
-    for recipe in recipes.recipes(preset).values():
-        if recipe.table == f"{PREFIX}{number}":
-            record = found.get(recipe.name)
-            rows += [_Measured(recipe.name, steps, record) for steps in (record or recipe.evaluation).steps]
+    for recipe in recipes.rows_of(number, preset):
+        seeded = [name for name in found if name != recipe.name and split_seed(name)[0] == recipe.name]
+        for name in (recipe.name, *seeded):
+            record = found.get(name)
+            rows += [_Measured(name, steps, record) for steps in (record or recipe.evaluation).steps]
     return rows
 
 
@@ -180,7 +188,7 @@ def _mean_rows(rows: list[_Measured], output: str | Path) -> list[_Measured]:
         mean = mean_label_of(record, records, output)
         if mean is not None and mean not in [row.mean for row in means]:
             means.append(_Measured(record.run, 0, record, mean))
-    return means
+    return [dataclasses.replace(mean, several=len(means) > 1) for mean in means]
 
 
 def _not_better(rows: list[_Measured], means: list[_Measured]) -> list[str]:

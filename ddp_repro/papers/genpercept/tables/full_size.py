@@ -45,6 +45,25 @@ def table_of(records: Sequence[FullSizeRecord]) -> Table:
     return Table("genpercept_full_size", TITLE, table_frame(columns), provenance_frame([]), notes)
 
 
+def sentence(record: FullSizeRecord) -> str:
+    """Return what a record says, in a sentence for README."""
+    result, (height, width) = record.measurement, record.setting.size
+    unet, floor = (result.median(f"one U-Net pass{end}") for end in ("", FLOOR))
+    training = (
+        f", a training step of one image {'with' if record.setting.checkpointing else 'without'} checkpointing "
+        f"{result.peak_bytes['training'] / GB:.1f} GB"
+        if "training" in result.peak_bytes
+        else ""
+    )
+    return (
+        f"One {height}×{width} image through Stable Diffusion 2.1's shapes ({record.setting.dtype}, "
+        f"{record.environment.gpu or record.environment.cpu}, {record.environment.threads} thread): the U-Net takes "
+        f"{unet:.1f} s, {unet / floor:.2f} times its products and convolutions, the whole {result.total:.1f} s, "
+        f"{result.total / result.floor:.2f} times; a prediction needs {result.peak_bytes['prediction'] / GB:.1f} GB of "
+        f"memory{training}."
+    )
+
+
 def _cells(record: FullSizeRecord) -> dict[str, str]:
     result = record.measurement
     cells = {f"{name} (s, × floor)": _timed(result.median(name), result.median(name + FLOOR)) for name in result.stages}

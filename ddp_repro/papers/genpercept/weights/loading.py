@@ -144,7 +144,7 @@ def load_base(
     if text_embedding is None:
         text_embedding = embed_prompt("", base_model, local_files_only=local_files_only)
     unet, vae = load_unet(str(base_model), "unet", **hub), load_vae(str(base_model), **hub)
-    if config.in_channels == 8:
+    if config.in_channels == 8 and unet.config["in_channels"] == 4:
         widen_input(unet)
     if config.unet == "scratch":
         reset_parameters(unet)
