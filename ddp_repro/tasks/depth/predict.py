@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -29,7 +29,10 @@ class DepthPrediction:
         uncertainty_score: which of the two it is.
         step_spread: standard deviation over the steps, mean over the noise samples; None for a single step.
         sample_spread: standard deviation over the noise samples; None for a single one.
+        ratio_scale: metres have a true zero, so that a change may be told as a share of the depth.
     """
+
+    ratio_scale: ClassVar[bool] = True
 
     depth: np.ndarray
     uncertainty: np.ndarray | None
