@@ -42,6 +42,8 @@ def export(
     chosen, weights = recipe_and_weights(recipe, checkpoint)
     loaded, folder = load_model(chosen, weights), Path(output or f"exported/{chosen.name}")
     say(str(loaded.report))
+    if size is not None and not getattr(loaded.model, "has_steps", True):
+        raise ConfigError(f"{chosen.name}: --measure is for models of an encoder and steps; this one is a single graph")
     _export(chosen, loaded, folder, format, int8)
     if size is not None:
         _measure(chosen, loaded.model, folder, size, int8)

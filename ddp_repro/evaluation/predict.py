@@ -18,6 +18,7 @@ from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.sampling import Stage, StagedModel, batch_runs, untold
 from ddp_repro.evaluation.views import ViewedImage, inference_mode
 from ddp_repro.evaluation.windows import check_window, predict_by_windows
+from ddp_repro.networks.primitives import bound_primitives
 from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive
@@ -94,6 +95,7 @@ class PicturePredictor:
             check_window(self.window, task)
             if self.image_scale is not None:
                 raise ConfigError("windows show the picture at its own size: they go without a resolution")
+        bound_primitives()  # pictures may be of many sizes
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) at which the network sees a picture of a size."""

@@ -30,7 +30,7 @@ class Panel:
 
     def __init__(self, name: str, *, visible: bool) -> None:
         self.name = name
-        with gr.Column(visible=visible, min_width=320) as self.column:
+        with gr.Column(visible=visible, min_width=300) as self.column:
             self.heading = gr.Markdown(elem_id=f"{name}-heading")
             self.picture = gr.Image(show_label=False, interactive=False, type="filepath", elem_id=f"{name}-picture",
                                     elem_classes="prediction", buttons=["download", "fullscreen"])  # fmt: skip

@@ -242,7 +242,8 @@ def _page(sections: str) -> str:
     style = template.partition("<style>")[2].partition("</style>")[0]
     title = html.escape("Map of the papers")
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
         f"<style>{style}</style>\n</head>\n<body>\n<header><div><h1>{title}</h1></div></header>\n"
         f"<main>\n{sections}\n</main>\n</body>\n</html>\n"
     )

@@ -20,6 +20,7 @@ webdriver = pytest.importorskip("selenium.webdriver")
 exceptions = pytest.importorskip("selenium.common.exceptions")
 ui = pytest.importorskip("selenium.webdriver.support.ui")
 pytestmark = pytest.mark.slow
+RESULTS = Path(__file__).parents[2] / "results"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 QUIET = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -50,11 +51,25 @@ def url(clone):
 
 
 @pytest.fixture
-def browse(url, tmp_path):
+def browse(url, start):
     """Open the page in a browser of its own, at each call."""
+
+    def browse(width: int = 1400) -> "User":
+        driver = start(width)
+        driver.get(url)
+        return User(driver)
+
+    return browse
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a browser whose page is so many pixels wide, at each call."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no Chromium with its driver here")
     with ExitStack() as stack:
 
-        def start(width: int = 1400, height: int = 1000) -> "User":
+        def start(width: int, height: int = 1000):
             options = webdriver.ChromeOptions()
             options.binary_location = CHROMIUM
             folder = tmp_path / f"browser{len(list(tmp_path.glob('browser*')))}"
@@ -64,10 +79,17 @@ def browse(url, tmp_path):
             options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
             driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
             stack.callback(driver.quit)
-            driver.get(url)
-            return User(driver)
+            # A window of Chromium's is never narrower than 500 pixels.
+            screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+            return driver
 
         yield start
+
+
+def overflows(driver) -> bool:
+    """Whether a page has to be scrolled sideways."""
+    return not driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
 class User:
@@ -146,7 +168,7 @@ def test_upload_run_look_and_take_away(browse, url, clone, tmp_path):
 
 
 def test_two_models_side_by_side(browse, clone):
-    user = browse()
+    user = browse(width=1200)
     user.upload(clone / "photo.png")
     user.choose("second", "ade20k_mini_baseline")
     user.press()
@@ -157,13 +179,13 @@ def test_two_models_side_by_side(browse, clone):
 
 
 def test_another_task_and_a_narrow_screen(browse, clone):
-    user = browse(width=500)
+    user = browse(width=400)
     user.upload(clone / "photo.png")
     user.choose("task", "normals")
     user.until(lambda: user.all("#first input")[0].get_attribute("value") == "genpercept_normals_mini · trained")
     user.press()
     user.until(lambda: user.finished("one"))
-    assert user.driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert not overflows(user.driver)
 
 
 def test_a_bad_file_is_a_sentence(browse, clone):
@@ -192,3 +214,14 @@ def test_two_users_at_once_do_not_mix(browse, tmp_path):
         with closing(zipfile.ZipFile(names[0])) as file:
             assert all(name.startswith(f"shade{shade}_") for name in file.namelist())
     assert users[0].source("one") != users[1].source("one")
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_pages_of_results_fit_the_screen_with_all_that_unfolds(start, width):
+    driver = start(width)
+    pages = [*sorted(RESULTS.glob("*/index.html")), RESULTS / "papers.html"]
+    assert len(pages) > 1
+    for page in pages:
+        driver.get(page.as_uri())
+        driver.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
+        assert not overflows(driver), page

@@ -1,6 +1,8 @@
 """What is measured of ``predict``: flicker on static pixels, and throughput, through the command line."""
 
 import json
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,10 +29,32 @@ def test_static_pixels_keep_the_colour_of_their_neighbourhood():
 
 
 def test_a_clip_that_stands_still_flickers_with_the_noise_alone():
-    for model, unit in ((tiny_model(), "share of labels that change"), (tiny_depth_model(), "mean absolute change")):
+    for model, unit in ((tiny_model(), "share of labels that change"), (tiny_depth_model(), "mean relative change")):
         found = measure_flicker(PicturePredictor(model, 2), [FRAME] * 3)
         assert (found.one_noise, found.pairs, found.static, found.unit) == (0, 2, 1, unit)
         assert found.noise_per_frame > 0
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Stands for a predictor of depth: a frame's brightness, and a tenth more for each seed."""
+
+    ratio_scale: bool
+    seed: int = 0
+
+    def predict(self, frames):
+        depth = np.full(frames[0].shape[:2], frames[0].mean() * 1.1**self.seed, np.float32)
+        return [SimpleNamespace(arrays={"depth": depth}, ratio_scale=self.ratio_scale)]
+
+
+def test_depth_changes_by_a_share_of_what_it_was_and_other_values_by_their_difference():
+    frames = [np.full((30, 44, 3), shade, np.uint8) for shade in (100, 101, 102)]
+    found = measure_flicker(Brightness(ratio_scale=True), frames)
+    assert (found.map, found.unit, found.static) == ("depth", "mean relative change", 1)
+    assert found.one_noise == pytest.approx((1 / 100 + 1 / 101) / 2, rel=1e-5)
+    assert found.noise_per_frame == pytest.approx((1.1 * 1.01 + 1.1 * 102 / 101) / 2 - 1, rel=1e-5)
+    found = measure_flicker(Brightness(ratio_scale=False), frames)
+    assert found.unit == "mean absolute change" and found.one_noise == pytest.approx(1, rel=1e-5)
 
 
 def test_what_is_no_clip_is_refused():

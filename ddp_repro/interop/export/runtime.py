@@ -100,6 +100,8 @@ class ExportedModel:
     ) -> Array:
         """Denoise a random map into the prediction, by DDIM with the model's time difference.
 
+        A model that is one graph takes images alone, of multiples of ``facts["multiple"]`` pixels.
+
         Args:
             images: (B, 3, H, W), normalised; not looked at where their features are given.
             steps: passes of the decoder.
@@ -111,10 +113,13 @@ class ExportedModel:
             (B, C, h, w): class scores (probabilities, where the model averages its steps), or metres.
 
         Raises:
-            ValueError: fewer than one step, neither images nor features, or noise of another shape.
+            ValueError: fewer than one step, neither images nor features, images of a size that does not go, or noise
+                of another shape.
         """
         if steps < 1:
             raise ValueError(f"steps must be at least 1; got {steps}")
+        if "model" in self.graphs:
+            return self._at_once(images)
         if features is None:
             if images is None:
                 raise ValueError("sample needs images, or their features")
@@ -140,13 +145,23 @@ class ExportedModel:
             ``facts["output"]``; C left out where it is 1.
         """
         images = self.normalise(pictures if pictures.ndim == 4 else pictures[None])
-        output = self.sample(images, steps, seed=seed) if "step" in self.graphs else self.graphs["model"](images)[0]
-        maps = resize(output, images.shape[2:])
+        if "model" in self.graphs:
+            maps = self._at_once(_padded(images, self.facts["multiple"]))[..., : images.shape[2], : images.shape[3]]
+        else:
+            maps = resize(self.sample(images, steps, seed=seed), images.shape[2:])
         if self.facts["output"]["kind"] == "scores":
             maps = maps.argmax(1)
         elif maps.shape[1] == 1:
             maps = maps[:, 0]
         return maps if pictures.ndim == 4 else maps[0]
+
+    def _at_once(self, images: Array | None) -> Array:
+        """Return the map (B, C, H, W) of normalised images by the one graph that the model is."""
+        multiple = self.facts["multiple"]
+        if images is None or any(length % multiple for length in images.shape[2:]):
+            got = "none" if images is None else images.shape
+            raise ValueError(f"this model takes images (B, 3, H, W) of multiples of {multiple} pixels; got {got}")
+        return self.graphs["model"](images)[0]
 
     def _finish(self, decoded: list[Array]) -> Array:
         average, output = self.facts["average_steps"], self.facts["output"]
@@ -198,6 +213,12 @@ def resize(maps: Array, size: Sequence[int]) -> Array:
         share = (place - low).astype(np.float32).reshape(-1, *([1] * (3 - axis)))
         maps = maps.take(low, axis) * (1 - share) + maps.take(np.minimum(low + 1, old - 1), axis) * share
     return maps
+
+
+def _padded(images: Array, multiple: int) -> Array:
+    """Return images (B, C, H, W) with their last rows and columns repeated up to multiples of a number of pixels."""
+    height, width = images.shape[2:]
+    return np.pad(images, ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
 
 
 def _softmax(scores: Array) -> Array:

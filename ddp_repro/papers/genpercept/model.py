@@ -132,7 +132,7 @@ class GenPercept(nn.Module):
         # One memory layout: convolutions of another layout round otherwise, and ten steps would not be one.
         seen = blended if self.config.input == "blended" else torch.cat([image_latent, blended], dim=1)
         seen = seen.contiguous()
-        text = self.text_embedding.to(seen).expand(len(seen), -1, -1)
+        text = self.text_embedding.to(seen).expand(seen.shape[0], -1, -1)
         return self.unet(seen, t, encoder_hidden_states=text, return_dict=False)[0]
 
     def timesteps(self, steps: int | None = None) -> list[int]:

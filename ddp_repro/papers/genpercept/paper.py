@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ddp_repro.papers.genpercept import pretraining, recipes
-from ddp_repro.papers.genpercept.settings import GenPerceptConfig
+from ddp_repro.papers.genpercept.settings import GenPerceptConfig, ModelConfig
 from ddp_repro.protocols.paper import Paper, Samples
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import DataConfig, Recipe
@@ -38,6 +38,7 @@ class GenPerceptPaper(Paper):
     title = "What Matters When Repurposing Diffusion Models for General Dense Perception Tasks?"
     citation = "Xu et al., ICLR 2025, arXiv:2403.06090"
     released = tuple(RELEASED)
+    exports = "GenPercept's one-step models, as one graph"
     synthetic = pretraining.SYNTHETIC
 
     @property
@@ -129,6 +130,19 @@ class GenPerceptPaper(Paper):
         from ddp_repro.workbook.tables.rendering import to_markdown
 
         return (to_markdown(table_of([record])) for record in run_full_size(recipe, options, device, output))
+
+    def why_not_exported(self, recipe: Recipe) -> str | None:
+        model = cast(ModelConfig, recipe.model)
+        if not model.predicts:
+            return "it is a stage that others begin from, and predicts nothing"
+        if not model.one_step:
+            return f"a pipeline of {model.steps} steps is no single graph"
+        return None
+
+    def export(self, model: Any) -> Any:
+        from ddp_repro.papers.genpercept.graphs import one_graph
+
+        return one_graph(model)
 
     def table_notes(self, recipes: list[Recipe]) -> tuple[str, ...]:
         from ddp_repro.papers.genpercept.tables.notes import notes

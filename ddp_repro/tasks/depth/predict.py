@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,10 @@ class DepthPrediction:
         sample_spread: standard deviation over the noise samples; None for a single one.
         view_spread: standard deviation over the picture, its mirror image and parts of it; None while sampling goes
             on, and for a picture that is predicted by windows.
+        ratio_scale: metres have a true zero, so that a change may be told as a share of the depth.
     """
+
+    ratio_scale: ClassVar[bool] = True
 
     depth: np.ndarray
     uncertainty: np.ndarray | None
