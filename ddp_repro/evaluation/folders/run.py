@@ -1,10 +1,11 @@
-"""Prediction of many pictures: read in order, predicted in batches, written and noted one by one."""
+"""Prediction of many pictures: read in order, predicted in batches; written meanwhile, and noted, one by one."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -97,6 +98,14 @@ class _Read(NamedTuple):
     seconds: float
 
 
+class _Predicted(NamedTuple):
+    """What the network says of a picture that was read, and the seconds that this took."""
+
+    read: _Read
+    prediction: AnyPrediction
+    seconds: float
+
+
 @dataclass(frozen=True)
 class _Work:
     """What happens to a picture; the arguments are those of :func:`predict_pictures`."""
@@ -124,8 +133,7 @@ class _Work:
         name = self.manifest.reserve(picture)
         return _Read(picture, pixels, state.st_size, state.st_mtime_ns, name, time.perf_counter() - started)
 
-    def finish(self, batch: list[_Read]) -> list[Entry | _Failure]:
-        """Predict a batch and write its maps."""
+    def predict(self, batch: list[_Read]) -> list[_Predicted | _Failure]:
         started = time.perf_counter()
         try:
             predictions = self.predictor.predict([read.pixels for read in batch])
@@ -134,11 +142,12 @@ class _Work:
         except PICTURE_ERRORS as error:
             if len(batch) == 1:
                 return [_Failure.of(batch[0].picture, error)]
-            return [outcome for read in batch for outcome in self.finish([read])]
+            return [outcome for read in batch for outcome in self.predict([read])]
         seconds = (time.perf_counter() - started) / len(batch)
-        return [self._written(read, found, seconds) for read, found in zip(batch, predictions, strict=True)]
+        return [_Predicted(read, found, seconds) for read, found in zip(batch, predictions, strict=True)]
 
-    def _written(self, read: _Read, prediction: AnyPrediction, seconds: float) -> Entry:
+    def write_maps(self, predicted: _Predicted) -> Entry:
+        read, prediction, seconds = predicted
         started = time.perf_counter()
         folder = self.manifest.path.parent / read.name.parent
         files = self.write(prediction, read.pixels, folder, read.name.name)
@@ -165,11 +174,25 @@ def _outcomes(work: _Work, pictures: Sequence[Picture]) -> Iterator[Entry | _Fai
             else:
                 yield read
 
-    for batch in batches(read_in_order(), work.input_size, work.share):
-        yield from work.finish(batch)
-        yield from failures
-        failures.clear()
+    with ThreadPoolExecutor(1) as writer:  # writes, mostly compresses, while the next batch is predicted
+        waiting: list[Future[Entry] | _Failure] = []
+        for batch in batches(read_in_order(), work.input_size, work.share):
+            outcomes = work.predict(batch)
+            yield from _results(waiting)
+            waiting = [_submit(writer, work, outcome) for outcome in outcomes]
+            yield from failures
+            failures.clear()
+        yield from _results(waiting)
     yield from failures
+
+
+def _submit(writer: ThreadPoolExecutor, work: _Work, outcome: _Predicted | _Failure) -> Future[Entry] | _Failure:
+    return outcome if isinstance(outcome, _Failure) else writer.submit(work.write_maps, outcome)
+
+
+def _results(waiting: Sequence[Future[Entry] | _Failure]) -> Iterator[Entry | _Failure]:
+    for outcome in waiting:
+        yield outcome if isinstance(outcome, _Failure) else outcome.result()
 
 
 def _facts(prediction: AnyPrediction, class_names: Sequence[str]) -> dict[str, Any]:
