@@ -94,12 +94,10 @@ def of_trainings(preset: str, runs: tuple[str, ...]) -> Callable[[Path, str], Nu
     return read
 
 
-def _describe_scores(record) -> str:
+def _describe_scores(record: Record) -> str:
     metric = record.metrics[0]
-    scores = ", ".join(
-        f"{statistics.fmean(record.values(steps, metric)):.2f} with {steps} step{'s' * (steps > 1)}"
-        for steps in record.steps
-    )
+    means = {steps: statistics.fmean(record.values(steps, metric)) for steps in record.steps}
+    scores = ", ".join(f"{mean:.2f} with {steps} step{'s' * (steps > 1)}" for steps, mean in means.items())
     trained = record.training
     times = f"trained in {trained.wall_seconds:.0f} s ({trained.iterations} iterations), " if trained else ""
     return f"{metric} {scores}; {times}scored in {record.wall_seconds:.0f} s"

@@ -81,8 +81,9 @@ def _bench(
     recipe: str, backends: Sequence[str], commands: Sequence[Command], gpu: str | None, seconds: float, limit: float
 ) -> Part:
     return Part(
-        name=f"bench {', '.join(backends)}", program=commands_of(*commands, keep_going=True), seconds=seconds, limit=limit,
-        numbers=numbers.of_bench(recipe, backends, gpu), obstacle=_lacking(["triton"] if "triton" in backends else []),
+        name=f"bench {', '.join(backends)}", program=commands_of(*commands, keep_going=True), seconds=seconds,
+        limit=limit, numbers=numbers.of_bench(recipe, backends, gpu),
+        obstacle=_lacking(["triton"] if "triton" in backends else []),
     )  # fmt: skip
 
 
