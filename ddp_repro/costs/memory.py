@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import resource
 import sys
@@ -24,6 +25,7 @@ def apart(device: torch.device | str, function: Callable[..., Any], *arguments: 
         function: of a module's top level, with arguments and a result that can be pickled.
     """
     if torch.device(device).type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         return function(*arguments)
     context = multiprocessing.get_context("forkserver")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.store.paths import repository_root, resolve
@@ -32,16 +33,16 @@ def gpu(budget: str, dry_run: bool, again: bool, output: str) -> int:
 
     if usual_device() != "cuda" and not dry_run:
         raise ConfigError("there is no GPU that PyTorch can use here; --dry-run tries every part on the CPU, made tiny")
-    root = resolve(output)
+    results = str(Path(output) / DRY_RUN) if dry_run else output
+    root = resolve(results)
     if dry_run:
-        root = root / DRY_RUN
         shutil.rmtree(root, ignore_errors=True)
     device = "cpu" if dry_run else "cuda"
     environment = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": ""} if dry_run else {})
     summary = Summary.read(root / "gpu", provenance.environment(device), again=again)
     runner = Runner(summary, root, repository_root(), environment, seconds)
     with interruptible():
-        for part in parts.dry_parts(root) if dry_run else parts.gpu_parts(root):
+        for part in parts.dry_parts(results) if dry_run else parts.gpu_parts(results):
             say(runner.run(part))
     say("\n" + summary.to_markdown())
     say(f"written: {', '.join(short(path) for path in summary.paths)}; logs of the parts: {short(runner.logs)}")
