@@ -1,6 +1,6 @@
 # Every target sets up what it needs: uv (with pip, into .uv), the locked environment (.venv), then does its job.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-processors verify lint format notebooks lock clean
+.PHONY: help demo test test-slow test-processors gpu verify lint format notebooks lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
@@ -29,6 +29,14 @@ test-processors: .venv/synced  ## run what depends on rounding as on other proce
 	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 DDP_REPRO_KERNELS=$$3 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 	    DDP_REPRO_TEST_THREADS=$$4 $(BIN)/pytest -q -n 2 -m "numerics and not slow and not gpu" || exit 1; \
 	done
+
+# PYTHON=python3 takes that Python as it is, where there is no package index; DRY=1, BUDGET=20m, OUTPUT=FOLDER.
+PYTHON ?= $(BIN)/python
+BUDGET = 9m30s
+OUTPUT = results
+
+gpu: $(if $(filter $(BIN)/python,$(PYTHON)),.venv/synced)  ## measure and train what a GPU is wanted for, in parts (DRY=1: tiny, on the CPU)
+	$(PYTHON) -m ddp_repro gpu --budget $(BUDGET) --output $(OUTPUT) $(if $(DRY),--dry-run)
 
 verify: .venv/synced  ## evaluate again what committed records say, where weights and data are here
 	@for preset in camvid sevenscenes kitti_lidar small; do echo "== $$preset"; $(BIN)/ddp-repro verify --preset $$preset || exit 1; done

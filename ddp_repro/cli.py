@@ -18,18 +18,15 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.launchers import announced_processes, announcing_variable
 from ddp_repro.settings.presets import PRESETS
 
-SHARED = (
-    "train",
-    "evaluate",
-    "list_all",
-    "doctor",
-)  # commands whose work torchrun's processes share, or that write nothing
+# Commands whose work torchrun's processes share, or that write nothing.
+SHARED = ("train", "evaluate", "list_all", "doctor")
 HOMES = {
     "predict": "ddp_repro.predicting",
     "flicker": "ddp_repro.predicting",
     "throughput": "ddp_repro.predicting",
     "push": "ddp_repro.publishing",
     "export": "ddp_repro.exporting",
+    "gpu": "ddp_repro.gpu",
     "web": "ddp_repro.web",
 }  # of the other commands: ddp_repro.commands
 OVERRIDES = "settings of the recipe, e.g. train.iterations=200 model.layers=3"
@@ -83,10 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return getattr(importlib.import_module(HOMES.get(command, "ddp_repro.commands")), command)(**options)
 
     return _guarded(run if command in SHARED else lambda: _run_alone(words[0], run))
-
-
-def _prepare_data(words: list[str]) -> int:
-    return importlib.import_module("data_prep.__main__").main(words)
 
 
 def _run_alone(name: str, run: Callable[[], Any]) -> Any:
@@ -231,6 +224,12 @@ def _workbook_commands(commands: Any) -> None:
     bench.add_argument("--channels-last", action="store_true", help="memory layout of convolutions; ours alone")
     bench.add_argument("--checkpointing", action="store_true", help="of gradients, in the training step; ours alone")
     _output(bench)
+
+    gpu = _add(commands, "gpu", "on one GPU: tests, speed and short trainings, in parts that are not done twice")
+    gpu.add_argument("--budget", default="9m30s", metavar="TIME", help="begin nothing that takes longer (9m30s)")
+    gpu.add_argument("--dry-run", action="store_true", help="try every part on the CPU, made tiny")
+    gpu.add_argument("--again", action="store_true", help="all parts anew")
+    _output(gpu)
 
     listing = _add(commands, "list", "list recipes, and notebooks with their parameters")
     listing.epilog = "example: ddp-repro list --preset mini --task depth --json"

@@ -120,7 +120,7 @@ def decide(
 
     seconds, source, asked = parse_duration(budget), paper_named(paper), _cluster(executor, slurm)
     questions = source.claims(preset)
-    keys = [question[0].key for question in questions] if claims == ["all"] else claims
+    keys = [q[0].key for q in questions if not q[0].for_gpu] if claims == ["all"] else claims
     trainer = ClusterTrainer(preset, output, asked) if asked else deciding.Trainer(preset, output)
     with _interruptible(asked):
         verdicts = deciding.decide(questions, keys, lambda: source.evidence(preset, output), trainer, seconds)

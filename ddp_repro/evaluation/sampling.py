@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddp_repro.diffusion import image_generator
 from ddp_repro.diffusion.trajectory import Trajectory
-from ddp_repro.evaluation.views import ViewedImage, model_device
+from ddp_repro.evaluation.views import ViewedImage, model_device, refuse_not_finite
 from ddp_repro.protocols.method import Method
 
 
@@ -32,15 +32,22 @@ def batch_runs(
 
     Args:
         images: of one input size.
+
+    Raises:
+        RuntimeError: the model's output is not finite.
     """
     inputs = torch.stack([image.views[0] for image in images]).to(model_device(model))
     features = model.encode({"image": inputs})
     if not model.has_noise:
-        yield _of_one_step(model.sample(features=features))
+        run = _of_one_step(model.sample(features=features))
+        refuse_not_finite(run.output, images)
+        yield run
         return
     for sample in range(noise_samples):
         generators = [image_generator(seed + sample, image.id) for image in images]
-        yield model.sample(features=features, steps=steps, generator=generators, return_trajectory=True)
+        run = model.sample(features=features, steps=steps, generator=generators, return_trajectory=True)
+        refuse_not_finite(run.output, images)
+        yield run
 
 
 @dataclass(frozen=True)

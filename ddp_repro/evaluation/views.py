@@ -198,10 +198,21 @@ class Predictor:
             assert seed is not None  # as run_keys has it
             options["generator"] = [view_generator(seed, image.id, view) for image in self.images]
         output = self.model.sample(features=self.features[view], **options)
-        if not output.isfinite().all():
-            names = ", ".join(image.id for image in self.images)
-            raise RuntimeError(f"the model's output is not finite for image {names}; check its weights")
+        refuse_not_finite(output, self.images)
         return output
+
+
+def refuse_not_finite(output: Tensor, images: Sequence[ViewedImage]) -> None:
+    """Refuse to make predictions of numbers that are none, as where half precision overflows.
+
+    Raises:
+        RuntimeError: names the images.
+    """
+    if not output.isfinite().all():
+        names = ", ".join(image.id for image in images)
+        raise RuntimeError(
+            f"the model's output is not finite for image {names}; check its weights, or where it is fp16 take bf16"
+        )
 
 
 def _moved(batch: Tensor, device: torch.device) -> Tensor:

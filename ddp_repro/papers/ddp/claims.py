@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.papers.ddp.figures.depth_views import MODELS as DEPTH_MODELS
 from ddp_repro.papers.ddp.recipes.registry import main_model, recipes
-from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base, camvid_drift
+from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base, camvid_drift, camvid_gpu
 from ddp_repro.papers.ddp.recipes.variants import cells
 from ddp_repro.papers.ddp.tables.robustness import MODELS as BEV_MODELS
 from ddp_repro.settings.training_seeds import split_seed
@@ -75,20 +76,22 @@ def _segmentation(preset: str) -> Iterator[tuple[Claim, ...]]:
     yield from zip(*map(_sampling, dict.fromkeys((main, base))), strict=True)
     if preset == "camvid":
         yield from ((claim,) for claim in _drift(camvid_drift().name, "_strong", ", at scale 1.0"))
+        larger = _sampling(camvid_gpu().name, "_gpu", ", at 360×480")
+        yield from ((dataclasses.replace(claim, for_gpu=True),) for claim in larger)
     yield from zip(*map(_uncertainty, (main, base)), strict=True)
     if preset in ABLATED:
         yield from ((claim,) for claim in _ablations(preset))
 
 
-def _sampling(model: str) -> list[Claim]:
+def _sampling(model: str, key: str = "", where: str = "") -> list[Claim]:
     return [
-        _claim("baseline", "diffusion beats the same network without it", "Table 1", "44.9 → 47.0", model,
+        _claim(f"baseline{key}", f"diffusion beats the same network without it{where}", "Table 1", "44.9 → 47.0", model,
                Side.of("DDP, 3 steps", model, 3), Side.of("baseline", f"{model}_baseline", 1)),
-        _claim("steps", "more steps help: 3 beat 1", "Figure 3a, Table 1", "82.33 → 82.60; 46.1 → 47.0", model,
-               Side.of("3 steps", model, 3), Side.of("1 step", model, 1)),
-        *_drift(model),
-        _claim("intervals", "asymmetric time intervals help: td = 1 beats 0", "Section 3.3", NOTHING, model,
-               Side.of("td = 1", model, 3), Side.of("td = 0", f"{model}_td0", 3)),
+        _claim(f"steps{key}", f"more steps help: 3 beat 1{where}", "Figure 3a, Table 1", "82.33 → 82.60; 46.1 → 47.0",
+               model, Side.of("3 steps", model, 3), Side.of("1 step", model, 1)),
+        *_drift(model, key, where),
+        _claim(f"intervals{key}", f"asymmetric time intervals help: td = 1 beats 0{where}", "Section 3.3", NOTHING,
+               model, Side.of("td = 1", model, 3), Side.of("td = 0", f"{model}_td0", 3)),
     ]  # fmt: skip
 
 

@@ -79,6 +79,7 @@ class Claim:
         where: the place in the paper; printed: its own numbers.
         model: recipe that is judged; it must read its map where the claim is about ``diffusion``.
         minimum: the smallest effect that matters, in the measure's unit; chosen before numbers are seen.
+        for_gpu: trained at a size that takes a CPU hours; to be decided only where it is asked for by its key.
         gate: says from the records used (those of the arms) and the folder of results why nothing can be judged; None:
             it can.
     """
@@ -91,6 +92,7 @@ class Claim:
     question: Comparison | Reading
     minimum: float
     diffusion: bool = True
+    for_gpu: bool = False
     gate: Callable[[Sequence[Any], str | Path], str | None] | None = None
 
     @property

@@ -21,7 +21,7 @@ OPTIONS = {
 @pytest.fixture
 def here(monkeypatch):
     """Measure in this process: a process of its own takes seconds to start."""
-    monkeypatch.setattr(full_size, "_elsewhere", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(full_size, "apart", lambda device, function, *arguments: function(*arguments))
 
 
 @pytest.mark.parametrize("name", ["genpercept_depth_mini", "genpercept_dpt_mini"])

@@ -145,7 +145,7 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
     device = torch.device(setting.device)
     with attention_by(setting.backend) if setting.backend else nullcontext():
         model = initial_model(config, device)
-        with _autocast(setting):
+        with autocast_of(setting):
             candidates = _candidates(model, setting)
             setting.accelerate(model)  # only now: the floors were counted in the plain model
             name, clock = clock_of(device)
@@ -251,7 +251,8 @@ def _without_gradients(function: Callable[[], object]) -> Callable[[], object]:
 
 
 @contextmanager
-def _autocast(setting: Setting) -> Iterator[None]:
+def autocast_of(setting: Setting) -> Iterator[None]:
+    """Switch to the dtype of a setting for the body of a ``with`` statement."""
     dtype = DTYPES[setting.dtype]
     with torch.autocast(torch.device(setting.device).type, dtype, enabled=dtype is not torch.float32):
         yield

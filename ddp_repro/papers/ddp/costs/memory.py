@@ -1,16 +1,22 @@
-"""Peak memory of sampling and training, each in a process of its own, above what the idle model takes there."""
+"""Peak memory of sampling and training, each by itself, above what the idle model takes there."""
 
 from __future__ import annotations
 
-import multiprocessing
 from contextlib import nullcontext
 
 import torch
 
-from ddp_repro.costs.memory import peak_so_far, reset_peak
+from ddp_repro.costs.memory import apart, peak_so_far, reset_peak
 from ddp_repro.networks.attention.deformable import attention_by
 from ddp_repro.papers.ddp import as_published as published
-from ddp_repro.papers.ddp.costs.bench import Setting, initial_model, random_batch, to_labels, training_step
+from ddp_repro.papers.ddp.costs.bench import (
+    Setting,
+    autocast_of,
+    initial_model,
+    random_batch,
+    to_labels,
+    training_step,
+)
 from ddp_repro.papers.ddp.settings import ModelConfig
 
 
@@ -20,8 +26,8 @@ def peak_memory(config: ModelConfig, setting: Setting) -> dict[str, int]:
     found = {}
     for name in names:
         for suffix in ("", ", published") if setting.published else ("",):
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                found[name + suffix] = pool.apply(_peak, (config, setting, name == "training", bool(suffix)))
+            arguments = (config, setting, name == "training", bool(suffix))
+            found[name + suffix] = apart(setting.device, _peak, *arguments)
     return found
 
 
@@ -32,7 +38,7 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
     images = batch["image"]
     height, width = (-(-n // model.stride) for n in setting.size)
     noise = torch.randn(setting.batch, model.map_channels, height, width, device=device)
-    with attention_by(setting.backend) if setting.backend else nullcontext():
+    with attention_by(setting.backend) if setting.backend else nullcontext(), autocast_of(setting):
 
         def run() -> None:
             steps = max(setting.steps)

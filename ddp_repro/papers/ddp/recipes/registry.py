@@ -60,6 +60,7 @@ def _camvid() -> dict[str, Recipe]:
     base, drifts = segmentation.camvid_map(), segmentation.camvid_drift()
     recipes = [main, segmentation.baseline(main), *segmentation.small_aligned(main), segmentation.symmetric(main)]
     recipes += [small, segmentation.baseline(small), base, segmentation.baseline(base), segmentation.symmetric(base)]
+    recipes += [gpu := segmentation.camvid_gpu(), segmentation.baseline(gpu)]
     for plain in (base, drifts):
         stages = segmentation.small_aligned(plain)
         recipes += [dataclasses.replace(stage, evaluation=plain.evaluation) for stage in stages]

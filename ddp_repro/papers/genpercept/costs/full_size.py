@@ -6,7 +6,6 @@ time of its matrix products and convolutions alone; stages and floors take turns
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddp_repro.costs.memory import peak_so_far, reset_peak
+from ddp_repro.costs.memory import apart, peak_so_far, reset_peak
 from ddp_repro.costs.stages import FLOOR, time_stages
 from ddp_repro.papers.genpercept.dpt_head import up_block_features
 from ddp_repro.papers.genpercept.method import GenPerceptMethod, build_model
@@ -117,10 +116,10 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
     """
     if not config.one_step or not config.predicts:
         raise ConfigError("full size is measured of one-step pipelines that predict")
-    peaks = {"prediction": _elsewhere(_peak_of_prediction, config, setting)}
+    peaks = {"prediction": apart(setting.device, _peak_of_prediction, config, setting)}
     trained = 0
     if setting.training:
-        peaks["training"], trained = _elsewhere(_peak_of_training, config, setting)
+        peaks["training"], trained = apart(setting.device, _peak_of_training, config, setting)
     clock, seconds, weights = _seconds(config, setting, progress)
     return Measurement(
         clock=clock, seconds=seconds, weight_bytes=weights, trained_bytes=trained, peak_bytes=peaks,
@@ -184,17 +183,6 @@ def _differences(config: ModelConfig, device: str) -> tuple[Difference, ...]:
         Difference(dtype=name, largest=error.max().item(), mean=error.mean().item())
         for name, error in zip(list(DTYPES)[1:], errors, strict=True)
     )
-
-
-def _elsewhere(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a function in a process of its own, whose peak is not that of this one."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_with_threads, (torch.get_num_threads(), function, *arguments))
-
-
-def _with_threads(threads: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    torch.set_num_threads(threads)
-    return function(*arguments)
 
 
 def _model(config: ModelConfig, device: str) -> GenPerceptMethod:
