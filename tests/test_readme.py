@@ -115,6 +115,23 @@ def test_printed_depth_is_the_records(preset):
     assert [row for row in rows if row not in README] == []
 
 
+def test_printed_depth_uncertainty_is_the_records():
+    """Every row of its table: by how much a spread finds errors better than chance, in the room and on the street."""
+    results = [
+        json.loads((ROOT / f"results/{preset}/runs/{preset}_lite0/depth_uncertainty.json").read_text())["result"]
+        for preset in ("sevenscenes", "kitti_lidar")
+    ]
+
+    def cell(interval):
+        text = f"{interval['estimate']:+.3f} [{interval['low']:+.3f}, {interval['high']:+.3f}]"
+        return text.replace("-", "−")
+
+    for name in ("step_spread", "sample_spread", "mirror_spread", "part_spread", "view_spread"):
+        assert f" | {' | '.join(cell(result['advantage'][name]) for result in results)} |" in README, name
+    room, street = (f"{100 * result['calibration']['coverage']:.0f} %" for result in results)
+    assert f"it holds for {room} of the others' in the room and {street} on the street" in README
+
+
 def case(block):
     marks = [pytest.mark.slow] if block["mark"].startswith("test slow") else []
     return pytest.param(block, id=block["code"].splitlines()[0], marks=marks)
