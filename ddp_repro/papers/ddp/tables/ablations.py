@@ -191,6 +191,12 @@ def _notes(plain: Recipe, used: Sequence[Record]) -> tuple[str, ...]:
     ]
     if several == "sampling seeds":
         notes.append("One training per cell: the spread from training to training is not in the ±, and is larger.")
+    scale, papers = (picture_settings(recipe).scale for recipe in (plain, ablation_base("paper")))
+    if scale != papers:
+        notes.append(
+            f"{plain.name} has the scale {scale:g} in place of the paper's {papers:g}, at which so short a training "
+            "does not learn to read its map."
+        )
     if plain.preset != "paper":
         notes.append(f"The {plain.preset} preset shows trends; compare differences within the measured column only.")
     return tuple(notes)
