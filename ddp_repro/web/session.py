@@ -80,11 +80,14 @@ class Models:
         model, classes = _loaded(weights)
         task, scale = task_named(weights.recipe.model.task), getattr(weights.recipe.data, "image_scale", None)
         prediction = None
-        for stage in _emerging(lambda tell: ddp_repro.predict(model, pixels, steps, image_scale=scale, on_stage=tell)):
-            outcome.stages[stage.name], prediction = stage.seconds, stage.prediction
-            if prediction is not None:
+        emerging = _emerging(lambda tell: ddp_repro.predict(model, pixels, steps, image_scale=scale, on_stage=tell))
+        for stage, prediction in emerging:
+            if stage is not None:
+                outcome.stages[stage.name] = stage.seconds
+            if prediction is not None:  # at last, the whole of it, which may know more than its last step does
                 _draw(prediction, task.preview(prediction, classes), pixels, folder, len(outcome.stages))
-            yield outcome
+            if stage is not None:
+                yield outcome
         file = f"{Path(picture).stem}_{weights.name}"
         task.writer(weights.recipe.model, classes)(prediction, pixels, folder / "maps", file)
         save_arrays(prediction, folder / "maps", file)
@@ -111,14 +114,17 @@ def _loaded(weights: ModelWeights) -> tuple[Any, Classes]:
     return model, classes
 
 
-def _emerging(predict: Callable[[Callable[[Stage], None]], Any]) -> Iterator[Stage]:
-    """Yield the stages of a prediction while it goes on in a thread of its own; its errors are raised here."""
+def _emerging(predict: Callable[[Callable[[Stage], None]], Any]) -> Iterator[tuple[Stage | None, Any]]:
+    """Yield the stages of a prediction, and what there is of it, while it goes on in a thread of its own.
+
+    At last comes the whole prediction, of no stage.  Its errors are raised here.
+    """
     told: SimpleQueue[Stage | None] = SimpleQueue()
     with ThreadPoolExecutor(1) as pool:  # leaving waits for it: two predictions never share the cores
         outcome = pool.submit(predict, told.put)
         outcome.add_done_callback(lambda _: told.put(None))
-        yield from iter(told.get, None)
-        outcome.result()
+        yield from ((stage, stage.prediction) for stage in iter(told.get, None))
+        yield None, outcome.result()
 
 
 def _draw(prediction: Any, colours: np.ndarray, pixels: np.ndarray, folder: Path, number: int) -> None:

@@ -49,7 +49,7 @@ def test_every_task_emerges_step_by_step_and_ends_as_the_public_prediction(name,
 def test_pictures_of_every_step_and_view(clone, models, tmp_path):
     *_, last = models.predict("ade20k_mini · trained", str(clone / "photo.png"), 3, tmp_path)
     assert list(last.stages) == ["encoder", "step 1", "step 2", "step 3"] and min(last.stages.values()) > 0
-    assert "uncertainty (change count)" in last.facts and 'class="square"' in last.facts
+    assert "uncertainty (entropy)" in last.facts and 'class="square"' in last.facts
     for view in session.VIEWS:
         shown = [session.drawn(tmp_path, view, step) for step in (1, 2, 3)]
         assert len(set(shown)) == 3

@@ -52,7 +52,7 @@ def test_files_of_a_prediction(tmp_path: Path) -> None:
     prediction = ddp_repro.predict(tiny.model(), PICTURE, steps=3, noise_samples=2)
     paths = save_prediction(prediction, PICTURE, PALETTE, tmp_path / "maps", "x")
     kinds = [path.stem.removeprefix("x_") for path in paths]
-    assert kinds == ["labels", "overlay", "uncertainty", "disagreement", "base", "changed"]
+    assert kinds == ["labels", "overlay", "uncertainty", "change_count", "disagreement", "base", "changed"]
     labels, base, changed = (
         np.asarray(Image.open(tmp_path / "maps" / f"x_{k}.png")) for k in ("labels", "base", "changed")
     )
