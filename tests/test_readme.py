@@ -115,6 +115,19 @@ def test_printed_depth_is_the_records(preset):
     assert [row for row in rows if row not in README] == []
 
 
+def test_printed_gain_is_the_records():
+    """Every row of what three steps gain, by scale."""
+
+    def cell(interval):
+        text = f"{interval['estimate']:+.2f} [{interval['low']:+.2f}, {interval['high']:+.2f}]"
+        return text.replace("-", "−")
+
+    for run, scale in (("camvid_map_scale_0.01", "0.01"), ("camvid_map", "0.3"), ("camvid_map_scale_1.0", "1")):
+        result = json.loads((ROOT / f"results/camvid/runs/{run}-seed2/gain.json").read_text())["result"]
+        gains = next(row for row in result["rows"] if row["steps"] == 3)["gains"]
+        assert f"| {scale} | {' | '.join(cell(gains[kind]) for kind in ('total', 'look', 'map'))} |" in README
+
+
 def test_printed_depth_uncertainty_is_the_records():
     """Every row of its table: by how much a spread finds errors better than chance, in the room and on the street."""
     results = [
