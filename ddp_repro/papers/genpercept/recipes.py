@@ -10,8 +10,7 @@ from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.presets import check_preset
 from ddp_repro.settings.recipe import DataConfig, EvalConfig, MixedData, Recipe, TrainConfig
 
-# The small VAE of each task: trained for minutes, it carries only the pictures and labels that it has seen.  One that
-# all shared, trained twice as long, gave normals back at 49 degrees, where their own does at 19.
+# The small VAE of each task: trained for minutes, it carries only the pictures and labels that it has seen.
 VAES = {
     "affine_depth": "genpercept_vae_mini",
     "normals": "genpercept_vae_normals_mini",

@@ -24,13 +24,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ddp_repro.diffusion import draw_noise, image_generator
 from ddp_repro.evaluation.map_use import MapMeasure, advantage, anything_measured, score_images, scores_of
 from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.evaluation.resampling import ImageScores
 from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.networks.shapes import shape_of, tokens_of
-from ddp_repro.papers.ddp.diagnostics.scoring import EvaluationImage, Scorer, noised, scorer_of, told_and_level
+from ddp_repro.papers.ddp.diagnostics.scoring import (
+    EvaluationImage,
+    Scorer,
+    noised,
+    scorer_of,
+    start_of,
+    told_and_level,
+)
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
@@ -158,14 +164,12 @@ def _score_runs(model: DDP, scorer: Scorer, image: EvaluationImage, lengths: Seq
 def _last_outputs(model: DDP, features: Tensor, image_id: str, steps: int, seed: int) -> Tensor:
     """Return what a run of ``steps`` ends with, in the order of :data:`PARTS`; (4, C, h, w)."""
     shape = shape_of(features)
-    generator, device = image_generator(seed, image_id), features.device
-    noise = draw_noise(model.noise_shape(features), 1, [generator]).to(device)  # (1, M, h, w)
+    noise, generator, fresh = start_of(model, features, image_id, seed)  # (1, M, h, w)
     run = DDP.sample(model, features=features, steps=steps, noise=noise, generator=generator, return_trajectory=True)
     told, level = told_and_level(model, steps)[-1]
-    fresh = draw_noise(noise.shape[1:], 1, [image_generator(seed, f"{image_id}#fresh")]).to(device)
     empty = torch.cat([noised(model, torch.zeros_like(noise), noise, level), fresh])  # (2, M, h, w)
     fused = model.project_features(features) + model.project_map(tokens_of(empty))  # (2, h·w, D)
-    zero, new = model.denoise(fused, shape, torch.full((2,), told, device=device)).float()
+    zero, new = model.denoise(fused, shape, torch.full((2,), told, device=features.device)).float()
     own = [decoded.float() for decoded in run.decoded]
     last = model.finish([torch.stack([own[-1][0], zero, new])], False)
     return torch.cat([last, model.finish(own, True)])

@@ -24,11 +24,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddp_repro.diffusion import draw_noise, image_generator
+from ddp_repro.diffusion import draw_noise
 from ddp_repro.evaluation.map_use import MAPS, MapUse, score_images
 from ddp_repro.evaluation.views import inference_mode
 from ddp_repro.networks.shapes import shape_of, tokens_of
-from ddp_repro.papers.ddp.diagnostics.scoring import EvaluationImage, Scorer, noised, scorer_of, told_and_level
+from ddp_repro.papers.ddp.diagnostics.scoring import (
+    EvaluationImage,
+    Scorer,
+    noised,
+    scorer_of,
+    start_of,
+    told_and_level,
+)
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_distinct, check_positive
@@ -121,10 +128,8 @@ def _score_maps(model: DDP, scorer: Scorer, image: EvaluationImage, other: Tenso
     """Score each map at each step; float64 (S, 5, K, 2), or (S, 5) of REL."""
     features = scorer.encode(image)
     shape = shape_of(features)
-    generator, device = image_generator(seed, image.id), features.device
-    noise = draw_noise(model.noise_shape(features), 1, [generator]).to(device)
+    noise, generator, fresh = start_of(model, features, image.id, seed)
     run = DDP.sample(model, features=features, steps=steps, noise=noise, generator=generator, return_trajectory=True)
-    fresh = draw_noise(noise.shape[1:], 1, [image_generator(seed, f"{image.id}#fresh")]).to(device)
     true = scorer.target(image.truth, shape)
     clean = torch.cat([true, scorer.target(other, shape), torch.zeros_like(true)])  # (3, M, h, w)
     image_part, rows = model.project_features(features), []
@@ -132,7 +137,7 @@ def _score_maps(model: DDP, scorer: Scorer, image: EvaluationImage, other: Tenso
         noisy = torch.cat([noised(model, clean, noise.expand_as(clean), level), fresh])  # (4, M, h, w)
         # decoded as in sampling, and so equal to it bit for bit where the maps are
         fused = image_part + model.project_map(tokens_of(noisy))  # (4, h·w, D)
-        true_, other_, zero, new = model.denoise(fused, shape, torch.full((4,), told, device=device))
+        true_, other_, zero, new = model.denoise(fused, shape, torch.full((4,), told, device=features.device))
         outputs = model.finish([torch.stack([true_, decoded[0], other_, zero, new]).float()], False)
         if not outputs.isfinite().all():
             raise RuntimeError(f"the model's output is not finite for image {image.id}; check its weights")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddp_repro.data.transforms import size_of
-from ddp_repro.diffusion import corrupt, time_pairs
+from ddp_repro.diffusion import corrupt, draw_noise, image_generator, time_pairs
 from ddp_repro.evaluation.map_use import MapMeasure
 from ddp_repro.evaluation.views import View, best_class, model_device, to_image_size, view_image
 from ddp_repro.networks.shapes import shape_of
@@ -117,6 +117,17 @@ def scorer_of(model: DDP, dataset: Any, protocol: Protocol | None) -> Scorer:
 
 def _intersection_and_union(hits: Tensor, predicted: Tensor, truth: Tensor) -> Tensor:
     return torch.stack([hits, predicted + truth - hits], -1)
+
+
+def start_of(model: DDP, features: Tensor, image_id: str, seed: int) -> tuple[Tensor, torch.Generator, Tensor]:
+    """Return the start noise of an image's run, the generator that goes on with it, and noise of another draw.
+
+    Both are (1, M, h, w), on the features' device; the start noise is that of an evaluation.
+    """
+    generator = image_generator(seed, image_id)
+    noise = draw_noise(model.noise_shape(features), 1, [generator])
+    fresh = draw_noise(noise.shape[1:], 1, [image_generator(seed, f"{image_id}#fresh")])
+    return noise.to(features.device), generator, fresh.to(features.device)
 
 
 def noised(model: DDP, clean: Tensor, noise: Tensor, level: float) -> Tensor:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddp_repro.papers.ddp.diagnostics.gain import Gain
-from ddp_repro.papers.ddp.tables.gain import Gains, measured_gains
+from ddp_repro.papers.ddp.tables.gain import Gained, Gains, measured_gains
 from ddp_repro.workbook.figures.style import BLACK, BLUE, GREY, ORANGE, TEXT_WIDTH, VERMILION, Figure, paper_style
 from ddp_repro.workbook.tables.measures import measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOOKS: dict[Gain, dict[str, object]] = {
+LOOKS: dict[Gain, dict[str, Any]] = {
     "total": {"label": "all: so many steps − one", "color": BLACK, "marker": "o", "linewidth": 1.8},
     "look": {"label": "another look at the image", "color": ORANGE, "marker": "s", "linestyle": (0, (5, 1.5))},
     "map": {"label": "its map", "color": BLUE, "marker": "^", "linestyle": (0, (1.5, 1.2))},
@@ -69,11 +69,14 @@ def _draw(axes: Axes, gains: Gains) -> None:
     steps = list(gains.gains)
     for number, (kind, look) in enumerate(LOOKS.items()):
         rows = [gains.gains[count][kind] for count in steps]
-        ends = [
-            [abs(row.value - (row.value if end is None else end)) for row in rows for end in [getattr(row, side)]]
-            for side in ("low", "high")
-        ]
+        ends = [[_reach(row, side) for row in rows] for side in ("low", "high")]
         places = [position + 0.08 * (number - 1.5) for position in range(len(steps))]
-        axes.errorbar(places, [row.value for row in rows], yerr=ends, capsize=1.5, elinewidth=0.8, **look)  # type: ignore[arg-type]
+        axes.errorbar(places, [row.value for row in rows], yerr=ends, capsize=1.5, elinewidth=0.8, **look)
     axes.set_xticks(range(len(steps)), [str(count) for count in steps])
     axes.grid(axis="x", visible=False)
+
+
+def _reach(gain: Gained, side: str) -> float:
+    """Return how far an end of the interval is from the value; none where the end is unknown."""
+    end = getattr(gain, side)
+    return 0.0 if end is None else abs(gain.value - end)
