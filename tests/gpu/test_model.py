@@ -129,7 +129,8 @@ def test_gradients_do_not_hang_on_the_attention(model: DDP, device: torch.device
     with attention_by(OTHER[device.type]):
         found = gradients(model, device)
     for ours, exact in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, exact, rtol=1e-2, atol=1e-3 * exact.abs().max().item() + 1e-6)
+        # As a whole: the gradient of a place jumps between pixels, so that rounding may move single values a lot.
+        assert (ours - exact).norm() <= 0.02 * exact.norm() + 1e-6
 
 
 def test_half_precision_gives_nearly_all_pixels_the_same_label(model: DDP, device: torch.device) -> None:
