@@ -84,18 +84,44 @@ def test_equals_a_plain_loop():
     with inference_mode(model):
         found = view_spreads(model, image, depth, "a", steps=2, seed=0)
     whole = to_image_size(depth, (96, 128), (96, 128))[0, 0]
-    seen_at = [[[float(depth)] for depth in row] for row in whole]
+    seen_at = [[[(1.0, float(depth))] for depth in row] for row in whole]
     for number, way in enumerate(other_ways((96, 128)), 1):
         part = image[:, way.rows, way.columns]
         part = part.flip(-1) if way.mirrored else part
         seen = model.sample(part[None], 2, generator=image_generator(0, f"a#view{number}"))
         seen = to_image_size(seen, part.shape[1:], part.shape[1:])[0, 0]
         seen = seen.flip(-1) if way.mirrored else seen
-        for y, row in enumerate(range(*way.rows.indices(96))):
-            for x, column in enumerate(range(*way.columns.indices(128))):
-                seen_at[row][column].append(float(seen[y, x]))
-    expected = [[np.std(values) for values in row] for row in seen_at]
+        rows, columns = range(*way.rows.indices(96)), range(*way.columns.indices(128))
+        for y, row in enumerate(rows):
+            for x, column in enumerate(columns):
+                weight = weight_at(y, rows, 96) * weight_at(x, columns, 128)
+                seen_at[row][column].append((weight, float(seen[y, x])))
+    expected = np.zeros((96, 128))
+    for row in range(96):
+        for column in range(128):
+            weights, values = np.array(seen_at[row][column]).T
+            mean = np.average(values, weights=weights)
+            expected[row, column] = np.sqrt(np.average((values - mean) ** 2, weights=weights))
     np.testing.assert_allclose(found.all.numpy(), expected, atol=1e-4)
+
+
+def weight_at(place, part, length):
+    """Of a pixel in a part: rising over a quarter of its side from every border that is not the picture's."""
+    weight = 1.0
+    if part.start > 0:
+        weight *= min((place + 0.5) / (len(part) / 4), 1)
+    if part.stop < length:
+        weight *= min((len(part) - place - 0.5) / (len(part) / 4), 1)
+    return weight
+
+
+def test_the_spread_has_no_step_at_the_border_of_a_part():
+    """Parts that say 3, 6, 9 and 12 m of a picture of 2 m: counted in full up to their borders, they make steps of 2.6."""
+    said = iter([2.0, 2.0, 3.0, 6.0, 9.0, 12.0])  # the whole, its mirror image, the parts
+    found, _, _ = spreads(lambda image: torch.full((1, 1, *image.shape[-2:]), next(said)), (192, 256))
+    assert found.parts.max() > 2
+    for axis in (0, 1):
+        assert found.parts.diff(dim=axis).abs().max() < 1
 
 
 @pytest.mark.parametrize("settings", [{}, {"diffusion": False}])

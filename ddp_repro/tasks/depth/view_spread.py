@@ -2,7 +2,8 @@
 
 A model whose prediction hardly depends on its noise has next to no spread over noise, however wrong it is.  What it
 says of a place should not depend on which way round it sees the picture, nor on what else is in it; where it does, it
-is often wrong.  Parts keep the picture's scale: a resized picture would mean another depth.
+is often wrong.  Parts keep the picture's scale: a resized picture would mean another depth.  Near a border that is not
+the picture's, a part counts less and less, so that the spread has no step there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ddp_repro.protocols.method import Method
 GRID = 32  # pixels; the strides of all encoders divide it
 PART = 7 / 8  # of a side, down to the grid
 SMALLEST = 2 * GRID  # no part is smaller
+RAMP = 1 / 4  # of a part's side, over which it comes to count in full
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class ViewSpreads:
     """Standard deviations of the depth of the whole picture and of others, (h, w) of the network's input, metres.
 
     Attributes:
-        mirrored: of two: the picture, and its mirror image; parts: of the picture and every part that holds the pixel;
-            all: of all these.
+        mirrored: of two: the picture, and its mirror image; parts: of the picture and every part that holds the pixel,
+            with weights that fall towards the part's inner borders; all: of all these.
     """
 
     mirrored: Tensor
@@ -98,11 +100,23 @@ def _at_size(depth: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _spread(whole: Tensor, others: Iterator[tuple[Shown, Tensor]]) -> Tensor:
-    """Return the standard deviation at every pixel over the predictions that there are of it."""
+    """Return the weighted standard deviation at every pixel over the predictions that there are of it."""
     count, total, squares = torch.ones_like(whole), torch.zeros_like(whole), torch.zeros_like(whole)
+    height, width = shape_of(whole)
     for way, depth in others:  # as differences to the whole's, which are small: squares of depths would lose digits
         difference = depth - whole[way.rows, way.columns]
-        count[way.rows, way.columns] += 1
-        total[way.rows, way.columns] += difference
-        squares[way.rows, way.columns] += difference**2
+        weight = _weights(way.rows, height)[:, None] * _weights(way.columns, width)
+        count[way.rows, way.columns] += weight
+        total[way.rows, way.columns] += weight * difference
+        squares[way.rows, way.columns] += weight * difference**2
     return (squares / count - (total / count) ** 2).clamp(min=0).sqrt()
+
+
+def _weights(part: slice, length: int) -> Tensor:
+    """Return the weights of a part along a side of the picture: 1, but for ramps at ends that are not the side's."""
+    start, stop, _ = part.indices(length)
+    ramp = ((torch.arange(stop - start) + 0.5) / (RAMP * (stop - start))).clamp(max=1)
+    weights = torch.ones(stop - start)
+    if start > 0:
+        weights = weights * ramp
+    return weights * ramp.flip(0) if stop < length else weights
