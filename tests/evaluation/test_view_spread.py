@@ -116,7 +116,7 @@ def weight_at(place, part, length):
 
 
 def test_the_spread_has_no_step_at_the_border_of_a_part():
-    """Parts that say 3, 6, 9 and 12 m of a picture of 2 m: counted in full up to their borders, they make steps of 2.6."""
+    """Parts that say 3, 6, 9 and 12 m of a picture of 2 m: counted in full up to their borders, steps are 2.6."""
     said = iter([2.0, 2.0, 3.0, 6.0, 9.0, 12.0])  # the whole, its mirror image, the parts
     found, _, _ = spreads(lambda image: torch.full((1, 1, *image.shape[-2:]), next(said)), (192, 256))
     assert found.parts.max() > 2
