@@ -151,7 +151,7 @@ def test_upload_run_look_and_take_away(browse, url, clone, tmp_path):
     user.press()
     user.until(lambda: user.finished("one"))
     assert re.fullmatch(r"encoder [\d.]+ s step 1 .* step 3 [\d.]+ s together [\d.]+ s", user.text("#one-times"))
-    assert "uncertainty (change count)" in user.text("#one-facts")
+    assert "uncertainty (entropy)" in user.text("#one-facts")
     overlay = user.source("one")
     user.all("#view label")[1].click()
     last = user.until(lambda: (source := user.source("one")) != overlay and source)
