@@ -10,9 +10,14 @@ The names below are all that notebooks, the command line and other projects need
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.2.0"
+
+# PyTorch then asks Linux for pages of 2 MB where it can: maps of large pictures are new memory at every layer, and to
+# hand it out by 4 KB takes as long as a third of the neck's work.  What the user has set stays.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 # Loaded on first use: importing the package costs nothing.
 _HOMES = {

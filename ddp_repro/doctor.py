@@ -55,7 +55,9 @@ import_family("resnet10t")
 assert len(timm.create_model("resnet10t", features_only=True).eval()(torch.zeros(1, 3, 64, 64))) == 5
 importlib.metadata.version("accelerate")
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-print("GPU: " + ", ".join(names) if names else "no GPU; CPU build" if torch.version.cuda is None else "no GPU visible")
+gpu = "GPU: " + ", ".join(names) if names else "no GPU; CPU build" if torch.version.cuda is None else "no GPU visible"
+fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+print(gpu + ("; the CPU multiplies in bf16" if fast else ""))
 """,
     "workbook": """
 import os, matplotlib; matplotlib.use("Agg")

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
+from ddp_repro.networks.kernels import bf16
 from ddp_repro.networks.kernels import resize as native_resize
 from ddp_repro.networks.shapes import shape_of
 from ddp_repro.protocols.method import Method
@@ -232,7 +233,8 @@ def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterat
     Threads may share the model: its mode is restored when the last of them is done.
 
     Args:
-        precision: of the network; sampling and everything after it keep float32.
+        precision: of the network; sampling and everything after it keep float32.  A CPU without bf16 products gives
+            a warning for bf16.
 
     Raises:
         ConfigError: fp16 on a CPU.
@@ -240,6 +242,8 @@ def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterat
     device = model_device(model).type
     if precision == "fp16" and device == "cpu":
         raise ConfigError("precision fp16 needs a GPU; use float32 or bf16 on the CPU")
+    if precision == "bf16" and device == "cpu":
+        bf16.warn_where_slow()
     dtype = PRECISIONS[precision]
     with _LOCK:
         users, training = _EVALUATED.get(model, (0, model.training))

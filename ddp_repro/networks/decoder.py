@@ -84,10 +84,10 @@ class MapDecoder(nn.Module):
     def forward(self, tokens: Tensor, shape: Shape, time: Tensor | None = None) -> Tensor:
         """Fused tokens (B, h·w, D) of an h×w map, time embedding (B, 4·D) -> prediction (B, C, h, w)."""
         rows, columns = position_lines(shape, self.channels, tokens.device)
-        lines = rows.to(tokens.dtype), columns.to(tokens.dtype)
         if native_decoder.can_run(self.layers, tokens):
-            tokens = native_decoder.run(self.layers, tokens, lines, shape, time)
+            tokens = native_decoder.run(self.layers, tokens, (rows, columns), shape, time)
             return self.read_out(tokens, shape)
+        lines = rows.to(tokens.dtype), columns.to(tokens.dtype)
         for layer in self.layers:
             run = functools.partial(checkpoint, layer, use_reentrant=False) if self.checkpointing else layer
             tokens = run(tokens, lines, shape, time)

@@ -8,6 +8,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddp_repro.networks.kernels import neck as native_neck
+
 
 class ConvGroupNorm(nn.Sequential):
     """Convolution without bias, then GroupNorm; no activation.  (The paper calls the aggregating one "1×1 conv".)"""
@@ -48,6 +50,8 @@ class Neck(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Backbone maps, finest first -> image feature (B, D, h_0, w_0)."""
+        if native_neck.can_run(self, maps):
+            return native_neck.run(self, maps)
         levels = self.pyramid(maps)
         weights = self.merge.convolution.weight.chunk(len(levels), dim=1)
         finest, *coarser = (F.conv2d(level, weight) for level, weight in zip(levels, weights, strict=True))

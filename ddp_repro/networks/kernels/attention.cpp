@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "vector_math.h"
 
@@ -58,26 +59,30 @@ inline int64_t width_of(const Sizes& s) {
 }
 
 // What one head reads for a group of queries: over points, the weighted mean of the value around each location.
-// x, y and weight hold a line of queries per point, ``line`` numbers apart.
-template <typename Real, int Fixed>
-void read_group(const Real* own, const Real* x, const Real* y, const Real* weight, int64_t line, int64_t count,
-                Real* sums, const Sizes& s) {
+// x, y and weight hold a line of queries per point, ``line`` numbers apart; sums hold a line of channels per query, ``apart``
+// numbers apart.
+template <typename Real, int Fixed, typename Stored>
+void read_group(const Stored* own, const Real* x, const Real* y, const Real* weight, int64_t line, int64_t count,
+                Real* sums, int64_t apart, const Sizes& s) {
     const int64_t channels = width_of<Fixed>(s), stride = s.heads * channels;
     for (int64_t point = 0; point < s.points; ++point) {
         const Corners<Real> at(x + point * line, y + point * line, count, s);
         const Real* share = weight + point * line;
         for (int64_t i = 0; i < count; ++i) {
-            const Real* __restrict p0 = own + at.pixel[0][i] * stride;
-            const Real* __restrict p1 = own + at.pixel[1][i] * stride;
-            const Real* __restrict p2 = own + at.pixel[2][i] * stride;
-            const Real* __restrict p3 = own + at.pixel[3][i] * stride;
+            const Stored* __restrict p0 = own + at.pixel[0][i] * stride;
+            const Stored* __restrict p1 = own + at.pixel[1][i] * stride;
+            const Stored* __restrict p2 = own + at.pixel[2][i] * stride;
+            const Stored* __restrict p3 = own + at.pixel[3][i] * stride;
             const Real w0 = at.share[0][i] * share[i], w1 = at.share[1][i] * share[i];
             const Real w2 = at.share[2][i] * share[i], w3 = at.share[3][i] * share[i];
-            Real* __restrict sum = sums + i * stride;
+            Real* __restrict sum = sums + i * apart;
+            const auto read = [&](int64_t c) {
+                return w0 * Real(p0[c]) + w1 * Real(p1[c]) + w2 * Real(p2[c]) + w3 * Real(p3[c]);
+            };
             if (point == 0)
-                for (int64_t c = 0; c < channels; ++c) sum[c] = w0 * p0[c] + w1 * p1[c] + w2 * p2[c] + w3 * p3[c];
+                for (int64_t c = 0; c < channels; ++c) sum[c] = read(c);
             else
-                for (int64_t c = 0; c < channels; ++c) sum[c] += w0 * p0[c] + w1 * p1[c] + w2 * p2[c] + w3 * p3[c];
+                for (int64_t c = 0; c < channels; ++c) sum[c] += read(c);
         }
     }
 }
@@ -95,19 +100,21 @@ void forward(const Real* value, const Real* locations, const Real* weights, Real
                 const Real* x = locations + (b * 2 * s.heads + head) * plane + start;
                 const Real* weight = weights + (b * s.heads + head) * plane + start;
                 Real* sums = output + (b * s.queries + start) * stride + head * channels;
-                read_group<Real, Fixed>(own, x, x + s.heads * plane, weight, s.queries, count, sums, s);
+                read_group<Real, Fixed>(own, x, x + s.heads * plane, weight, s.queries, count, sums, stride, s);
             }
         }
 }
 
 constexpr int64_t POINTS = 16;  // at most, in forward_rows
+constexpr int64_t WIDEST = 64;  // channels of a head at most, in forward_rows of what is stored as bf16
 
 // Some rows of one image's map, with what leads to locations and weights: query is (3, heads, points, rows, width) with
 // x, y and logit first, to which a number per row (3, heads, points, rows) and one per column (3, heads, points, width)
 // are added; the weights are the softmax of the logits over points.
-template <typename Real, int Fixed>
-void forward_rows(const Real* value, const Real* query, const Real* of_rows, const Real* of_columns, int64_t row_stride,
-                  Real* output, const Sizes s, int threads) {
+template <typename Real, int Fixed, typename Stored>
+void forward_rows(const Stored* value, const Stored* query, const Real* of_rows, const Real* of_columns,
+                  int64_t row_stride, Stored* output, const Sizes s, int threads) {
+    constexpr bool same = std::is_same<Real, Stored>::value;
     const int64_t channels = width_of<Fixed>(s), stride = s.heads * channels, places = s.heads * s.points;
     const int64_t rows = s.queries / s.width, groups = (s.width + GROUP - 1) / GROUP;
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
@@ -119,10 +126,10 @@ void forward_rows(const Real* value, const Real* query, const Real* of_rows, con
                 for (int64_t kind = 0; kind < 3; ++kind)
                     for (int64_t point = 0; point < s.points; ++point) {
                         const int64_t place = kind * places + head * s.points + point;
-                        const Real* own = query + place * s.queries + row * s.width + start;
+                        const Stored* own = query + place * s.queries + row * s.width + start;
                         const Real* column = of_columns + place * s.width + start;
                         const Real of_row = of_rows[place * row_stride + row];
-                        for (int64_t i = 0; i < count; ++i) planes[kind][point][i] = own[i] + (of_row + column[i]);
+                        for (int64_t i = 0; i < count; ++i) planes[kind][point][i] = Real(own[i]) + (of_row + column[i]);
                     }
                 for (int64_t i = 0; i < count; ++i) highest[i] = planes[2][0][i], total[i] = 0;
                 for (int64_t point = 1; point < s.points; ++point)
@@ -132,8 +139,19 @@ void forward_rows(const Real* value, const Real* query, const Real* of_rows, con
                         total[i] += planes[2][point][i] = exponential(planes[2][point][i] - highest[i]);
                 for (int64_t point = 0; point < s.points; ++point)
                     for (int64_t i = 0; i < count; ++i) planes[2][point][i] /= total[i];
-                read_group<Real, Fixed>(value + head * channels, planes[0][0], planes[1][0], planes[2][0], GROUP, count,
-                                        output + (row * s.width + start) * stride + head * channels, s);
+                Stored* place = output + (row * s.width + start) * stride + head * channels;
+                const auto read = [&](Real* sums, int64_t apart) {
+                    read_group<Real, Fixed>(value + head * channels, planes[0][0], planes[1][0], planes[2][0], GROUP,
+                                            count, sums, apart, s);
+                };
+                if constexpr (same) {
+                    read(place, stride);
+                } else {
+                    Real sums[GROUP * WIDEST];
+                    read(sums, channels);
+                    for (int64_t i = 0; i < count; ++i)
+                        for (int64_t c = 0; c < channels; ++c) place[i * stride + c] = sums[i * channels + c];
+                }
             }
         }
 }
@@ -183,12 +201,6 @@ void backward(const Real* value, const Real* locations, const Real* weights, con
                                    const Sizes* s, int threads) {                                                     \
         (s->channels == 32 ? forward<REAL, 32> : forward<REAL, 0>)(value, locations, weights, output, *s, threads);   \
     }                                                                                                                 \
-    extern "C" void forward_rows_##NAME(const REAL* value, const REAL* query, const REAL* of_rows,                     \
-                                        const REAL* of_columns, int64_t row_stride, REAL* output, const Sizes* s,     \
-                                        int threads) {                                                                \
-        (s->channels == 32 ? forward_rows<REAL, 32> : forward_rows<REAL, 0>)(value, query, of_rows, of_columns,       \
-                                                                             row_stride, output, *s, threads);        \
-    }                                                                                                                 \
     extern "C" void backward_##NAME(const REAL* value, const REAL* locations, const REAL* weights,                    \
                                     const REAL* gradient, REAL* of_value, REAL* of_locations, REAL* of_weights,       \
                                     const Sizes* s, int threads) {                                                    \
@@ -196,5 +208,16 @@ void backward(const Real* value, const Real* locations, const Real* weights, con
                                                                      of_locations, of_weights, *s, threads);          \
     }
 
+#define EXPORT_ROWS(NAME, REAL, STORED)                                                                               \
+    extern "C" void forward_rows_##NAME(const STORED* value, const STORED* query, const REAL* of_rows,                \
+                                        const REAL* of_columns, int64_t row_stride, STORED* output, const Sizes* s,   \
+                                        int threads) {                                                                \
+        (s->channels == 32 ? forward_rows<REAL, 32, STORED> : forward_rows<REAL, 0, STORED>)(                         \
+            value, query, of_rows, of_columns, row_stride, output, *s, threads);                                      \
+    }
+
 EXPORT(float32, float)
 EXPORT(float64, double)
+EXPORT_ROWS(float32, float, float)
+EXPORT_ROWS(float64, double, double)
+EXPORT_ROWS(bfloat16, float, Bfloat16)

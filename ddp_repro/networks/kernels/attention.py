@@ -13,8 +13,8 @@ from ddp_repro.networks.kernels.library import address, loaded
 
 Shape = tuple[int, int]
 
-DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-MAX_POINTS = 16  # of attend_rows
+DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}  # the last of rows alone
+MAX_POINTS, MAX_HEAD_WIDTH = 16, 64  # of attend_rows; the width in bf16
 
 
 class _Sizes(ctypes.Structure):
@@ -32,9 +32,11 @@ def attend_rows(value: Tensor, query: Tensor, of_rows: Tensor, of_columns: Tenso
     """Attention of some rows of one image's map, from the sum that gives locations and logits; without gradients.
 
     Args:
-        value: (h·w, heads, c), float32 or float64 as all the others.
-        query: (3, heads, points, n·w) of these n rows: x, y and logit, without what the place adds.
-        of_rows, of_columns: (3, heads, points, h) and (3, heads, points, w), what each row and column adds.
+        value: (h·w, heads, c), float32, float64 or bf16.
+        query: (3, heads, points, n·w) of these n rows, of the value's dtype: x, y and logit, without what the place
+            adds.
+        of_rows, of_columns: (3, heads, points, h) and (3, heads, points, w), what each row and column adds; float32
+            where the value is bf16, else of its dtype.
         rows: of the h rows.
         shape: (h, w).
 

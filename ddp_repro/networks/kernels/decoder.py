@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.networks.kernels import layers as native_layers
-from ddp_repro.networks.kernels.attention import MAX_POINTS, attend_rows
+from ddp_repro.networks.kernels.attention import MAX_HEAD_WIDTH, MAX_POINTS, attend_rows
+from ddp_repro.networks.kernels.bf16 import weight_in
 from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks, linear
+from ddp_repro.networks.precision import full_precision
 
 if TYPE_CHECKING:
     from ddp_repro.networks.attention.deformable import Lines, Shape
@@ -21,20 +23,24 @@ if TYPE_CHECKING:
 
 def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
     """Whether :func:`run` may be used for these layers and tokens."""
-    return native_layers.can_run(layers, tokens) and all(
-        layer.attention.points <= MAX_POINTS for layer in _typed(layers)
-    )
+    attentions = [layer.attention for layer in _typed(layers)]
+    fits = all(a.points <= MAX_POINTS and a.value_proj.out_features <= a.heads * MAX_HEAD_WIDTH for a in attentions)
+    return native_layers.can_run(layers, tokens) and fits
 
 
 def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:
-    """Tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D)."""
-    tokens = tokens.contiguous()
+    """Tokens (B, h·w, D), position encoding of rows and columns, time (B, 4·D) -> (B, h·w, D).
+
+    The result is in float32, or in bf16 where :func:`ddp_repro.networks.kernels.bf16.wanted` says so.
+    """
+    tokens = tokens.to(native_layers.working_dtype()).contiguous()
     output, space = torch.empty_like(tokens), _Workspace(tokens)
-    for layer in _typed(layers):
-        modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)
-        for image, (own, place) in enumerate(zip(tokens, output, strict=True)):
-            _run_layer(layer, own, place, lines, shape, _last_norm(layer, modulation, image), space)
-        tokens = output
+    with full_precision(tokens.device):
+        for layer in _typed(layers):
+            modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)
+            for image, (own, place) in enumerate(zip(tokens, output, strict=True)):
+                _run_layer(layer, own, place, lines, shape, _last_norm(layer, modulation, image), space)
+            tokens = output
     return output
 
 
@@ -72,17 +78,19 @@ def _run_layer(
     """One layer over one image's tokens (h·w, D), into ``result``, which may be the tokens."""
     attention, (norm, last) = layer.attention, layer.norms
     output, first, second = attention.output_proj, layer.feedforward[0], layer.feedforward[2]
+    project, widen, narrow = (weight_in(tokens.dtype, part.weight).t() for part in (output, first, second))
     split, width = (3, attention.heads, attention.points), shape[1]
     weight, of_rows, of_columns = attention.query(lines)
+    weight = weight.to(tokens.dtype)
     of_rows, of_columns = of_rows.unflatten(0, split), of_columns.unflatten(0, split)
     value = linear(tokens, attention.value_proj, space.value).unflatten(-1, (attention.heads, -1))
     for rows in blocks(shape[0], width):
         own = tokens[rows.start * width : rows.stop * width]
         query = torch.mm(weight, own.t()).unflatten(0, split)
         read = attend_rows(value, query, of_rows, of_columns, rows, shape)
-        attended = torch.mm(read, output.weight.t(), out=space.attended.resize_(own.shape))
+        attended = torch.mm(read, project, out=space.attended.resize_(own.shape))
         add_norm(attended, output.bias, own, norm.weight, norm.bias, norm.eps, output=attended)
-        hidden = torch.mm(attended, first.weight.t(), out=space.hidden.resize_(len(own), first.out_features))
-        total = torch.mm(bias_gelu_(hidden, first.bias), second.weight.t(), out=space.total.resize_(own.shape))
+        hidden = torch.mm(attended, widen, out=space.hidden.resize_(len(own), first.out_features))
+        total = torch.mm(bias_gelu_(hidden, first.bias), narrow, out=space.total.resize_(own.shape))
         place = result[rows.start * width : rows.stop * width]
         add_norm(total, second.bias, attended, *last_norm, last.eps, output=place)

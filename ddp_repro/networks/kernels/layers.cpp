@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "vector_math.h"
+
 namespace {
 
 // x Φ(x) with the normal distribution function Φ.  Φ(x) - 1/2 is odd; divided by x it is a quotient of polynomials of
@@ -17,38 +19,53 @@ inline float gelu(float x) {
     return x < -edge ? 0 : x * (0.5f + limited * above / below);
 }
 
-}  // namespace
-
 // hidden = gelu(hidden + bias), in place
-extern "C" void bias_gelu(float* hidden, const float* bias, int64_t rows, int64_t channels, int threads) {
+template <typename Stored>
+void bias_gelu(Stored* hidden, const float* bias, int64_t rows, int64_t channels, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < rows; ++row) {
-        float* __restrict line = hidden + row * channels;
+        Stored* __restrict line = hidden + row * channels;
 #pragma omp simd
-        for (int64_t c = 0; c < channels; ++c) line[c] = gelu(line[c] + bias[c]);
+        for (int64_t c = 0; c < channels; ++c) line[c] = gelu(float(line[c]) + bias[c]);
     }
 }
 
 // product += bias + residual; output = gain (product - mean) / deviation + shift.  The output may be the product itself.
-extern "C" void add_norm(float* product, const float* bias, const float* residual, const float* gain,
-                         const float* shift, float* output, int64_t rows, int64_t channels, float epsilon,
-                         int threads) {
+template <typename Stored>
+void add_norm(Stored* product, const float* bias, const Stored* residual, const float* gain, const float* shift,
+              Stored* output, int64_t rows, int64_t channels, float epsilon, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < rows; ++row) {
-        float* sum = product + row * channels;
-        float* line = output + row * channels;
-        const float* other = residual + row * channels;
+        Stored* sum = product + row * channels;
+        Stored* line = output + row * channels;
+        const Stored* other = residual + row * channels;
         float total = 0, squares = 0;
 #pragma omp simd reduction(+ : total)
         for (int64_t c = 0; c < channels; ++c) {
-            sum[c] += bias[c] + other[c];
-            total += sum[c];
+            sum[c] = float(sum[c]) + (bias[c] + float(other[c]));
+            total += float(sum[c]);
         }
         const float mean = total / float(channels);
 #pragma omp simd reduction(+ : squares)
-        for (int64_t c = 0; c < channels; ++c) squares += (sum[c] - mean) * (sum[c] - mean);
+        for (int64_t c = 0; c < channels; ++c) squares += (float(sum[c]) - mean) * (float(sum[c]) - mean);
         const float rate = 1 / std::sqrt(squares / float(channels) + epsilon);
 #pragma omp simd
-        for (int64_t c = 0; c < channels; ++c) line[c] = (sum[c] - mean) * rate * gain[c] + shift[c];
+        for (int64_t c = 0; c < channels; ++c) line[c] = (float(sum[c]) - mean) * rate * gain[c] + shift[c];
     }
 }
+
+}  // namespace
+
+#define EXPORT(NAME, STORED)                                                                                         \
+    extern "C" void bias_gelu_##NAME(STORED* hidden, const float* bias, int64_t rows, int64_t channels,              \
+                                     int threads) {                                                                  \
+        bias_gelu(hidden, bias, rows, channels, threads);                                                            \
+    }                                                                                                                \
+    extern "C" void add_norm_##NAME(STORED* product, const float* bias, const STORED* residual, const float* gain,   \
+                                    const float* shift, STORED* output, int64_t rows, int64_t channels,              \
+                                    float epsilon, int threads) {                                                    \
+        add_norm(product, bias, residual, gain, shift, output, rows, channels, epsilon, threads);                    \
+    }
+
+EXPORT(float32, float)
+EXPORT(bfloat16, Bfloat16)

@@ -1,4 +1,6 @@
-"""What stands between matrix products on a CPU as compiled code: ``layers.cpp``.  Float32, without gradients.
+"""What stands between matrix products on a CPU as compiled code: ``layers.cpp``.  Without gradients.
+
+Tokens and products are in float32 or bf16, norms, biases and what is computed with them in float32.
 
 Tokens are taken through a layer some at a time, so that what lies between its products stays in the cache.
 """
@@ -6,23 +8,38 @@ Tokens are taken through a layer some at a time, so that what lies between its p
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ddp_repro.networks.attention.backend import attention_backend
+from ddp_repro.networks.kernels import bf16
+from ddp_repro.networks.kernels.bf16 import weight_in
 from ddp_repro.networks.kernels.library import address, loaded
 
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 BLOCK_TOKENS = 1024  # at a time, for each thread
 
 
 def can_run(layers: nn.Module, tokens: Tensor) -> bool:
     """Whether layers run as compiled code: on a CPU that has it, with no gradients, graphs or hooks."""
-    plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.jit.is_tracing()
-    if plain or torch.compiler.is_compiling() or tokens.dtype != torch.float32:
+    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
     hooked = any(module._forward_hooks or module._forward_pre_hooks for module in layers.modules())
-    return attention_backend(tokens.device) == "native" and not hooked
+    return attention_backend(tokens.device) == "native" and not hooked and has_dtype(tokens)
+
+
+def has_dtype(tokens: Tensor) -> bool:
+    """Whether tokens are of a dtype that compiled code takes: float32, or under autocast also bf16."""
+    if torch.is_autocast_enabled("cpu"):
+        return bf16.wanted() and tokens.dtype in DTYPES
+    return tokens.dtype == torch.float32
+
+
+def working_dtype() -> torch.dtype:
+    """Return what tokens are kept in between the products: bf16 where it is wanted, else float32."""
+    return torch.bfloat16 if bf16.wanted() else torch.float32
 
 
 def blocks(count: int, unit: int = 1) -> list[slice]:
@@ -33,17 +50,23 @@ def blocks(count: int, unit: int = 1) -> list[slice]:
 
 def linear(tokens: Tensor, layer: nn.Linear, output: Tensor) -> Tensor:
     """``output = layer(tokens)``, (n, c) -> (n, c')."""
-    weight = layer.weight.t()
+    weight, bias = weight_in(tokens.dtype, layer.weight).t(), weight_in(tokens.dtype, layer.bias)
     for part in blocks(len(tokens)):
-        torch.addmm(layer.bias, tokens[part], weight, out=output[part])
+        torch.addmm(bias, tokens[part], weight, out=output[part])
     return output
 
 
 def bias_gelu_(hidden: Tensor, bias: Tensor) -> Tensor:
-    """``hidden = gelu(hidden + bias)`` in place; (n, c) contiguous, and (c,)."""
+    """``hidden = gelu(hidden + bias)`` in place; (n, c) contiguous, and (c,) in float32."""
     rows, channels = map(ctypes.c_int64, hidden.shape)
-    loaded().bias_gelu(address(hidden), address(bias), rows, channels, torch.get_num_threads())
+    run = native("bias_gelu", hidden.dtype)
+    run(address(hidden), address(bias), rows, channels, torch.get_num_threads())
     return hidden
+
+
+def native(name: str, dtype: torch.dtype) -> Any:
+    """Return a compiled function for tokens of a dtype."""
+    return getattr(loaded(), f"{name}_{DTYPES[dtype]}")
 
 
 def add_norm(
@@ -53,10 +76,11 @@ def add_norm(
 
     Args:
         product, residual, output: (n, c), contiguous; the output may be the product.
-        bias, gain, shift: (c,)
+        bias, gain, shift: (c,), in float32.
     """
     rows, channels = map(ctypes.c_int64, product.shape)
     inputs = map(address, (product, bias, residual, gain, shift))
     threads = torch.get_num_threads()
-    loaded().add_norm(*inputs, address(output), rows, channels, ctypes.c_float(epsilon), threads)
+    run = native("add_norm", product.dtype)
+    run(*inputs, address(output), rows, channels, ctypes.c_float(epsilon), threads)
     return output

@@ -20,8 +20,8 @@ Size = tuple[int, int]
 
 def can_run(scores: Tensor) -> bool:
     """Whether these functions may be used for the scores."""
-    plain = torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return scores.dtype == torch.float32 and not plain and attention_backend(scores.device) == "native"
+    graph = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return scores.dtype == torch.float32 and not graph and attention_backend(scores.device) == "native"
 
 
 def best_class(scores: Tensor, input_size: Size, size: Size) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ddp_repro.networks.kernels import layers as native_layers
+from ddp_repro.networks.kernels.bf16 import weight_in
 from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks
-from ddp_repro.networks.kernels.library import address, loaded
+from ddp_repro.networks.kernels.library import address
+from ddp_repro.networks.precision import full_precision
 
 HEAD_WIDTH, MAX_WINDOW = 32, 12  # of windows.cpp
 
@@ -26,33 +28,38 @@ def can_run(block: Any, maps: Tensor) -> bool:
 
 
 def run(block: Any, maps: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, H, W, C)"""
-    maps = maps.contiguous()
-    output, bias = torch.empty_like(maps), block.attn._get_rel_pos_bias()[0].contiguous()
-    for tokens, result in zip(maps.flatten(1, 2), output.flatten(1, 2), strict=True):
-        attended = _attend(block, tokens, bias, (maps.shape[1], maps.shape[2]))
-        _transform(block, tokens, attended, result)
+    """(B, H, W, C) -> (B, H, W, C), in float32, or in bf16 where it is wanted."""
+    maps = maps.to(native_layers.working_dtype()).contiguous()
+    output = torch.empty_like(maps)
+    with full_precision(maps.device):
+        bias = block.attn._get_rel_pos_bias()[0].contiguous()
+        for tokens, result in zip(maps.flatten(1, 2), output.flatten(1, 2), strict=True):
+            attended = _attend(block, tokens, bias, (maps.shape[1], maps.shape[2]))
+            _transform(block, tokens, attended, result)
     return output
 
 
 def _attend(block: Any, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
     """Tokens (H·W, C) before the norm -> what attention reads for them, (H·W, C)."""
-    layer, weight = block.attn.qkv, block.attn.qkv.weight.t()
+    layer = block.attn.qkv
+    weight, padding = weight_in(tokens.dtype, layer.weight).t(), weight_in(tokens.dtype, layer.bias)
     qkv = tokens.new_empty(len(tokens), layer.out_features)
     for part in blocks(len(tokens)):
-        torch.addmm(layer.bias, block.norm1(tokens[part]), weight, out=qkv[part])
-    output, pointers = torch.empty_like(tokens), map(address, (qkv, layer.bias, bias))
+        torch.addmm(padding, block.norm1(tokens[part]), weight, out=qkv[part])
+    output, pointers = torch.empty_like(tokens), map(address, (qkv, padding, bias))
     sizes = (*shape, block.window_size[0], block.shift_size[0], block.attn.num_heads)
-    threads = torch.get_num_threads()
-    loaded().attend_windows(*pointers, address(output), *map(ctypes.c_int64, sizes), threads)
+    attend = native_layers.native("attend_windows", tokens.dtype)
+    attend(*pointers, address(output), *map(ctypes.c_int64, sizes), torch.get_num_threads())
     return output
 
 
 def _transform(block: Any, tokens: Tensor, attended: Tensor, output: Tensor) -> None:
     """Everything after the attention, written into ``output``; all (H·W, C)."""
     projection, norm, first, second = block.attn.proj, block.norm2, block.mlp.fc1, block.mlp.fc2
+    project, widen, narrow = (weight_in(tokens.dtype, layer.weight).t() for layer in (projection, first, second))
+    last_bias = weight_in(tokens.dtype, second.bias)
     for part in blocks(len(tokens)):
-        total, normed = torch.mm(attended[part], projection.weight.t()), output[part]
+        total, normed = torch.mm(attended[part], project), output[part]
         add_norm(total, projection.bias, tokens[part], norm.weight, norm.bias, norm.eps, output=normed)
-        hidden = bias_gelu_(torch.mm(normed, first.weight.t()), first.bias)
-        torch.add(total.addmm_(hidden, second.weight.t()), second.bias, out=output[part])
+        hidden = bias_gelu_(torch.mm(normed, widen), first.bias)
+        torch.add(total.addmm_(hidden, narrow), last_bias, out=output[part])

@@ -6,6 +6,25 @@
 #include <cstdint>
 #include <cstring>
 
+// A number as bf16: the upper half of a float's bits, rounded to the nearest, ties to even.  Arithmetic is in float.
+struct Bfloat16 {
+    uint16_t bits;
+
+    operator float() const {
+        const uint32_t wide = uint32_t(bits) << 16;
+        float x;
+        std::memcpy(&x, &wide, sizeof x);
+        return x;
+    }
+
+    Bfloat16& operator=(float x) {
+        uint32_t wide;
+        std::memcpy(&wide, &x, sizeof wide);
+        bits = x == x ? uint16_t((wide + 0x7fff + ((wide >> 16) & 1)) >> 16) : uint16_t(0x7fc0);
+        return *this;
+    }
+};
+
 inline double exponential(double x) { return std::exp(x); }
 
 // e^x for -87 <= x <= 0, zero below, in vector registers: 2^n times the series of the rest, to float's precision

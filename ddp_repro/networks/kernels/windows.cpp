@@ -25,8 +25,9 @@ inline int64_t source(int64_t place, int64_t size, int64_t length, const Map& m)
     return pixel < length ? pixel : -1;
 }
 
-void attend_window(const float* qkv, const float* padding, const float* bias, float* output, int64_t top, int64_t left,
-                   int64_t rows, int64_t columns, const Map& m) {
+template <typename Stored>
+void attend_window(const Stored* qkv, const Stored* padding, const float* bias, Stored* output, int64_t top,
+                   int64_t left, int64_t rows, int64_t columns, const Map& m) {
     const int64_t n = m.window * m.window, channels = m.heads * WIDTH;
     int64_t token[TOKENS], area[TOKENS];
     for (int64_t i = 0; i < n; ++i) {
@@ -40,17 +41,17 @@ void attend_window(const float* qkv, const float* padding, const float* bias, fl
     alignas(64) float keys[WIDTH][TOKENS], values[TOKENS][WIDTH], score[TOKENS];
     for (int64_t head = 0; head < m.heads; ++head) {
         for (int64_t j = 0; j < n; ++j) {
-            const float* from = (token[j] < 0 ? padding : qkv + token[j] * 3 * channels) + head * WIDTH;
+            const Stored* from = (token[j] < 0 ? padding : qkv + token[j] * 3 * channels) + head * WIDTH;
             for (int64_t c = 0; c < WIDTH; ++c) keys[c][j] = from[channels + c], values[j][c] = from[2 * channels + c];
         }
         for (int64_t i = 0; i < n; ++i) {
             if (token[i] < 0) continue;
-            const float* query = qkv + token[i] * 3 * channels + head * WIDTH;
+            const Stored* query = qkv + token[i] * 3 * channels + head * WIDTH;
             const float* near = bias + (head * n + i) * n;
             for (int64_t j = 0; j < n; ++j) score[j] = near[j];
             for (int64_t c = 0; c < WIDTH; c += 4) {
-                const float a = query[c] * scale, b = query[c + 1] * scale;
-                const float d = query[c + 2] * scale, e = query[c + 3] * scale;
+                const float a = float(query[c]) * scale, b = float(query[c + 1]) * scale;
+                const float d = float(query[c + 2]) * scale, e = float(query[c + 3]) * scale;
 #pragma omp simd
                 for (int64_t j = 0; j < n; ++j)
                     score[j] += (a * keys[c][j] + b * keys[c + 1][j]) + (d * keys[c + 2][j] + e * keys[c + 3][j]);
@@ -65,22 +66,32 @@ void attend_window(const float* qkv, const float* padding, const float* bias, fl
             float sum[WIDTH] = {};
             for (int64_t j = 0; j < n; ++j)
                 for (int64_t c = 0; c < WIDTH; ++c) sum[c] += score[j] * values[j][c];
-            float* to = output + token[i] * channels + head * WIDTH;
+            Stored* to = output + token[i] * channels + head * WIDTH;
             for (int64_t c = 0; c < WIDTH; ++c) to[c] = sum[c] / total;
         }
     }
 }
 
-}  // namespace
-
 // qkv (height·width, 3, heads, 32); padding (3, heads, 32), what stands beyond the map; bias (heads, n, n) of the n places
 // of a window; output (height·width, heads, 32).
-extern "C" void attend_windows(const float* qkv, const float* padding, const float* bias, float* output, int64_t height,
-                               int64_t width, int64_t window, int64_t shift, int64_t heads, int threads) {
-    const Map m{height, width, window, shift, heads};
-    const int64_t down = (height + window - 1) / window, across = (width + window - 1) / window;
+template <typename Stored>
+void attend_windows(const Stored* qkv, const Stored* padding, const float* bias, Stored* output, const Map& m,
+                    int threads) {
+    const int64_t down = (m.height + m.window - 1) / m.window, across = (m.width + m.window - 1) / m.window;
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t y = 0; y < down; ++y)
         for (int64_t x = 0; x < across; ++x)
-            attend_window(qkv, padding, bias, output, y * window, x * window, down * window, across * window, m);
+            attend_window(qkv, padding, bias, output, y * m.window, x * m.window, down * m.window, across * m.window, m);
 }
+
+}  // namespace
+
+#define EXPORT(NAME, STORED)                                                                                         \
+    extern "C" void attend_windows_##NAME(const STORED* qkv, const STORED* padding, const float* bias,               \
+                                          STORED* output, int64_t height, int64_t width, int64_t window,             \
+                                          int64_t shift, int64_t heads, int threads) {                               \
+        attend_windows(qkv, padding, bias, output, Map{height, width, window, shift, heads}, threads);               \
+    }
+
+EXPORT(float32, float)
+EXPORT(bfloat16, Bfloat16)

@@ -24,6 +24,7 @@ from ddp_repro.evaluation.views import best_class
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.attention.deformable import attention_backend, attention_by
 from ddp_repro.networks.decoder import DecoderLayer
+from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.build import build_model
@@ -47,7 +48,7 @@ class Setting:
         dtype: a key of :data:`DTYPES`; of the reduced ones, autocast's.
         backend: of the attention; None: the fastest there is.
         repetitions: at least three, after one that is not counted.
-        published: also time the published formulation.
+        published: also time the published formulation, in float32 whatever the dtype.
         training: also time a training step, forwards and backwards (without the optimiser).
         compile, channels_last, checkpointing: of ours alone, see :func:`ddp_repro.networks.acceleration.accelerate`.
     """
@@ -217,11 +218,9 @@ def _candidates(model: DDP, setting: Setting) -> Candidates:
     for steps in setting.steps:
         candidates[f"{steps} steps"] = lambda n=steps: to_labels(model, images, model.sample(images, n, noise))
     if setting.published:
-        candidates |= _published(model, images, features, noise, setting)
+        candidates |= _published(model, images, features.float(), noise, setting)
     if setting.training:
         candidates["training"] = lambda: training_step(model, batch, noise, as_published=False)
-        if setting.published:
-            candidates["training, published"] = lambda: training_step(model, batch, noise, as_published=True)
     return candidates
 
 
@@ -239,7 +238,19 @@ def _published(model: DDP, images: Tensor, features: Tensor, noise: Tensor, sett
         )
         for n in setting.steps
     }
-    return {"step, published": _without_gradients(step)} | whole
+    candidates = {"step, published": _without_gradients(step)} | whole
+    if setting.training:
+        batch = random_batch(model, setting)
+        candidates["training, published"] = lambda: training_step(model, batch, noise, as_published=True)
+    return {name: _in_float32(run, images.device) for name, run in candidates.items()}
+
+
+def _in_float32(function: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    def run() -> object:
+        with full_precision(device):
+            return function()
+
+    return run
 
 
 def _no_noise(model: DDP, like: Tensor) -> dict[str, Tensor]:

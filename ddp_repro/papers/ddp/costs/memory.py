@@ -38,7 +38,8 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
     images = batch["image"]
     height, width = (-(-n // model.stride) for n in setting.size)
     noise = torch.randn(setting.batch, model.map_channels, height, width, device=device)
-    with attention_by(setting.backend) if setting.backend else nullcontext(), autocast_of(setting):
+    in_dtype = nullcontext() if as_published else autocast_of(setting)
+    with attention_by(setting.backend) if setting.backend else nullcontext(), in_dtype:
 
         def run() -> None:
             steps = max(setting.steps)
