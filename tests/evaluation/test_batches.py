@@ -1,10 +1,13 @@
 """Batches of pictures: by size, bounded, side by side, and of no influence on what is predicted."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ddp_repro.evaluation.folders import run as run_module
 from ddp_repro.evaluation.folders.batches import BATCH, WAITING, batches, share_of_batch
 from ddp_repro.evaluation.folders.inputs import find_pictures
 from ddp_repro.evaluation.folders.run import predict_pictures
@@ -31,6 +34,8 @@ def test_a_prediction_does_not_depend_on_its_batch(make):
         for kind, values in alone.arrays.items():
             if values.dtype == np.uint8:
                 assert (values == prediction.arrays[kind]).mean() > 0.999
+            elif kind == "change_count":  # a label of the small map that rounding turns is a few pixels of the picture
+                assert np.isclose(values, prediction.arrays[kind], atol=1e-3).mean() > 0.95
             else:
                 np.testing.assert_allclose(prediction.arrays[kind], values, rtol=0, atol=1e-3)
     other = predict(model, pictures[0], 3, noise_samples=2, seed=5)
@@ -99,6 +104,39 @@ def test_a_folder_gives_what_its_pictures_give_one_by_one(folder):
     for path in sorted((folder / "in").glob("*.png")):
         alone = predictor.predict([np.asarray(Image.open(path))])[0].labels
         assert (np.load(folder / "out" / f"{path.stem}_labels.npy") == alone).mean() > 0.99  # rounding turns ties
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_picture_has_a_core_and_a_large_one_all(folder, monkeypatch, three_threads):
+    Image.fromarray(pictures_of([(200, 300)])[0]).save("in/05_large.png")
+    monkeypatch.setattr(run_module, "PICTURE_PIXELS", 100 * 100)
+    busy, seen, whole = [], [], PicturePredictor.predict
+
+    def watched(self, pictures):
+        busy.append(1)
+        time.sleep(0.2)  # so that the others have begun
+        seen.append((pictures[0].shape[0] == 200, len(busy), torch.get_num_threads()))
+        try:
+            return whole(self, pictures)
+        finally:
+            busy.pop()
+
+    monkeypatch.setattr(PicturePredictor, "predict", watched)
+    monkeypatch.setattr(run_module, "share_of_batch", lambda *_: 1.0)
+    assert not run(PicturePredictor(tiny_model(), 1), folder / "out").failed
+    assert [facts for facts in seen if facts[0]] == [(True, 1, 3)]
+    others = [facts for facts in seen if not facts[0]]
+    assert {threads for *_, threads in others} == {1} and max(count for _, count, _ in others) > 1
+    assert torch.get_num_threads() == 3
+    files = [entry["file"] for entry in entries("out")]
+    assert len(files) == 13 and files == sorted(files)  # as they were given
 
 
 def test_what_a_batch_cannot_do_is_tried_alone(folder, monkeypatch):

@@ -1,8 +1,8 @@
 """Which pictures go through the network together.
 
 Pictures of equal input size share a batch, up to :data:`BATCH` of them or :data:`INPUT_PIXELS`: a batch of small ones
-takes less time than they do one by one, a batch of larger ones does not.  Every batch has all cores.  ``ddp-repro
-throughput`` measures what a folder takes.
+takes less time than they do one by one, a batch of larger ones does not.  ``ddp-repro throughput`` measures what a
+folder takes.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import DataError
-from ddp_repro.evaluation.folders.batches import batches, share_of_batch
+from ddp_repro.evaluation.folders.batches import PICTURE_PIXELS, batches, share_of_batch
 from ddp_repro.evaluation.folders.films import FrameReader
 from ddp_repro.evaluation.folders.inputs import read_picture
 from ddp_repro.evaluation.folders.manifest import Entry, Manifest, Picture
@@ -174,16 +176,57 @@ def _outcomes(work: _Work, pictures: Sequence[Picture]) -> Iterator[Entry | _Fai
             else:
                 yield read
 
-    with ThreadPoolExecutor(1) as writer:  # writes, mostly compresses, while the next batch is predicted
+    crowd = _Workers(work, _core_count(work.predictor, len(pictures)))
+    with crowd, ThreadPoolExecutor(1) as writer:  # writes, mostly compresses, while the next batches are predicted
         waiting: list[Future[Entry] | _Failure] = []
-        for batch in batches(read_in_order(), work.input_size, work.share):
-            outcomes = work.predict(batch)
+        for outcomes in crowd.predict(batches(read_in_order(), work.input_size, work.share)):
             yield from _results(waiting)
             waiting = [_submit(writer, work, outcome) for outcome in outcomes]
             yield from failures
             failures.clear()
         yield from _results(waiting)
     yield from failures
+
+
+def _core_count(predictor: PicturePredictor, pictures: int) -> int:
+    """Return how many batches are predicted at once: on a CPU one for each core, on a GPU one after the other."""
+    return min(torch.get_num_threads(), pictures) if model_device(predictor.model).type == "cpu" else 1
+
+
+class _Workers:
+    """Threads that predict batches, each on a core of its own.
+
+    That takes less time than one batch after the other on all cores, which wait for each other at every layer.  A
+    picture too large to be held twice has all cores and the memory for itself.
+    """
+
+    def __init__(self, work: _Work, count: int) -> None:
+        self.work, self.count = work, count
+        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) if count > 1 else None
+        self.threads = torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        if self.pool:
+            self.pool.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(self.threads)  # a thread that comes later takes the number that was set last
+
+    def predict(self, batches: Iterable[list[_Read]]) -> Iterator[list[_Predicted | _Failure]]:
+        """Yield what becomes of batches, in their order; no more are under way than there are cores."""
+        under_way: deque[Future[list[_Predicted | _Failure]]] = deque()
+        for batch in batches:
+            alone = self.pool is None or max(read.pixels.size for read in batch) > 3 * PICTURE_PIXELS
+            while under_way and (alone or len(under_way) == self.count):
+                yield under_way.popleft().result()
+            if alone or self.pool is None:
+                yield self.work.predict(batch)
+            else:
+                under_way.append(self.pool.submit(self.work.predict, batch))
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def _submit(writer: ThreadPoolExecutor, work: _Work, outcome: _Predicted | _Failure) -> Future[Entry] | _Failure:
