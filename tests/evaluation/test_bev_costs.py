@@ -24,7 +24,7 @@ from tests.models.bev.test_model import CONFIGS
 @pytest.fixture(autouse=True)
 def small_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bev_costs, "made_up_sample", functools.partial(made_up_sample, places=700))
-    monkeypatch.setattr(bev_costs, "_peak_in_own_process", lambda name, config, device: len(name))
+    monkeypatch.setattr(bev_costs, "_peak_in_own_process", lambda name, config, device, dtype: len(name))
 
 
 @pytest.mark.parametrize("sensors", ["camera", "fusion"])
@@ -65,6 +65,12 @@ def test_a_record_is_written_and_read_back(tmp_path) -> None:
     frame, notes = costs_table(made).frame, " ".join(costs_table(made).notes)
     assert list(frame["", "Stage"][:2]) == ["camera encoder", "view transform"] and len(frame) == 11
     assert f"{made.costs.voxels} voxels" in notes and "sample 0 MiB" in notes
+    assert 0 < made.costs.floor == sum(stage.passes * stage.floor for stage in made.costs.stages)
+    narrow = run_costs(Recipe(name="tiny", model=CONFIGS["fusion"]), 1, tmp_path, "bf16")
+    assert {record.costs.dtype for record in find_costs(tmp_path)} == {"float32", "bf16"}
+    assert costs_table(narrow).name.endswith("_bf16") and "bf16" in " ".join(costs_table(narrow).notes)
+    with pytest.raises(ConfigError, match="no dtype 'int8'"):
+        run_costs(Recipe(name="tiny", model=CONFIGS["fusion"]), 1, tmp_path, "int8")
     with pytest.raises(ConfigError, match="repetitions"):
         run_costs(Recipe(name="tiny", model=CONFIGS["fusion"]), 0, tmp_path)
 

@@ -115,8 +115,10 @@ def test_decoder_rounds_no_more_than_autocast(everywhere, threads, time_conditio
     with torch.autocast("cpu", torch.bfloat16):
         assert native_decoder.can_run(decoder.layers, tokens)
         ours = decoder(tokens, (7, 9), time)
+        narrow = decoder(tokens.bfloat16(), (7, 9), None if time is None else time.bfloat16())  # of a caller's layers
         with attention_by("reference"):
             usual = decoder(tokens, (7, 9), time)
+    assert error([narrow], [exact]) < 0.05
     assert 0 < error([ours], [exact]) < 1.3 * error([usual], [exact]) < 0.05
 
 

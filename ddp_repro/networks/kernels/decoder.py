@@ -35,6 +35,7 @@ def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time:
     """
     tokens = tokens.to(native_layers.working_dtype()).contiguous()
     output, space = torch.empty_like(tokens), _Workspace(tokens)
+    time = None if time is None else time.float()  # a caller's autocast may have made it bf16
     with full_precision(tokens.device):
         for layer in _typed(layers):
             modulation = None if layer.modulation is None else layer.modulation(time).chunk(2, dim=-1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOLERANCES = {"delta1": 0.003, "rel": 0.002, "rmse": 0.03, "rmse_log": 0.003, "log10": 0.002}
 POINTS = 0.3  # of everything in percent
 OFFICIAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-BEV_BENCH = {"size": "512", "steps": "1,3", "batch": 1, "dtype": "float32", "backend": None, "stages_only": False}
+BEV_BENCH = {"size": "512", "steps": "1,3", "batch": 1, "backend": None, "stages_only": False}
 DEPTH_COLUMNS = ("delta1", "rel", "rmse", "rmse_log", "log10")
 BEV_COLUMNS = ("miou", "drivable", "ped_crossing", "walkway", "stop_line", "carpark", "divider")
 # Data settings that decide whether a run is the paper's, by task.
@@ -153,7 +153,7 @@ class DDPPaper(Paper):
         changed = [name for name, value in BEV_BENCH.items() if options[name] != value]
         if recipe.model.task == "bev" and changed:
             raise ConfigError(
-                f"{recipe.name} is measured at its own size; only --repetitions, --threads and --output apply"
+                f"{recipe.name} is measured at its own size; only --dtype, --repetitions, --threads and --output apply"
             )
 
     def bench(self, recipe: Recipe, options: dict[str, Any], device: str, output: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from ddp_repro.evaluation.views import inference_mode
 from ddp_repro.interop import load_checkpoint, save_weights
 from ddp_repro.papers.ddp.bev.model import BEVDDP
 from ddp_repro.papers.ddp.bev.settings import NUSCENES_CAMERA, NUSCENES_FUSION, BEVConfig
@@ -73,6 +74,19 @@ def test_every_parameter_learns(model: BEVDDP) -> None:
     losses["loss"].backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []  # DistributedDataParallel would wait
     assert not any(p.grad.isnan().any() for p in model.parameters() if p.grad is not None)
+
+
+def test_bf16_moves_probabilities_little_and_trains(model: BEVDDP) -> None:
+    """With autocast's dtypes in every part, cameras and LiDAR."""
+    model.eval()
+    noise = normal("noise", (2, 2, 32, 16, 16))
+    exact = model.sample(batch(), steps=2, noise=noise)
+    with inference_mode(model, "bf16"):
+        narrow = model.sample(batch(), steps=2, noise=noise)
+    assert narrow.dtype == torch.float32 and 0 < (narrow - exact).abs().mean() < 0.02
+    with torch.autocast("cpu", torch.bfloat16):
+        model.train().training_loss(batch())["loss"].backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_loss_falls_on_one_batch(model: BEVDDP) -> None:

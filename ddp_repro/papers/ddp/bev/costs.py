@@ -9,6 +9,7 @@ have none.
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ddp_repro.costs.clock import clock_of
+from ddp_repro.costs.dtypes import autocast_to
+from ddp_repro.costs.floor import floor_of
 from ddp_repro.costs.macs import count_macs, count_parameters
 from ddp_repro.costs.memory import peak_so_far, reset_peak
 from ddp_repro.networks.attention.deformable import attention_backend
@@ -41,6 +44,7 @@ class StageCost:
         passes: how often it runs for a sample: once, from every start noise, or at every step from it.
         macs: of convolutions, linear layers and products of activations.
         seconds: of every repetition, after one that is not counted.
+        floor_seconds: of its matrix products and convolutions alone; those of sparse convolutions are among them.
     """
 
     name: str
@@ -48,11 +52,17 @@ class StageCost:
     passes: int
     macs: int
     seconds: tuple[float, ...]
+    floor_seconds: tuple[float, ...] = ()  # records of before have none
 
     @property
     def median(self) -> float:
         """Seconds."""
-        return sorted(self.seconds)[len(self.seconds) // 2]
+        return statistics.median_high(self.seconds)
+
+    @property
+    def floor(self) -> float | None:
+        """Seconds, or None where they were not measured."""
+        return statistics.median_high(self.floor_seconds) if self.floor_seconds else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +74,7 @@ class BEVCosts:
         attention: backend of the deformable attention.
         voxels: occupied ones of the sample; 0 without LiDAR.
         peak_bytes: above the idle model and its inputs, of a whole sample ("sample") and of the pooling ("pooling").
+        dtype: of the network: float32, or autocast's.
     """
 
     clock: str
@@ -71,6 +82,7 @@ class BEVCosts:
     voxels: int
     stages: tuple[StageCost, ...]
     peak_bytes: dict[str, int]
+    dtype: str = "float32"
 
     @property
     def macs(self) -> int:
@@ -82,18 +94,28 @@ class BEVCosts:
         """Of a sample, as the sum of the stages' medians."""
         return sum(stage.passes * stage.median for stage in self.stages)
 
+    @property
+    def floor(self) -> float | None:
+        """Seconds of a sample's products alone, or None where they were not measured."""
+        floors = [(stage.passes, stage.floor) for stage in self.stages]
+        return None if any(floor is None for _, floor in floors) else sum(n * floor for n, floor in floors if floor)
 
-def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int = 3) -> BEVCosts:
-    """Count and time the stages of a model with initial weights, at batch size 1, in :data:`STEPS` sampling steps."""
+
+def measure_bev_costs(config: BEVConfig, device: str = "cpu", repetitions: int = 3, dtype: str = "float32") -> BEVCosts:
+    """Count and time the stages of a model with initial weights, at batch size 1, in :data:`STEPS` sampling steps.
+
+    Raises:
+        ConfigError: no such dtype.
+    """
     model, batch = _initial_model(config, device), made_up_sample(config, device)
     name, clock = clock_of(device)
-    with torch.no_grad():
+    with torch.no_grad(), autocast_to(dtype, device):
         stages = tuple(_measure(stage, clock, repetitions) for stage in _stages(model, batch))
         voxels = len(model.lidar.voxels(batch["points"])[0]) if config.sensors == "fusion" else 0
     return BEVCosts(
         clock=name, attention=attention_backend(torch.device(device)),
-        voxels=voxels, stages=stages,
-        peak_bytes={name: _peak_in_own_process(name, config, device) for name in _MEASURED},
+        voxels=voxels, stages=stages, dtype=dtype,
+        peak_bytes={name: _peak_in_own_process(name, config, device, dtype) for name in _MEASURED},
     )  # fmt: skip
 
 
@@ -165,24 +187,29 @@ def _size(*parts: nn.Module) -> int:
 def _measure(stage: Stage, clock: Callable[[], float], repetitions: int) -> StageCost:
     name, parameters, passes, run = stage
     _, macs = count_macs(run)
-    seconds = []
+    floor, seconds = floor_of(run), ([], [])
     for _ in range(repetitions):
-        start = clock()
-        run()
-        seconds.append(clock() - start)
-    return StageCost(name=name, parameters=parameters, passes=passes, macs=macs.total, seconds=tuple(seconds))
+        for work, measured in zip((run, floor), seconds, strict=True):
+            start = clock()
+            work()
+            measured.append(clock() - start)
+    return StageCost(
+        name=name, parameters=parameters, passes=passes, macs=macs.total, seconds=tuple(seconds[0]),
+        floor_seconds=tuple(seconds[1]),
+    )  # fmt: skip
 
 
-def _peak_in_own_process(name: str, config: BEVConfig, device: str) -> int:
+def _peak_in_own_process(name: str, config: BEVConfig, device: str, dtype: str) -> int:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (name, config, device))
+        return pool.apply(_peak, (name, config, device, dtype))
 
 
 @torch.no_grad()
-def _peak(name: str, config: BEVConfig, device: str) -> int:
+def _peak(name: str, config: BEVConfig, device: str, dtype: str) -> int:
     run = _MEASURED[name](config, device)
     before = reset_peak(torch.device(device))
-    run()
+    with autocast_to(dtype, device):
+        run()
     return peak_so_far(torch.device(device)) - before
 
 

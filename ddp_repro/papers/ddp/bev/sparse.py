@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ddp_repro.networks.precision import full_precision
+
 Triple = tuple[int, int, int]
 
 
@@ -126,12 +128,13 @@ class _GatherMultiplyAdd(torch.autograd.Function):
         features, weight = ctx.saved_tensors
         to_features = torch.zeros_like(features) if ctx.needs_input_grad[0] else None
         to_weight = torch.empty_like(weight).flatten(0, 2) if ctx.needs_input_grad[1] else None
-        for position, (inputs, outputs) in enumerate(ctx.rulebook.pairs):
-            arrived = gradient.index_select(0, outputs)
-            if to_features is not None:
-                to_features.index_add_(0, inputs, arrived @ weight.flatten(0, 2)[position].T)
-            if to_weight is not None:
-                torch.mm(features.index_select(0, inputs).T, arrived, out=to_weight[position])
+        with full_precision(gradient.device):
+            for position, (inputs, outputs) in enumerate(ctx.rulebook.pairs):
+                arrived = gradient.index_select(0, outputs)
+                if to_features is not None:
+                    to_features.index_add_(0, inputs, arrived @ weight.flatten(0, 2)[position].T)
+                if to_weight is not None:
+                    torch.mm(features.index_select(0, inputs).T, arrived, out=to_weight[position])
         return to_features, None if to_weight is None else to_weight.view_as(weight), None
 
 
@@ -149,5 +152,6 @@ class SparseConv3d(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, features: Tensor, rulebook: Rulebook) -> Tensor:
-        """Features (N, C_in) of the input's sites -> (N', C_out) of ``rulebook.sites``."""
-        return _GatherMultiplyAdd.apply(features, self.weight, rulebook)
+        """Features (N, C_in) of the input's sites -> (N', C_out) of ``rulebook.sites``; in full precision."""
+        with full_precision(features.device):  # up to 27 products are added into a site
+            return _GatherMultiplyAdd.apply(features.to(self.weight.dtype), self.weight, rulebook)

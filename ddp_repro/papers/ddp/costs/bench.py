@@ -8,8 +8,8 @@ core with; otherwise it is wall time.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import cast, get_args
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.costs.clock import clock_of
+from ddp_repro.costs.dtypes import autocast_to, check_dtype
 from ddp_repro.costs.floor import floor_of
 from ddp_repro.evaluation.views import best_class
 from ddp_repro.networks.acceleration import accelerate
@@ -34,7 +35,6 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import CompileMode
 
 STAGES = ("encoder", "neck", "fusion", "step", "upsampling")
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Candidates = dict[str, Callable[[], object]]
 
 
@@ -45,7 +45,7 @@ class Setting:
     Attributes:
         size: (height, width) of the images.
         steps: numbers of sampling steps, timed whole: image to labels.
-        dtype: a key of :data:`DTYPES`; of the reduced ones, autocast's.
+        dtype: a key of :data:`ddp_repro.costs.dtypes.DTYPES`; of the reduced ones, autocast's.
         backend: of the attention; None: the fastest there is.
         repetitions: at least three, after one that is not counted.
         published: also time the published formulation, in float32 whatever the dtype.
@@ -85,8 +85,7 @@ class Setting:
             raise ConfigError("the published formulation is timed as it is: leave it out beside fast paths")
         if self.repetitions < 3 or self.batch < 1 or min(self.steps, default=0) < 1 or min(self.size) < 32:
             raise ConfigError("a benchmark takes at least 3 repetitions, 1 image, 1 step and images of 32×32")
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"no dtype {self.dtype!r}; there are {', '.join(DTYPES)}")
+        check_dtype(self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +145,7 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
     device = torch.device(setting.device)
     with attention_by(setting.backend) if setting.backend else nullcontext():
         model = initial_model(config, device)
-        with autocast_of(setting):
+        with autocast_to(setting.dtype, setting.device):
             candidates = _candidates(model, setting)
             setting.accelerate(model)  # only now: the floors were counted in the plain model
             name, clock = clock_of(device)
@@ -259,14 +258,6 @@ def _no_noise(model: DDP, like: Tensor) -> dict[str, Tensor]:
 
 def _without_gradients(function: Callable[[], object]) -> Callable[[], object]:
     return torch.no_grad()(function)
-
-
-@contextmanager
-def autocast_of(setting: Setting) -> Iterator[None]:
-    """Switch to the dtype of a setting for the body of a ``with`` statement."""
-    dtype = DTYPES[setting.dtype]
-    with torch.autocast(torch.device(setting.device).type, dtype, enabled=dtype is not torch.float32):
-        yield
 
 
 def _take_turns(

@@ -37,4 +37,4 @@ def bench_pictures(recipe: Recipe, options: dict[str, Any], device: str, output:
 
 def bench_bev(recipe: Recipe, options: dict[str, Any], output: str) -> Iterator[str]:
     """Count and time the stages of a BEV model."""
-    yield to_markdown(costs_table(run_costs(recipe, options["repetitions"], output)))
+    yield to_markdown(costs_table(run_costs(recipe, options["repetitions"], output, options["dtype"])))

@@ -6,12 +6,12 @@ from contextlib import nullcontext
 
 import torch
 
+from ddp_repro.costs.dtypes import autocast_to
 from ddp_repro.costs.memory import apart, peak_so_far, reset_peak
 from ddp_repro.networks.attention.deformable import attention_by
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.costs.bench import (
     Setting,
-    autocast_of,
     initial_model,
     random_batch,
     to_labels,
@@ -38,7 +38,7 @@ def _peak(config: ModelConfig, setting: Setting, training: bool, as_published: b
     images = batch["image"]
     height, width = (-(-n // model.stride) for n in setting.size)
     noise = torch.randn(setting.batch, model.map_channels, height, width, device=device)
-    in_dtype = nullcontext() if as_published else autocast_of(setting)
+    in_dtype = nullcontext() if as_published else autocast_to(setting.dtype, setting.device)
     with attention_by(setting.backend) if setting.backend else nullcontext(), in_dtype:
 
         def run() -> None:

@@ -11,6 +11,7 @@ from typing import cast
 import pandas as pd
 import torch
 
+from ddp_repro.evaluation.measure import number_text
 from ddp_repro.papers.ddp.bev.costs import STEPS, BEVCosts, measure_bev_costs
 from ddp_repro.papers.ddp.bev.settings import BEVConfig
 from ddp_repro.papers.ddp.costs.records import bench_folder
@@ -44,19 +45,22 @@ class BEVCostRecord:
     def name(self) -> str:
         """Unique to what was measured, e.g. ``nuscenes_camera-cpu1``."""
         device = self.environment.gpu or f"cpu{self.environment.threads}"
-        return f"{self.recipe}-{device.replace(' ', '_')}"
+        dtype = "" if self.costs.dtype == "float32" else f"{self.costs.dtype}-"
+        return f"{self.recipe}-{dtype}{device.replace(' ', '_')}"
 
 
-def run_costs(recipe: Recipe, repetitions: int, output: str | Path = "results") -> BEVCostRecord:
+def run_costs(
+    recipe: Recipe, repetitions: int, output: str | Path = "results", dtype: str = "float32"
+) -> BEVCostRecord:
     """Measure a recipe's model at its own size, and write the record.
 
     Raises:
-        ConfigError: no repetition.
+        ConfigError: no repetition, or no such dtype.
     """
     if repetitions < 1:
         raise ConfigError(f"repetitions must be at least 1; got {repetitions}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    costs = measure_bev_costs(cast(BEVConfig, recipe.model), device, repetitions)
+    costs = measure_bev_costs(cast(BEVConfig, recipe.model), device, repetitions, dtype)
     record = BEVCostRecord(
         recipe=recipe.name, costs=costs, code=provenance.code(),
         environment=provenance.environment(device),
@@ -80,22 +84,26 @@ def find_costs(output: str | Path = "results") -> list[BEVCostRecord]:
 def costs_table(record: BEVCostRecord) -> Table:
     """Parameters, MACs and time of every stage, and of a sample."""
     costs = record.costs
-    rows = [
-        (stage.name, stage.passes, stage.parameters / 1e6, stage.macs / 1e9, stage.median) for stage in costs.stages
-    ]
     parameters = sum(stage.parameters for stage in costs.stages)
-    cells = [(name, str(passes), f"{p:.2f}", f"{m:.2f}", f"{s:.3f}") for name, passes, p, m, s in rows]
-    cells.append(("a sample", NOTHING, f"{parameters / 1e6:.2f}", f"{costs.macs / 1e9:.1f}", f"{costs.seconds:.2f}"))
-    heads = ("Stage", "passes a sample", "parameters (M)", "GMACs a pass", "seconds a pass")
+    cells = [
+        (s.name, str(s.passes), f"{s.parameters / 1e6:.2f}", f"{s.macs / 1e9:.2f}", f"{s.median:.3f}",
+         number_text(s.floor, 3)) for s in costs.stages
+    ]  # fmt: skip
+    whole = (f"{costs.macs / 1e9:.1f}", f"{costs.seconds:.2f}", number_text(costs.floor, 2))
+    cells.append(("a sample", NOTHING, f"{parameters / 1e6:.2f}", *whole))
+    heads = ("Stage", "passes a sample", "parameters (M)", "GMACs a pass", "seconds a pass", "its products alone")
     columns = {("", head): list(column) for head, column in zip(heads, zip(*cells, strict=True), strict=True)}
     kind = {"process": "CPU time of the process", "wall": "wall time"}[costs.clock]
     peaks = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in costs.peak_bytes.items())
     notes = (
-        f"{record.device}; {kind}, median of {len(costs.stages[0].seconds)}; attention: {costs.attention}; initial "
-        f"weights on a made-up sample of full size" + (f" with {costs.voxels} voxels." if costs.voxels else "."),
+        f"{record.device}; {kind}, median of {len(costs.stages[0].seconds)}; {costs.dtype}; attention: "
+        f"{costs.attention}; initial weights on a made-up sample of full size"
+        + (f" with {costs.voxels} voxels." if costs.voxels else "."),
         f"A sample takes {STEPS} steps from each of the model's start noises; its seconds are the stages' sum.",
         f"Peak memory above the idle model and its inputs: {peaks}.",
     )
     origin = {"Recipe": record.recipe, "Code": record.code.commit[:9], "torch": record.environment.packages["torch"]}
-    title = f"What {record.recipe} costs"
-    return Table(f"ddp_table3_costs_{record.recipe}", title, table_frame(columns), pd.DataFrame([origin]), notes)
+    half = "" if costs.dtype == "float32" else costs.dtype
+    title = f"What {record.recipe} costs" + (f" in {half}" if half else "")
+    name = f"ddp_table3_costs_{record.recipe}" + (f"_{half}" if half else "")
+    return Table(name, title, table_frame(columns), pd.DataFrame([origin]), notes)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddp_repro.costs.dtypes import DTYPES, check_dtype
 from ddp_repro.costs.memory import apart, peak_so_far, reset_peak
 from ddp_repro.costs.stages import FLOOR, time_stages
 from ddp_repro.papers.genpercept.dpt_head import up_block_features
@@ -23,7 +24,6 @@ from ddp_repro.papers.genpercept.model import pad_to
 from ddp_repro.papers.genpercept.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
 
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALL = (64, 96)  # pixels
 
 
@@ -47,8 +47,7 @@ class Setting:
     checkpointing: bool = True
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"no dtype {self.dtype!r}; there are {', '.join(DTYPES)}")
+        check_dtype(self.dtype)
         if self.repetitions < 1 or min(self.size) < 32:
             raise ConfigError("a benchmark takes at least 1 repetition and images of 32x32")
 
