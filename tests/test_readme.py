@@ -210,6 +210,13 @@ def test_printed_cost_of_genpercept_at_full_size_is_the_records():
     assert COMMAND in README and (not records) == ("has not been run to its end" in words)
 
 
+def test_printed_spread_and_error_of_a_room_are_the_analysis():
+    path = ROOT / "results/sevenscenes/runs/sevenscenes_lite0/depth_uncertainty.json"
+    learnt = json.loads(path.read_text())["result"]["calibration"]
+    spread, bound = (statistics.median(learnt[name]) for name in ("spread", "metres"))
+    assert f"{spread:.2f} m where 68 % of the errors are within {bound:.1f} m" in " ".join(README.split())
+
+
 def test_printed_verifications_are_the_records():
     """Another processor's rounding, and another machine's training."""
     runs = ROOT / "results/camvid/runs"

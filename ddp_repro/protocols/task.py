@@ -104,6 +104,7 @@ class Task(Protocol):
         predict: (model, picture, its sampling runs) -> prediction; None: not made from one picture.
         look_again: (model, picture, its sampling runs, prediction, steps, seed) -> the prediction with what needs the
             network to be shown the picture in other ways; None: nothing does.
+        bounded_by: the analysis that says what the uncertainty of a model means as an error; None: none does.
         not_from_a_picture: why, where ``predict`` is None.
         blends: whether predictions of parts of a picture mean the same, so that they may be blended where they overlap.
         made_up_batch: (model settings, data settings, train) -> a small batch that needs no files, always the same,
@@ -122,6 +123,7 @@ class Task(Protocol):
     flips_by_default: bool
     predict: Callable[..., Any] | None
     look_again: Callable[..., Any] | None
+    bounded_by: str | None
     not_from_a_picture: str
     blends: bool
     made_up_batch: Callable[..., dict[str, Any]] | None

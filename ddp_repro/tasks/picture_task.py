@@ -31,6 +31,7 @@ class PictureTask(Task):
     constant = None
     evaluate = None
     look_again = None
+    bounded_by = None
 
     def complete(self, recipe: Recipe) -> Recipe:
         """Return the recipe: nothing of it is left to the data set."""

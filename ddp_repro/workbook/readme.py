@@ -11,19 +11,22 @@ from ddp_repro.workbook.catalogue import paper_named, paper_names
 from ddp_repro.workbook.claims.sentences import sentences
 from ddp_repro.workbook.papers_map import short_form
 from ddp_repro.workbook.runs.records import write_atomically
+from ddp_repro.workbook.tables.fast_paths import fast_path_lines
 
 COMMITTED = ("camvid", "sevenscenes", "kitti_lidar", "small")  # presets whose records are in the repository
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
 
 def generated(notebooks: Path, output: str | Path = "results") -> dict[str, str]:
-    """Return the generated parts by name: ``papers``, and ``claims_<paper>_<preset>`` where a paper asks something.
+    """Return the generated parts by name.
+
+    There are ``papers``, ``fast_paths``, and ``claims_<paper>_<preset>`` where a paper asks something.
 
     Raises:
         ConfigError: a notebook that cannot be read.
         RecordError: a damaged record.
     """
-    parts = {"papers": short_form(notebooks, COMMITTED, output)}
+    parts = {"papers": short_form(notebooks, COMMITTED, output), "fast_paths": fast_path_lines(output)}
     for preset, paper in itertools.product(COMMITTED, map(paper_named, paper_names())):
         if questions := paper.claims(preset):
             parts[f"claims_{paper.name}_{preset}"] = sentences(questions, paper.evidence(preset, output))

@@ -34,6 +34,7 @@ class BEV(Task):
     evaluate = staticmethod(evaluate.evaluate_bev)
     predict = None
     look_again = None
+    bounded_by = None
     blends = False
     made_up_batch = staticmethod(made_up.made_up_batch)
 

@@ -15,11 +15,11 @@ LARGEST = 2**16 - 1
 
 
 def save_depth(prediction: DepthPrediction, max_depth: float, folder: Path, name: str) -> list[Path]:
-    """Write up to three PNG files of the picture's size and upright; returns their paths.
+    """Write up to four PNG files of the picture's size and upright; returns their paths.
 
     ``_depth`` holds 16-bit units of 1/``depth_scale`` metres (the number is inside the file, as text),
-    ``_depth_colour`` a preview from the nearest (bright) to the farthest point, ``_uncertainty`` 16-bit units of the
-    same kind, if there is an uncertainty.
+    ``_depth_colour`` a preview from the nearest (bright) to the farthest point, ``_uncertainty`` and
+    ``_error_bound`` 16-bit units of the same kind, as far as they are known.
 
     Args:
         max_depth: the model's range in metres, which decides the scale: 1000, or 256 beyond 65 m, or what fits.
@@ -31,8 +31,7 @@ def save_depth(prediction: DepthPrediction, max_depth: float, folder: Path, name
     scale = next((scale for scale in DEPTH_SCALES if max_depth * scale <= LARGEST), int(LARGEST / max_depth))
     near, far = float(prediction.depth.min()), float(prediction.depth.max())
     pictures = {"depth": _to_16_bit(prediction.depth, scale), "depth_colour": Image.fromarray(prediction.preview())}
-    if prediction.uncertainty is not None:
-        pictures["uncertainty"] = _to_16_bit(prediction.uncertainty, scale)
+    pictures |= {kind: _to_16_bit(metres, scale) for kind, metres in prediction.arrays.items() if kind != "depth"}
     return save_pictures(
         pictures, name, folder, depth_scale=str(scale), nearest_m=f"{near:.3f}", farthest_m=f"{far:.3f}"
     )

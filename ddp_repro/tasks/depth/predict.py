@@ -33,6 +33,9 @@ class DepthPrediction:
         sample_spread: standard deviation over the noise samples; None for a single one.
         view_spread: standard deviation over the picture, its mirror image and parts of it; None while sampling goes
             on, and for a picture that is predicted by windows.
+        error_bound: metres within which the error of a share of the pixels with such a ``view_spread`` lay on test
+            images; None where that was not measured for the model's weights.
+        error_level: that share.
         ratio_scale: metres have a true zero, so that a change may be told as a share of the depth.
     """
 
@@ -44,12 +47,14 @@ class DepthPrediction:
     step_spread: np.ndarray | None
     sample_spread: np.ndarray | None
     view_spread: np.ndarray | None = None
+    error_bound: np.ndarray | None = None
+    error_level: float | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the maps by the name of their files, float32; the first is what is shown."""
-        maps = {"depth": self.depth} | ({} if self.uncertainty is None else {"uncertainty": self.uncertainty})
-        return {kind: values.astype(np.float32) for kind, values in maps.items()}
+        maps = {"depth": self.depth, "uncertainty": self.uncertainty, "error_bound": self.error_bound}
+        return {kind: values.astype(np.float32) for kind, values in maps.items() if values is not None}
 
     def preview(self) -> np.ndarray:
         """Return the depth in colours, uint8 (H, W, 3), from the nearest (bright) to the farthest point."""
@@ -62,6 +67,8 @@ class DepthPrediction:
     def facts(self, class_names: Sequence[str] = ()) -> dict[str, Any]:
         """Return what the manifest says of the map: its nearest, median and farthest point, metres."""
         statistics = {"nearest_m": self.depth.min(), "median_m": np.median(self.depth), "farthest_m": self.depth.max()}
+        if self.error_bound is not None:
+            statistics |= {"error_bound_m": np.median(self.error_bound), "error_level": self.error_level}
         return {"depth": {name: round(float(value), 4) for name, value in statistics.items()}}
 
 
@@ -101,7 +108,11 @@ def look_again(
     """Return the prediction with its spread over views, for which the network is shown the picture in other ways."""
     spread = view_spreads(model, image.views[0], runs[0].output, image.id, steps=steps, seed=seed).all
     shown = resized(spread, image.input_size, image.size)
-    return dataclasses.replace(prediction, uncertainty=shown, uncertainty_score="view_spread", view_spread=shown)
+    prediction = dataclasses.replace(prediction, uncertainty=shown, uncertainty_score="view_spread", view_spread=shown)
+    curve = getattr(model, "error_bound", None)
+    if curve is None:
+        return prediction
+    return dataclasses.replace(prediction, error_bound=curve(shown), error_level=curve.level)
 
 
 def step_depths(model: Method, run: Trajectory) -> Tensor:

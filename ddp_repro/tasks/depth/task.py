@@ -30,6 +30,7 @@ class Depth(PictureTask):
     estimator = predict.DepthEstimator
     tally_type = DepthErrors
     look_again = staticmethod(predict.look_again)
+    bounded_by = "depth_uncertainty"
     predict = staticmethod(predict.estimate_depth)
     made_up_batch = staticmethod(made_up.made_up_batch)
 

@@ -86,7 +86,16 @@ def load_analysis(kind: Kind, run: str, preset: str, output: str | Path = "resul
     Raises:
         RecordError: the file is damaged, or of another version.
     """
-    path = _path(kind, run, preset, output)
+    return load_beside(_path(kind, run, preset, output).parent, kind)
+
+
+def load_beside(folder: Path, kind: Kind) -> Analysis | None:
+    """Return the analysis in a run's folder, or None where there is none.
+
+    Raises:
+        RecordError: the file is damaged, or of another version.
+    """
+    path = folder / f"{kind}.json"
     return read_dataclass(Analysis, path, SCHEMA) if path.is_file() else None
 
 

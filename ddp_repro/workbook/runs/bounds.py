@@ -1,0 +1,33 @@
+"""What weights' uncertainty means as an error, where that was measured beside their record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ddp_repro.evaluation.uncertainty.bounds import ErrorBound
+from ddp_repro.protocols.registry import task_named
+from ddp_repro.settings.recipe import Recipe
+from ddp_repro.workbook.runs import provenance
+from ddp_repro.workbook.runs.analyses import load_beside
+
+
+def error_bound(recipe: Recipe, weights: Path) -> ErrorBound | None:
+    """Return the curve of a file of weights under the results; None: it was not measured on these weights.
+
+    Args:
+        weights: ``runs/<run>/model.safetensors`` of a preset, or ``weights/<run>.safetensors``, which holds the same in
+            half precision.
+
+    Raises:
+        CheckpointError, RecordError: a damaged file.
+    """
+    kind = task_named(recipe.model.task).bounded_by
+    kept = weights.parent.name == "weights"
+    folder = weights.parents[1] / "runs" / weights.stem if kept else weights.parent
+    analysis = None if kind is None else load_beside(folder, kind)
+    if analysis is None or not analysis.result.get("calibration"):
+        return None
+    of_these = analysis.checkpoint == provenance.half_of(weights) or provenance.are_weights(
+        weights, analysis.checkpoint
+    )
+    return ErrorBound.of(analysis.result["calibration"]) if of_these else None
