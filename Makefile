@@ -17,7 +17,7 @@ test: .venv/synced  ## run the quick tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow and not gpu"
 
 test-slow: .venv/synced  ## run the tests that take long
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow --durations=15
 
 # Other processors, emulated: PyTorch's vector code, oneDNN's, our compiled code, threads.  Every level of each is in one
 # of them, or in `make test`, which runs all that this processor has.

@@ -187,6 +187,18 @@ def test_printed_effects_of_the_priors_maps_are_the_analyses():
         assert f"{min(effects):+.1f} to {max(effects):+.1f} points" in README.replace("−", "-")
 
 
+def test_printed_speed_is_the_records():
+    from ddp_repro.papers.ddp.costs.records import find_benches, growth
+    from ddp_repro.papers.ddp.costs.speed_table import growth_sentence, speed_lines
+
+    benches = find_benches(ROOT / "results")
+    sizes = {(bench.setting.dtype, bench.setting.size): bench for bench in benches}
+    usual, narrow = (sizes[dtype, (512, 512)] for dtype in ("float32", "bf16"))
+    assert "\n".join(speed_lines(usual, narrow)) in README
+    words = " ".join(README.split())
+    assert growth_sentence(growth(benches, usual)) in words and growth_sentence(growth(benches, narrow)) in words
+
+
 def test_printed_times_of_the_prior_are_the_records():
     for name, end in (("b2", "on SegFormer-B2"), ("b0", "on B0")):
         path = ROOT / f"results/bench/ddps/ddps_ade20k_segformer_{name}-512x512-1threads.json"

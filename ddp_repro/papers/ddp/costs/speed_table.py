@@ -1,0 +1,50 @@
+"""README's table of speed: float32 and bf16 beside their floors and the published formulation."""
+
+from __future__ import annotations
+
+from ddp_repro.papers.ddp.costs.records import BenchRecord
+
+ROWS = {
+    "encoder": "encoder", "neck": "neck", "step": "one step", "upsampling": "labels from logits",
+    "3 steps": "image to labels, 3 steps", "training": "training step",
+}  # fmt: skip
+HEADING = "| | float32 | its floor | as published | ratio | bf16 | its floor | ratio |"
+
+
+def speed_lines(usual: BenchRecord, narrow: BenchRecord) -> list[str]:
+    """Return a Markdown table of two records of one machine.
+
+    Ratios are of the published formulation's float32 to ours, taken within one record.
+
+    Args:
+        usual: in float32; narrow: in bf16.
+    """
+    lines = [HEADING, "| --- " * HEADING.count("|", 1) + "|"]
+    for name, words in ROWS.items():
+        (ours, floor, published, ratio), (half, half_floor, _, half_ratio) = (_cells(r, name) for r in (usual, narrow))
+        lines.append(f"| {' | '.join([words, ours, floor, published, ratio, half, half_floor, half_ratio])} |")
+    for name, words in (("3 steps", "peak memory, 3 steps"), ("training", "peak memory, training")):
+        sizes = [record.peak_bytes[name] / 2**20 for record in (usual, narrow)]
+        published = usual.peak_bytes[f"{name}, published"] / 2**20
+        cells = [f"{sizes[0]:.0f} MiB", "", f"{published:.0f} MiB", f"{published / sizes[0]:.2f}"]
+        lines.append(f"| {' | '.join([words, *cells, f'{sizes[1]:.0f} MiB', '', f'{published / sizes[1]:.2f}'])} |")
+    return lines
+
+
+def growth_sentence(records: list[BenchRecord]) -> str:
+    """Return by how much time grows from 512² to 1024×2048, eight times the pixels."""
+    by_size = {record.setting.size: record.measurement for record in records}
+    small, large = by_size[512, 512], by_size[1024, 2048]
+    times = {name: large[name].median / small[name].median for name in ("step", "encoder", "neck")}
+    return "a step {step:.1f}, the encoder {encoder:.1f}, the neck {neck:.1f} times as long".format(**times)
+
+
+def _cells(record: BenchRecord, name: str) -> tuple[str, str, str, str]:
+    found = record.measurement
+
+    def seconds(timing: str) -> str:
+        return f"{found[timing].median:.2f} s" if found.has(timing) else ""
+
+    published = f"{name}, published"
+    ratio = f"{found.ratio([published], [name]):.2f}" if found.has(published) else ""
+    return seconds(name), seconds(f"{name} floor"), seconds(published), ratio
