@@ -26,7 +26,9 @@ def has_products() -> bool:
     """Whether this processor multiplies matrices of bf16 faster than of float32: it has AVX512-BF16 or AMX."""
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_PRODUCTS:
         return False
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    # PyTorch has no public names for these; where another version has others, float32 stays.
+    known = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
+    return any(ask() for ask in known if ask)
 
 
 def warn_where_slow() -> None:
