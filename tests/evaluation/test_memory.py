@@ -11,7 +11,7 @@ from PIL import Image
 from test_readme import save_untrained
 
 from ddp_repro.evaluation.predict import PicturePredictor
-from ddp_repro.networks.primitives import KEPT, VARIABLES
+from ddp_repro.networks.memory import KEPT, VARIABLES
 from ddp_repro.settings.overrides import override
 from ddp_repro.workbook.catalogue import recipe
 from tests.evaluation.conftest import tiny_model
