@@ -18,7 +18,7 @@ from ddp_repro.diffusion.trajectory import Trajectory
 from ddp_repro.evaluation.sampling import Stage, StagedModel, batch_runs, untold
 from ddp_repro.evaluation.views import ViewedImage, inference_mode
 from ddp_repro.evaluation.windows import check_window, predict_by_windows
-from ddp_repro.networks.memory import bound_primitives
+from ddp_repro.networks.primitives import bound_primitives
 from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.checks import check_positive

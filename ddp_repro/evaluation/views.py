@@ -25,7 +25,6 @@ from ddp_repro.data.dataset import PairDataset
 from ddp_repro.diffusion import image_generator
 from ddp_repro.networks.kernels import bf16
 from ddp_repro.networks.kernels import resize as native_resize
-from ddp_repro.networks.memory import keep_buffers
 from ddp_repro.networks.shapes import shape_of
 from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
@@ -245,8 +244,6 @@ def inference_mode(model: nn.Module, precision: Precision = "float32") -> Iterat
         raise ConfigError("precision fp16 needs a GPU; use float32 or bf16 on the CPU")
     if precision == "bf16" and device == "cpu":
         bf16.warn_where_slow()
-    if device == "cpu":
-        keep_buffers()
     dtype = PRECISIONS[precision]
     with _LOCK:
         users, training = _EVALUATED.get(model, (0, model.training))

@@ -11,7 +11,7 @@ from PIL import Image
 from test_readme import save_untrained
 
 from ddp_repro.evaluation.predict import PicturePredictor
-from ddp_repro.networks.memory import KEPT, VARIABLES
+from ddp_repro.networks.primitives import KEPT, VARIABLES
 from ddp_repro.settings.overrides import override
 from ddp_repro.workbook.catalogue import recipe
 from tests.evaluation.conftest import tiny_model
@@ -43,33 +43,6 @@ def test_the_number_of_primitives_is_bounded_unless_the_user_says_so(monkeypatch
     monkeypatch.delenv(second)
     PicturePredictor(tiny_model(), 1)
     assert (os.environ[first], os.environ[second]) == ("7", str(KEPT))
-
-
-BUFFERS = """
-import resource, sys, torch
-from ddp_repro.networks.memory import keep_buffers
-
-kept = keep_buffers() if sys.argv[1] == "keep" else False
-torch.ones(16 * 2**20)  # 64 MB, freed at once
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    torch.ones(16 * 2**20)
-print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
-def test_large_buffers_are_used_again():
-    """By the pages that the system hands out: 16384 for every 64 MB that are new."""
-    environment = os.environ | {"THP_MEM_ALLOC_ENABLE": "0", "OMP_NUM_THREADS": "1"}
-    faults = {}
-    for mode in ("keep", "leave"):
-        command = [sys.executable, "-c", BUFFERS, mode]
-        run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        kept, faults[mode] = map(int, run.stdout.split())
-        if mode == "keep" and not kept:
-            pytest.skip("this system's allocator cannot be asked")
-    assert faults["keep"] < 2000 < 30_000 < faults["leave"]
 
 
 @pytest.mark.slow

@@ -25,7 +25,6 @@ from ddp_repro.evaluation.views import best_class
 from ddp_repro.networks.acceleration import accelerate
 from ddp_repro.networks.attention.deformable import attention_backend, attention_by
 from ddp_repro.networks.decoder import DecoderLayer
-from ddp_repro.networks.memory import keep_buffers
 from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as published
@@ -144,7 +143,6 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
     if not config.diffusion:
         raise ConfigError("the non-diffusion baseline has no sampling steps to time")
     device = torch.device(setting.device)
-    keep_buffers()
     with attention_by(setting.backend) if setting.backend else nullcontext():
         model = initial_model(config, device)
         with autocast_to(setting.dtype, setting.device):
