@@ -87,8 +87,9 @@ class Backbone(nn.Module):
         if self.family == "swin":
             height, width = images.shape[-2:]
             images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
-        if images.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-            images = images.contiguous(memory_format=torch.channels_last)  # as a CPU's convolutions prefer
+        if images.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # As a CPU's convolutions prefer.  Not in predictions, of any size: oneDNN keeps more memory of each so.
+            images = images.contiguous(memory_format=torch.channels_last)
         maps = self.body(images)
         if self.family == "swin":  # channels last
             return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]

@@ -195,6 +195,7 @@ def test_a_bad_file_is_a_sentence(browse, clone):
     user.press()
     assert user.until(lambda: user.text("#message")).startswith("letter.jpg: ")
     user.driver.refresh()
+    user.until(lambda: not user.text("#message"))  # of the page before
     user.press()
     assert user.until(lambda: user.text("#message")) == "Drop a picture first, or take one."
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from ddp_repro.evaluation.uncertainty.bounds import ErrorBound
 from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.recipe import Recipe
-from ddp_repro.workbook.runs import provenance
-from ddp_repro.workbook.runs.analyses import load_beside
 
 
 def error_bound(recipe: Recipe, weights: Path) -> ErrorBound | None:
@@ -24,10 +22,14 @@ def error_bound(recipe: Recipe, weights: Path) -> ErrorBound | None:
     kind = task_named(recipe.model.task).bounded_by
     kept = weights.parent.name == "weights"
     folder = weights.parents[1] / "runs" / weights.stem if kept else weights.parent
-    analysis = None if kind is None else load_beside(folder, kind)
+    if kind is None or not (folder / f"{kind}.json").is_file():
+        return None
+    from ddp_repro.workbook.runs import provenance  # heavy: a prediction without a curve does not wait for them
+    from ddp_repro.workbook.runs.analyses import load_beside
+
+    analysis = load_beside(folder, kind)
     if analysis is None or not analysis.result.get("calibration"):
         return None
-    of_these = analysis.checkpoint == provenance.half_of(weights) or provenance.are_weights(
-        weights, analysis.checkpoint
-    )
-    return ErrorBound.of(analysis.result["calibration"]) if of_these else None
+    known = analysis.checkpoint
+    is_of_these = known == provenance.half_of(weights) or provenance.are_weights(weights, known)
+    return ErrorBound.of(analysis.result["calibration"]) if is_of_these else None
