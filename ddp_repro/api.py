@@ -26,9 +26,9 @@ def create_model(name: str, checkpoint: str | Path | None = None, **overrides: A
     model = override(chosen.model, overrides).build()
     if checkpoint is not None:
         from ddp_repro.interop import load_checkpoint
-        from ddp_repro.workbook.runs.bounds import error_bound
+        from ddp_repro.workbook.runs.bounds import error_bounds
 
         weights = paper_of(chosen).official_checkpoint(name) if checkpoint == "official" else checkpoint
         load_checkpoint(model, weights)
-        model.error_bound = error_bound(chosen, Path(weights))
+        model.error_bounds = error_bounds(chosen, Path(weights))
     return model.eval()

@@ -56,9 +56,8 @@ assert len(timm.create_model("resnet10t", features_only=True).eval()(torch.zeros
 importlib.metadata.version("accelerate")
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 gpu = "GPU: " + ", ".join(names) if names else "no GPU; CPU build" if torch.version.cuda is None else "no GPU visible"
-known = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
-fast = any(ask() for ask in known if ask)
-print(gpu + ("; the CPU multiplies in bf16" if fast else ""))
+from ddp_repro.networks.kernels.bf16 import has_products
+print(gpu + ("; the CPU multiplies in bf16" if has_products() else ""))
 """,
     "workbook": """
 import os, matplotlib; matplotlib.use("Agg")

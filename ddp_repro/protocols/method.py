@@ -30,8 +30,8 @@ class Method(nn.Module):
         undecayed(name): whether a parameter has no weight decay (in its absence: all have).
         self_aligned_loss(batch, variant): the loss of ``train.self_aligned``.
         dialects: foreign checkpoints that it understands, see :mod:`ddp_repro.protocols.dialect`.
-        error_bound: turns the uncertainty of predictions into the error that it stands for, see
-            :class:`ddp_repro.evaluation.uncertainty.bounds.ErrorBound`.
+        error_bounds: by numbers of steps, what turns the uncertainty of predictions into the error that it stands for:
+            a dict of :class:`ddp_repro.evaluation.uncertainty.bounds.ErrorBound`.
         backbone, decoder: what compiling, gradient checkpointing and ``train.backbone_weights`` work on.
     """
 

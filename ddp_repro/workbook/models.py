@@ -90,12 +90,12 @@ def load_model(recipe: Recipe, weights: str | Path, device: str = "cpu") -> Load
         CheckpointError: weights that do not fit, or cannot be had.
     """
     from ddp_repro.interop import load_checkpoint
-    from ddp_repro.workbook.runs.bounds import error_bound
+    from ddp_repro.workbook.runs.bounds import error_bounds
 
     model = recipe.model.build()
     weights = paper_of(recipe).official_checkpoint(recipe.name) if weights == "official" else weights
     report = load_checkpoint(model, weights)
-    model.error_bound = error_bound(recipe, Path(weights))
+    model.error_bounds = error_bounds(recipe, Path(weights))
     classes = report.classes or task_named(recipe.model.task).classes(recipe.data)
     return LoadedModel(model.to(device).eval(), classes, report)
 

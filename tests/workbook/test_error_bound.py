@@ -14,7 +14,7 @@ from ddp_repro.interop.checkpoints import save_weights
 from ddp_repro.store.paths import repository_root
 from ddp_repro.workbook import catalogue
 from ddp_repro.workbook.models import load_model
-from ddp_repro.workbook.runs.bounds import error_bound
+from ddp_repro.workbook.runs.bounds import error_bounds
 
 CURVE = ErrorBound(0.68, (0.1, 0.2, 0.4), (0.5, 0.5, 2.0))
 NAME = "sevenscenes_lite0"
@@ -39,7 +39,7 @@ def test_a_curve_between_its_corners_and_beyond():
 def test_predict_writes_the_bound_and_its_level(kept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)).save("photo.png")
-    command = ["predict", "photo.png", "--recipe", NAME, "--checkpoint", str(kept), "--steps", "1", "--arrays"]
+    command = ["predict", "photo.png", "--recipe", NAME, "--checkpoint", str(kept), "--arrays"]
     assert main(command) == 0
     curve = json.loads((tmp_path / f"runs/{NAME}/depth_uncertainty.json").read_text())["result"]["calibration"]
     spread, bound = (np.load(f"predictions/photo_{kind}.npy") for kind in ("uncertainty", "error_bound"))
@@ -51,25 +51,26 @@ def test_predict_writes_the_bound_and_its_level(kept, tmp_path, monkeypatch):
         scale = float(stored.text["depth_scale"])
         np.testing.assert_allclose(np.asarray(stored) / scale, bound, atol=0.6 / scale)
     model = ddp_repro.create_model(NAME, checkpoint=kept)
-    assert ddp_repro.predict(model, "photo.png", steps=1).error_level == 0.68
+    assert ddp_repro.predict(model, "photo.png").error_level == 0.68
+    assert ddp_repro.predict(model, "photo.png", steps=1).error_bound is None  # measured at three steps
 
 
 def test_other_weights_have_no_bound(kept, tmp_path):
     recipe = catalogue.recipe(NAME)
-    assert error_bound(recipe, kept) is not None
+    assert [*error_bounds(recipe, kept)] == [3]
     model = load_model(recipe, kept).model
     folder = tmp_path / f"runs/{NAME}"
     next(model.parameters()).data.add_(1)
     save_weights(model, folder / "model.safetensors")  # a training of another seed in the same place
-    assert error_bound(recipe, folder / "model.safetensors") is None
+    assert error_bounds(recipe, folder / "model.safetensors") == {}
     path = folder / "depth_uncertainty.json"
     analysis = json.loads(path.read_text())
     path.write_text(json.dumps(analysis | {"result": analysis["result"] | {"calibration": {}}}))  # of a single image
-    assert error_bound(recipe, kept) is None
+    assert error_bounds(recipe, kept) == {}
     path.unlink()
-    assert error_bound(recipe, kept) is None and load_model(recipe, kept).model.error_bound is None
+    assert error_bounds(recipe, kept) == load_model(recipe, kept).model.error_bounds == {}
 
 
 def test_tasks_without_an_analysis_have_no_bound(kept):
     camvid = catalogue.recipe("camvid_map", "camvid")
-    assert error_bound(camvid, kept) is None
+    assert error_bounds(camvid, kept) == {}

@@ -176,10 +176,10 @@ def _outcomes(work: _Work, pictures: Sequence[Picture]) -> Iterator[Entry | _Fai
             else:
                 yield read
 
-    crowd = _Workers(work, _core_count(work.predictor, len(pictures)))
-    with crowd, ThreadPoolExecutor(1) as writer:  # writes, mostly compresses, while the next batches are predicted
+    workers = _Workers(work, _core_count(work.predictor, len(pictures)))
+    with workers, ThreadPoolExecutor(1) as writer:  # writes, mostly compresses, while the next batches are predicted
         waiting: list[Future[Entry] | _Failure] = []
-        for outcomes in crowd.predict(batches(read_in_order(), work.input_size, work.share)):
+        for outcomes in workers.predict(batches(read_in_order(), work.input_size, work.share)):
             yield from _results(waiting)
             waiting = [_submit(writer, work, outcome) for outcome in outcomes]
             yield from failures

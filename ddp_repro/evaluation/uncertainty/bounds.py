@@ -24,7 +24,7 @@ class ErrorBound:
 
     @classmethod
     def of(cls, calibration: Mapping[str, Any]) -> ErrorBound:
-        """Return the curve that :func:`ddp_repro.tasks.depth.uncertainty.calibrate` has learnt."""
+        """Return the curve in the result of :func:`ddp_repro.tasks.depth.uncertainty.calibrate`."""
         return cls(calibration["level"], tuple(calibration["spread"]), tuple(calibration["metres"]))
 
     def __call__(self, spread: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ class DepthPrediction:
         view_spread: standard deviation over the picture, its mirror image and parts of it; None while sampling goes
             on, and for a picture that is predicted by windows.
         error_bound: metres within which the error of a share of the pixels with such a ``view_spread`` lay on test
-            images; None where that was not measured for the model's weights.
+            images; None where that was not measured for the model's weights and this number of steps.
         error_level: that share.
         ratio_scale: metres have a true zero, so that a change may be told as a share of the depth.
     """
@@ -109,7 +109,7 @@ def look_again(
     spread = view_spreads(model, image.views[0], runs[0].output, image.id, steps=steps, seed=seed).all
     shown = resized(spread, image.input_size, image.size)
     prediction = dataclasses.replace(prediction, uncertainty=shown, uncertainty_score="view_spread", view_spread=shown)
-    curve = getattr(model, "error_bound", None)
+    curve = getattr(model, "error_bounds", {}).get(steps)
     if curve is None:
         return prediction
     return dataclasses.replace(prediction, error_bound=curve(shown), error_level=curve.level)

@@ -19,6 +19,7 @@ from ddp_repro.evaluation.measure import json_ready
 from ddp_repro.evaluation.processes import in_turn, rank_and_world
 from ddp_repro.evaluation.sampling import sampling_runs
 from ddp_repro.evaluation.statistics import paired_difference
+from ddp_repro.evaluation.uncertainty.bounds import ErrorBound
 from ddp_repro.evaluation.views import View, ViewedImage, inference_mode, to_image_size, view_image
 from ddp_repro.protocols.method import Method
 from ddp_repro.protocols.registry import task_named
@@ -148,7 +149,7 @@ def calibrate(images: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
     pairs = zip(spread.tensor_split(bins), error.tensor_split(bins), strict=True)
     centres, metres = zip(*((float(s.median()), float(e.quantile(LEVEL))) for s, e in pairs), strict=True)
     metres = np.maximum.accumulate(metres)
-    covered = tried[1].numpy() <= np.interp(tried[0].numpy(), centres, metres)
+    covered = tried[1].numpy() <= ErrorBound(LEVEL, centres, tuple(metres))(tried[0].numpy())
     return {
         "score": SHOWN, "level": LEVEL, "spread": list(centres), "metres": metres.tolist(),
         "coverage": float(covered.mean()), "learned_images": len(images[::2]), "tried_images": len(images[1::2]),

@@ -9,8 +9,8 @@ from ddp_repro.protocols.registry import task_named
 from ddp_repro.settings.recipe import Recipe
 
 
-def error_bound(recipe: Recipe, weights: Path) -> ErrorBound | None:
-    """Return the curve of a file of weights under the results; None: it was not measured on these weights.
+def error_bounds(recipe: Recipe, weights: Path) -> dict[int, ErrorBound]:
+    """Return the curves of a file of weights, by number of steps; none where they were not measured on these weights.
 
     Args:
         weights: ``runs/<run>/model.safetensors`` of a preset, or ``weights/<run>.safetensors``, which holds the same in
@@ -23,13 +23,13 @@ def error_bound(recipe: Recipe, weights: Path) -> ErrorBound | None:
     kept = weights.parent.name == "weights"
     folder = weights.parents[1] / "runs" / weights.stem if kept else weights.parent
     if kind is None or not (folder / f"{kind}.json").is_file():
-        return None
+        return {}
     from ddp_repro.workbook.runs import provenance  # heavy: a prediction without a curve does not wait for them
     from ddp_repro.workbook.runs.analyses import load_beside
 
     analysis = load_beside(folder, kind)
     if analysis is None or not analysis.result.get("calibration"):
-        return None
+        return {}
     known = analysis.checkpoint
     is_of_these = known == provenance.half_of(weights) or provenance.are_weights(weights, known)
-    return ErrorBound.of(analysis.result["calibration"]) if is_of_these else None
+    return {analysis.settings["steps"]: ErrorBound.of(analysis.result["calibration"])} if is_of_these else {}
