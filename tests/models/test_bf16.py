@@ -190,6 +190,16 @@ def test_gradients_hooks_and_other_processors_take_the_usual_path(everywhere, mo
         assert not native_swin.can_run(block.bfloat16(), maps.bfloat16())  # biases in bf16, too
 
 
+@compiled
+@torch.no_grad()
+def test_wide_heads_stay_in_float32(everywhere) -> None:
+    config = ModelConfig(backbone="resnet10t", channels=160, layers=1, heads=2, feedforward_channels=32, num_classes=5)
+    layers, tokens = build_model(config).eval().decoder.layers, torch.randn(1, 6, 160)
+    assert native_decoder.can_run(layers, tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not native_decoder.can_run(layers, tokens)
+
+
 def test_training_under_autocast_is_as_before(everywhere) -> None:
     model = tiny_model()
     batch = {"image": torch.randn(2, 3, 32, 32), "label": torch.randint(0, 3, (2, 32, 32))}

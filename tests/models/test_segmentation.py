@@ -65,11 +65,12 @@ def test_a_batch_gives_what_its_images_give(sampler: str) -> None:
 
 def test_features_may_be_given_instead_of_images() -> None:
     model, images = tiny(), torch.randn(1, 3, 32, 32)
+    features = model.encode_image(images)  # where gradients are on, the encoder's layout and rounding are another
     a, b = (
         model.sample(generator=image_generator(0, "x"), **kwargs)
-        for kwargs in ({"images": images}, {"features": model.encode_image(images)})
+        for kwargs in ({"images": images}, {"features": features})
     )
-    assert torch.equal(a, b)
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 def test_average_of_one_step_is_its_softmax() -> None:

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ddp_repro.networks.kernels.library import address, loaded
+from ddp_repro.networks.kernels.library import address, function
 
 Shape = tuple[int, int]
 
-DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}  # the last of rows alone
 MAX_POINTS, MAX_HEAD_WIDTH = 16, 64  # of attend_rows; the width in bf16
 
 
@@ -47,10 +46,10 @@ def attend_rows(value: Tensor, query: Tensor, of_rows: Tensor, of_columns: Tenso
     _, heads, points, queries = query.shape
     output = value.new_empty(queries, heads * value.shape[-1])
     sizes = _Sizes(1, heads, points, queries, *shape, value.shape[-1])
-    function = getattr(loaded(), f"forward_rows_{DTYPES[value.dtype]}")
+    run = function("forward_rows", value.dtype)
     stride, threads = ctypes.c_int64(shape[0]), torch.get_num_threads()
     inputs = address(value), address(query), address(of_rows, rows.start), address(of_columns)
-    function(*inputs, stride, address(output), ctypes.byref(sizes), threads)
+    run(*inputs, stride, address(output), ctypes.byref(sizes), threads)
     return output
 
 
@@ -86,5 +85,5 @@ def _call(name: str, tensors: list[Tensor], shape: Shape) -> None:
     value, _, weights = tensors[:3]
     batch, heads, points, queries = weights.shape
     sizes = _Sizes(batch, heads, points, queries, *shape, value.shape[-1])
-    function = getattr(loaded(), f"{name}_{DTYPES[value.dtype]}")
-    function(*map(address, tensors), ctypes.byref(sizes), torch.get_num_threads())
+    run = function(name, value.dtype)
+    run(*map(address, tensors), ctypes.byref(sizes), torch.get_num_threads())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ddp_repro.networks.kernels import bf16
 from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels.attention import MAX_HEAD_WIDTH, MAX_POINTS, attend_rows
 from ddp_repro.networks.kernels.bf16 import weight_in
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 def can_run(layers: nn.ModuleList, tokens: Tensor) -> bool:
     """Whether :func:`run` may be used for these layers and tokens."""
     attentions = [layer.attention for layer in _typed(layers)]
-    fits = all(a.points <= MAX_POINTS and a.value_proj.out_features <= a.heads * MAX_HEAD_WIDTH for a in attentions)
-    return native_layers.can_run(layers, tokens) and fits
+    if bf16.wanted() and any(a.value_proj.out_features > a.heads * MAX_HEAD_WIDTH for a in attentions):
+        return False
+    return native_layers.can_run(layers, tokens) and all(a.points <= MAX_POINTS for a in attentions)
 
 
 def run(layers: nn.ModuleList, tokens: Tensor, lines: Lines, shape: Shape, time: Tensor | None) -> Tensor:

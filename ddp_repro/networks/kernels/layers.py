@@ -8,7 +8,6 @@ Tokens are taken through a layer some at a time, so that what lies between its p
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,8 @@ from torch import Tensor, nn
 from ddp_repro.networks.attention.backend import attention_backend
 from ddp_repro.networks.kernels import bf16
 from ddp_repro.networks.kernels.bf16 import weight_in
-from ddp_repro.networks.kernels.library import address, loaded
+from ddp_repro.networks.kernels.library import address, function
 
-DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 BLOCK_TOKENS = 1024  # at a time, for each thread
 
 
@@ -33,7 +31,7 @@ def can_run(layers: nn.Module, tokens: Tensor) -> bool:
 def has_dtype(tokens: Tensor) -> bool:
     """Whether tokens are of a dtype that compiled code takes: float32, or under autocast also bf16."""
     if torch.is_autocast_enabled("cpu"):
-        return bf16.wanted() and tokens.dtype in DTYPES
+        return bf16.wanted() and tokens.dtype in (torch.float32, torch.bfloat16)
     return tokens.dtype == torch.float32
 
 
@@ -59,14 +57,9 @@ def linear(tokens: Tensor, layer: nn.Linear, output: Tensor) -> Tensor:
 def bias_gelu_(hidden: Tensor, bias: Tensor) -> Tensor:
     """``hidden = gelu(hidden + bias)`` in place; (n, c) contiguous, and (c,) in float32."""
     rows, channels = map(ctypes.c_int64, hidden.shape)
-    run = native("bias_gelu", hidden.dtype)
+    run = function("bias_gelu", hidden.dtype)
     run(address(hidden), address(bias), rows, channels, torch.get_num_threads())
     return hidden
-
-
-def native(name: str, dtype: torch.dtype) -> Any:
-    """Return a compiled function for tokens of a dtype."""
-    return getattr(loaded(), f"{name}_{DTYPES[dtype]}")
 
 
 def add_norm(
@@ -81,6 +74,6 @@ def add_norm(
     rows, channels = map(ctypes.c_int64, product.shape)
     inputs = map(address, (product, bias, residual, gain, shift))
     threads = torch.get_num_threads()
-    run = native("add_norm", product.dtype)
+    run = function("add_norm", product.dtype)
     run(*inputs, address(output), rows, channels, ctypes.c_float(epsilon), threads)
     return output

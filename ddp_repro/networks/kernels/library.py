@@ -16,7 +16,9 @@ import subprocess
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
@@ -66,6 +68,16 @@ def loaded() -> ctypes.CDLL:
     if code is None:
         raise RuntimeError("the compiled code is not there; ask available() first")
     return code
+
+
+def function(name: str, dtype: torch.dtype) -> Any:
+    """Return the compiled function of this name for tensors of a dtype, e.g. ``add_norm_bfloat16``.
+
+    Raises:
+        RuntimeError: the compiled code is not there.
+        AttributeError: there is none for this dtype.
+    """
+    return getattr(loaded(), f"{name}_{str(dtype).removeprefix('torch.')}")
 
 
 # What torch.compiler.assume_constant_result sets; calling it imports PyTorch's compiler, which takes seconds.

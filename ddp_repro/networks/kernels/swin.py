@@ -14,7 +14,7 @@ from torch import Tensor
 from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels.bf16 import weight_in
 from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks
-from ddp_repro.networks.kernels.library import address
+from ddp_repro.networks.kernels.library import address, function
 from ddp_repro.networks.precision import full_precision
 
 HEAD_WIDTH, MAX_WINDOW = 32, 12  # of windows.cpp
@@ -48,7 +48,7 @@ def _attend(block: Any, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) ->
         torch.addmm(padding, block.norm1(tokens[part]), weight, out=qkv[part])
     output, pointers = torch.empty_like(tokens), map(address, (qkv, padding, bias))
     sizes = (*shape, block.window_size[0], block.shift_size[0], block.attn.num_heads)
-    attend = native_layers.native("attend_windows", tokens.dtype)
+    attend = function("attend_windows", tokens.dtype)
     attend(*pointers, address(output), *map(ctypes.c_int64, sizes), torch.get_num_threads())
     return output
 

@@ -47,6 +47,7 @@ def _figure(found: Sequence[Gains]) -> Figure:
             _draw(axes, gains)
             axes.set_title(f"({letter}) scale {gains.scale:g}", loc="left", fontweight="bold")
             axes.set_xlabel("sampling steps")
+            axes.text(0.98, 0.97, _units(gains), transform=axes.transAxes, ha="right", va="top", fontsize=6, color=GREY)
         grid[0, 0].set_ylabel(f"gain in {measure.label}")
         drawing.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
         plt.close(drawing)
@@ -55,13 +56,18 @@ def _figure(found: Sequence[Gains]) -> Figure:
     caption = (
         f"{first.preset}, {first.images} images, {' to '.join(map(str, dict.fromkeys((trainings[0], trainings[-1]))))} "
         "trainings a panel. Another look: the last step on an empty map, against one step. Its map: the last step on "
-        "the sampler's map, against the empty one. The two add up to all. Bars are 95 % intervals, over trainings "
-        "where there are several."
+        "the sampler's map, against the empty one. The two add up to all. Bars are 95 % intervals: over trainings, or "
+        "of a single one over its images, which says nothing of other trainings."
     )
     runs = tuple(analysis.run for gains in found for analysis in gains.analyses)
     return Figure(
         "ddp_what_diffusion_adds", "What diffusion adds, and what a second look would", caption, runs, drawing
     )
+
+
+def _units(gains: Gains) -> str:
+    count = len(gains.analyses)
+    return f"{count} trainings" if count > 1 else "1 training, over images"
 
 
 def _draw(axes: Axes, gains: Gains) -> None:
