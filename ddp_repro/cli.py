@@ -273,8 +273,8 @@ def _model_commands(commands: Any) -> None:
         help="pictures, films, folders (with their subfolders) and globs, e.g. 'a/**/*.jpg' or drive.mp4",
     )  # fmt: skip
     predict.add_argument(
-        "--task", choices=("segmentation", "depth", "normals", "foreground", "matte"),
-        help="with neither recipe nor checkpoint: a model trained for this",
+        "--task", metavar="TASK",
+        help="with neither recipe nor checkpoint: a model for segmentation, depth, normals, foreground or matte",
     )  # fmt: skip
     predict.add_argument(
         "--method", metavar="PAPER", help="with --task: a model of this paper, e.g. genpercept; the authors' if need be"

@@ -29,16 +29,17 @@ def predictor_for(question: str, method: str | None = None) -> tuple[Recipe, str
         method: a paper; None: a diffusion model of any.
 
     Raises:
-        ConfigError: no such method, or it has no such model; or none has been trained here.
+        ConfigError: no such task or method, or it has no such model; or none has been trained here.
     """
     paper = paper_named(method) if method else None
-    suitable = [recipe for recipe in _candidates(question) if paper is None or recipe.model.paper == paper.name]
+    candidates = _candidates(question)
+    if not candidates:
+        raise ConfigError(f"no model answers {question!r} about a picture; asked can be {', '.join(_questions())}")
+    suitable = [recipe for recipe in candidates if paper is None or recipe.model.paper == paper.name]
     if paper is None:
         suitable = [recipe for recipe in suitable if recipe.model.diffusion]
     elif not suitable:
-        known = [recipe for task in tasks() for recipe in _candidates(task.name) if recipe.model.paper == paper.name]
-        words = sorted({task_named(recipe.model.task).asked_as for recipe in known})
-        raise ConfigError(f"{method} has no model for {question}; it has some for {', '.join(words)}")
+        raise ConfigError(f"{method} has no model for {question}; it has some for {', '.join(_questions(paper.name))}")
     for recipe in suitable:
         if weights_at_hand(recipe.name, recipe.preset):
             return recipe, None
@@ -48,7 +49,17 @@ def predictor_for(question: str, method: str | None = None) -> tuple[Recipe, str
     raise ConfigError(f"no model for {question} has been trained here: `ddp-repro train RECIPE` with one of {names}")
 
 
+def _questions(paper: str | None = None) -> list[str]:
+    """Return the words for what models of a paper, or of any, say about a picture."""
+    known = [recipe for task in tasks() for recipe in _candidates(task.name)]
+    return sorted({task_named(r.model.task).asked_as for r in known if paper in (None, r.model.paper)})
+
+
 def _candidates(question: str) -> list[Recipe]:
-    """Return the recipes with weights of their own that answer a question, the paper's sizes first."""
+    """Return the recipes with weights of their own that answer a question of a picture, the paper's sizes first."""
     recipes = [recipe for preset in reversed(PRESETS) for recipe in recipes_of(preset).values()]
-    return [r for r in recipes if answers(r, question) and r.weights_of is None and r.model.predicts]
+    return [
+        r for r in recipes
+        if answers(r, question) and r.weights_of is None and r.model.predicts
+        and task_named(r.model.task).predict is not None
+    ]  # fmt: skip

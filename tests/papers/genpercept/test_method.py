@@ -267,6 +267,9 @@ def test_questions_that_nobody_answers_are_refused(tmp_path, monkeypatch):
         predictors.predictor_for("normals", "ddp")
     with pytest.raises(ConfigError, match="no paper 'x'"):
         predictors.predictor_for("normals", "x")
+    for question in ("edges", "bev"):  # which nobody knows, or nobody answers from one picture
+        with pytest.raises(ConfigError, match=f"no model answers '{question}' about a picture; .* depth, foreground, "):
+            predictors.predictor_for(question)
     with pytest.raises(ConfigError, match="no model for depth has been trained here.*kitti_mini"):
         predictors.predictor_for("depth")
 
