@@ -10,6 +10,7 @@ from typing import Any
 
 from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.papers.ddp.figures.depth_views import MODELS as DEPTH_MODELS
+from ddp_repro.papers.ddp.recipes.depth import room_map
 from ddp_repro.papers.ddp.recipes.registry import main_model, recipes
 from ddp_repro.papers.ddp.recipes.segmentation import ABLATED, ablation_base, camvid_drift, camvid_gpu
 from ddp_repro.papers.ddp.recipes.variants import cells
@@ -196,15 +197,22 @@ def _depth(preset: str) -> Iterator[tuple[Claim, ...]]:
     for models in DEPTH_MODELS.values():
         if preset not in models:
             continue
-        model = models[preset]
-        three, one = Side.of("3 steps", model, 3), Side.of("1 step", model, 1)
-        end = "" if len(models) == 1 or preset not in ("mini", "paper") else f"_{model.partition('_')[0]}"
-        where = f" ({model.partition('_')[0]})" if end else ""
-        yield (_claim(f"depth_baseline{end}", f"depth: diffusion beats the same network without it{where}",
-                      "our question", NOTHING, model, Side.of("DDP, 3 steps", model, 3),
-                      Side.of("baseline", f"{model}_baseline", 1), metric="rel"),)  # fmt: skip
-        yield (_claim(f"depth_steps{end}", f"depth: more steps help, 3 beat 1{where}", "Tables 4, 6, 7 use 3", NOTHING,
-                      model, three, one, metric="rel"),)  # fmt: skip
+        main = models[preset]
+        names = (main, room_map().name) if preset == "sevenscenes" else (main,)
+        end = "" if len(models) == 1 or preset not in ("mini", "paper") else f"_{main.partition('_')[0]}"
+        yield from zip(*(_depth_sampling(name, end) for name in names), strict=True)
+
+
+def _depth_sampling(model: str, end: str) -> list[Claim]:
+    where = f" ({model.partition('_')[0]})" if end else ""
+    three, one = Side.of("3 steps", model, 3), Side.of("1 step", model, 1)
+    return [
+        _claim(f"depth_baseline{end}", f"depth: diffusion beats the same network without it{where}", "our question",
+               NOTHING, model, Side.of("DDP, 3 steps", model, 3), Side.of("baseline", f"{model}_baseline", 1),
+               metric="rel"),
+        _claim(f"depth_steps{end}", f"depth: more steps help, 3 beat 1{where}", "Tables 4, 6, 7 use 3", NOTHING, model,
+               three, one, metric="rel"),
+    ]  # fmt: skip
 
 
 def _bev(preset: str) -> Iterator[tuple[Claim, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 from ddp_repro.papers.ddp.recipes import bev, depth, own, segmentation, variants
@@ -67,9 +66,14 @@ def _camvid() -> dict[str, Recipe]:
     return _by_name([*recipes, *variants.ablations(base)])
 
 
-def _small_real(dataset: str) -> dict[str, Recipe]:
-    plain = depth.real(dataset)
-    return _by_name([plain, segmentation.baseline(plain)])
+def _sevenscenes() -> dict[str, Recipe]:
+    main, base = depth.real("sevenscenes"), depth.room_map()
+    return _by_name([main, segmentation.baseline(main), base, segmentation.baseline(base)])
+
+
+def _kitti_lidar() -> dict[str, Recipe]:
+    main = depth.real("kitti_lidar")
+    return _by_name([main, segmentation.baseline(main)])
 
 
 def _own() -> dict[str, Recipe]:
@@ -83,8 +87,8 @@ def _by_name(recipes: list[Recipe]) -> dict[str, Recipe]:
 REGISTRIES: dict[str, Callable[[], dict[str, Recipe]]] = {
     "mini": _mini,
     "camvid": _camvid,
-    "sevenscenes": functools.partial(_small_real, "sevenscenes"),
-    "kitti_lidar": functools.partial(_small_real, "kitti_lidar"),
+    "sevenscenes": _sevenscenes,
+    "kitti_lidar": _kitti_lidar,
     "own": _own,
     "paper": _paper,
 }
