@@ -71,7 +71,7 @@ def build(models: Models) -> gr.Blocks:
                 second = gr.Dropdown([ALONE, *names], value=ALONE, label="Compare with", elem_id="second")
                 steps = gr.Slider(1, MOST_STEPS, value=3, step=1, label="Steps", elem_id="steps")
                 predict = gr.Button("Predict", variant="primary", elem_id="predict")
-                message = gr.Markdown(visible=False, elem_id="message")
+                message = gr.Markdown(elem_id="message")  # empty, not hidden: what is shown again is built anew, late
             with gr.Column(scale=3, min_width=320):
                 with gr.Row():
                     view = gr.Radio([*VIEWS], value=next(iter(VIEWS)), label="Show", elem_id="view")
@@ -87,7 +87,7 @@ def build(models: Models) -> gr.Blocks:
         def run(picture: str | None, one: str, other: str, steps: int, view: str, before: str) -> Iterator[Update]:
             _remove(before)
             now, last, chosen = tempfile.mkdtemp(dir=page.GRADIO_CACHE), 0, [one] + [other] * (other != ALONE)
-            yield {folder: now, message: gr.update(visible=False), panels[1].column: gr.update(visible=len(chosen) > 1),
+            yield {folder: now, message: "", panels[1].column: gr.update(visible=len(chosen) > 1),
                    step: gr.update(visible=False)}  # fmt: skip
             for name, panel in zip(chosen, panels, strict=False):
                 yield panel.update(name, Outcome(), None)
@@ -97,7 +97,7 @@ def build(models: Models) -> gr.Blocks:
                         last = max(last, len(outcome.stages) - 1)
                         yield panel.update(name, outcome, drawn(place, view, MOST_STEPS))
                 except (OSError, ValueError, RuntimeError) as error:  # the user's, or e.g. too large for the memory
-                    yield {message: gr.update(value=sentence(error, picture), visible=True)}
+                    yield {message: sentence(error, picture)}
             yield {step: gr.update(visible=last > 1, maximum=max(last, 2), value=max(last, 1))}
 
         def show(view: str, step: int, folder: str) -> list[str | None]:

@@ -67,7 +67,7 @@ def test_a_prediction_and_a_comparison(visit, clone):
 @pytest.mark.parametrize("file", ["broken.png", "letter.jpg"])
 def test_a_bad_file_is_a_sentence(visit, clone, file, capfd):
     seen = predict(visit(), clone / file, ADE)
-    assert seen["message"]["value"].startswith(f"{file}: ") and "expected a complete" in seen["message"]["value"]
+    assert seen["message"].startswith(f"{file}: ") and "expected a complete" in seen["message"]
     assert "Traceback" not in "".join(capfd.readouterr())
 
 

@@ -382,3 +382,13 @@ def test_presets_of_depth_alone_have_claims_of_depth_alone(tmp_path, preset):
     assert list(table.frame["", "Model"]) == [name, name]
     assert [outcome(tmp_path, key, preset) for key in ("depth_baseline", "depth_steps")] == ["not run", "supported"]
     assert list(table.provenance["Run"]) == [name]
+
+
+def test_depth_is_judged_on_a_model_that_reads_its_map(tmp_path):
+    """Where the larger model was trained, too, but ignores its map."""
+    for name, effect in (("sevenscenes_lite0", (0.0, 0.0, 0.0)), ("sevenscenes_map", (0.02, 0.018, 0.022))):
+        runs = [{"rel": {1: [one], 3: [three]}} for one, three in ((0.2, 0.18), (0.21, 0.192))]
+        write_records(tmp_path, *trained(name, *runs, make=make_depth_record))
+        write_analyses(tmp_path, make_map_use(name, "sevenscenes", measure="rel", effect=effect))
+    found = judged(tmp_path, "depth_steps", "sevenscenes")
+    assert found.claim.model == "sevenscenes_map" and found.decision.raw.outcome == "supported"

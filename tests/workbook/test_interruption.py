@@ -26,6 +26,14 @@ DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+@pytest.fixture(autouse=True)
+def heed_hangup():
+    """Let commands heed SIGHUP, also where the tests run under ``nohup``, whose children ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def clone(tmp_path) -> Path:
     """A clone whose notebooks sleep, after they have written half of their result."""
