@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -212,6 +213,7 @@ class _Run:
         self.log.add({**values, "seconds_per_iteration": seconds})
         if done % config.log_every == 0 or done == config.iterations:
             averages = self.log.take_averages()
+            _warn_of_no_gradient(averages["grad_norm"], done)
             per_second = config.batch_size / averages.pop("seconds_per_iteration")
             elapsed = round(self.state.seconds + seconds, 3)
             others = {"learning_rate": rate, "seconds": elapsed, "images_per_second": per_second}
@@ -293,6 +295,16 @@ class _Run:
         iterations = sorted(set(gather_object([self.state.iteration])))
         if len(iterations) > 1:
             raise ConfigError(f"{self.files.states} must be shared by all processes; it has iterations {iterations}")
+
+
+def _warn_of_no_gradient(norm: float, iteration: int) -> None:
+    """Say that nothing is learnt any more, as where the ReLU that reads depth out has become 0 everywhere."""
+    if norm == 0:
+        message = (
+            f"iteration {iteration}: no gradient reaches a weight, so nothing is learnt; "
+            "try another train.seed, a lower train.learning_rate or more train.warmup_iterations"
+        )
+        warnings.warn(message, stacklevel=2)
 
 
 def check_trainable(model: Method, config: TrainConfig) -> None:

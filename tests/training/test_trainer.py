@@ -208,6 +208,18 @@ def test_a_gradient_that_is_not_finite_stops_the_run(images, tmp_path, monkeypat
         train(tiny_recipe(images), tmp_path, progress=False)
 
 
+def test_a_training_without_gradients_is_told_of(images, tmp_path, monkeypatch):
+    original = DDP.training_loss
+
+    def loss(self, batch):
+        losses = original(self, batch)
+        return losses | {"loss": losses["loss"] * 0}
+
+    monkeypatch.setattr(DDP, "training_loss", loss)
+    with pytest.warns(UserWarning, match="iteration 2: no gradient reaches a weight.*another train.seed"):
+        train(tiny_recipe(images), tmp_path, progress=False)
+
+
 def test_gradients_are_clipped_and_logged_before(images, tmp_path, monkeypatch):
     norms = []
 
