@@ -122,12 +122,19 @@ class LabelDecoder(MapDecoder):
 
 
 class DepthDecoder(MapDecoder):
-    """Reads depth by a 3×3 convolution and a ReLU; bounded below, not above."""
+    """Reads depth by a 3×3 convolution and a ReLU; bounded below, not above.
 
-    def __init__(self, min_depth: float, channels: int, *trunk: int) -> None:
+    As released, the untrained convolution is below 0 for all or none of a picture, nearly, by the chance of its weights;
+    from below 0 the scale-invariant loss often pulls the rest down, too, and the ReLU stays 0.  A bias of some metres
+    (``initial_depth``) starts above.
+    """
+
+    def __init__(self, min_depth: float, initial_depth: float, channels: int, *trunk: int) -> None:
         super().__init__(channels, *trunk)
         self.min_depth = min_depth
         self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
+        if initial_depth:
+            nn.init.constant_(self.depth_convolution.bias, initial_depth)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
         """Return depth (B, 1, h, w), in metres, of tokens (B, h·w, D)."""
@@ -137,4 +144,4 @@ class DepthDecoder(MapDecoder):
 
     @classmethod
     def _build(cls, config: Any, *trunk: int) -> Self:
-        return cls(config.min_depth, *trunk)
+        return cls(config.min_depth, config.initial_depth, *trunk)

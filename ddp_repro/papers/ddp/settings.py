@@ -57,6 +57,8 @@ class ModelConfig(ModelSettings):
     time_conditioned: bool = setting(True, decides="weights")  # False: the released depth decoder ignores the time
     min_depth: float = setting(1e-3, decides="weights", above=0, at_most=1e6)  # metres; depth only
     max_depth: float = setting(80.0, decides="weights", above=0, at_most=1e6)  # metres; depth only
+    # metres that an untrained decoder reads out, about; 0: by chance, as released, often too few for any gradient
+    initial_depth: float = setting(0.0, decides="weights", at_least=0, at_most=1e6)
 
     def small(self) -> ModelConfig:
         """Return a narrow, shallow model on the smallest encoder of the same kind."""
@@ -67,7 +69,7 @@ class ModelConfig(ModelSettings):
         )  # fmt: skip
 
     def check(self) -> None:
-        """Refuse a width that the heads do not divide, and an empty range of depths.
+        """Refuse a width that the heads do not divide, an empty range of depths, and a start beyond it.
 
         Raises:
             ConfigError: says which field has to change.
@@ -76,6 +78,8 @@ class ModelConfig(ModelSettings):
             raise ConfigError(f"channels ({self.channels}) must be a multiple of heads ({self.heads})")
         if self.min_depth >= self.max_depth:
             raise ConfigError(f"min_depth ({self.min_depth}) must be below max_depth ({self.max_depth})")
+        if self.initial_depth >= self.max_depth:
+            raise ConfigError(f"initial_depth ({self.initial_depth}) must be below max_depth ({self.max_depth})")
 
 
 def picture_settings(recipe: Recipe) -> ModelConfig:
