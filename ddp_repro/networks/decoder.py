@@ -124,8 +124,8 @@ class LabelDecoder(MapDecoder):
 class DepthDecoder(MapDecoder):
     """Reads depth by a 3×3 convolution and a ReLU; bounded below, not above.
 
-    As released, the untrained convolution is below 0 for all or none of a picture, nearly, by the chance of its weights;
-    from below 0 the scale-invariant loss often pulls the rest down, too, and the ReLU stays 0.  A bias of some metres
+    As released, the untrained convolution is below 0 for nearly all or none of a picture, by the chance of its weights;
+    from below 0 the scale-invariant loss may pull the rest down, too, and the ReLU stays 0.  A bias of some metres
     (``initial_depth``) starts above.
     """
 

@@ -96,8 +96,8 @@ def room_map() -> Recipe:
     """Return ``sevenscenes_lite0`` at half its size, narrower, and at scale 10, where it learns to read its map.
 
     At the paper's 0.1 noise drowns the map for nearly all t, and 300 iterations are too few for the network to look for
-    it.  The model's range is the room's, 4 m: of 10 m its depths fill an eighth.  It starts at 2 m, since two of the
-    first eight seeds ended in a ReLU that is 0 everywhere.
+    it.  The model's range is the room's, 4 m: of 10 m its depths fill a quarter.  It starts at 2 m, since from
+    where the release starts some seeds ended in a ReLU that is 0 everywhere.
     KITTI has no such recipe: where nothing was measured its target map is 0 m (:meth:`DepthDDP.target_map`), so that
     LiDAR hits are scattered points in it, and even at scale 30 a training this short ignores them.
     """
