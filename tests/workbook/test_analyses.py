@@ -35,7 +35,7 @@ def calls(monkeypatch):
         return SimpleNamespace(to_dict=lambda: FOUND)
 
     monkeypatch.setattr(analyses, "evaluate_uncertainty", evaluate)
-    monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(store, "trained_model", lambda *_, **__: nn.Linear(1, 1))
     monkeypatch.setattr(store, "evaluation_dataset", lambda *_: IMAGES)
     return made
 
@@ -115,7 +115,7 @@ def swept(monkeypatch):
     nothing = SimpleNamespace(total=1)
     monkeypatch.setattr(analyses, "evaluate_model", evaluate)
     monkeypatch.setattr(analyses, "complexity", lambda *_: SimpleNamespace(encoder=nothing, step=nothing))
-    monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(store, "trained_model", lambda *_, **__: nn.Linear(1, 1))
     monkeypatch.setattr(store, "evaluation_dataset", lambda *_: IMAGES)
     return made
 
@@ -210,7 +210,7 @@ def test_map_use_in_percent_with_the_protocol_of_depth(subject, monkeypatch):
         return Found()
 
     monkeypatch.setattr(analyses, "evaluate_map_use", evaluate)
-    monkeypatch.setattr(store, "trained_model", lambda *_: nn.Linear(1, 1))
+    monkeypatch.setattr(store, "trained_model", lambda *_, **__: nn.Linear(1, 1))
     monkeypatch.setattr(store, "evaluation_dataset", lambda *_: IMAGES)
     made = analyses.map_use(subject, seeds=(0, 1), limit=4)
     assert made.result == {"measure": "miou", "steps": [], "effect": {"low": 100.0}}

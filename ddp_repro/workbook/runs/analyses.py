@@ -126,7 +126,7 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measur
         say(f"{record.run}: no weights here; {kind} is that of other code (commit {before.code.commit[:9]})")
         return before
     now = now.done()
-    model = trained_model(record, subject.output, subject.checkpoint)
+    model = trained_model(record, subject.output, subject.checkpoint, exact=True)
     dataset = evaluation_dataset(subject.recipe, model)
     return _measured(
         work, model, dataset, subject.output, kind=kind, run=record.run, preset=record.preset, settings=settings,

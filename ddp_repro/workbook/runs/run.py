@@ -48,7 +48,7 @@ from ddp_repro.workbook.runs.training import (
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
-from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, is_lent, recorded_weights
+from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, half_weights, is_lent, recorded_weights
 from ddp_repro.workbook.runs.works import OURS, scores_work
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model", "training_dataset"]
@@ -162,17 +162,24 @@ def _stored(recipe: Recipe, split: str, model: Method) -> PairDataset:
     return build_dataset(data, split, train=False, mean=model.mean, std=model.std)
 
 
-def trained_model(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> Method:
+def trained_model(
+    record: Record, output: str | Path = "results", checkpoint: str | Path | None = None, *, exact: bool = False
+) -> Method:
     """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
+
+    Of a few runs a copy in half precision came with the repository; it stands in where the training's are not here.
 
     Args:
         checkpoint: what the run was given; None: it was trained here.
+        exact: without that copy.
 
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
     path = given_weights(record.settings(), checkpoint, output)
     path = path or recorded_weights(record, output)
+    if not (path.is_file() or exact):
+        path = half_weights(record, output) or path
     if not path.is_file():
         raise ConfigError(
             f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"

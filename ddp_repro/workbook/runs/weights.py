@@ -9,6 +9,7 @@ from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.paths import resolve, run_folder
 from ddp_repro.workbook.catalogue import paper_of
+from ddp_repro.workbook.runs import provenance
 
 if TYPE_CHECKING:
     from ddp_repro.training import TrainResult
@@ -23,6 +24,12 @@ def recorded_weights(record: Record, output: str | Path) -> Path:
 def kept_weights(name: str, preset: str, output: str | Path) -> Path:
     """Return where the half-precision copy of a run's weights is that comes with the repository, if there is one."""
     return resolve(output) / preset / "weights" / f"{name}.safetensors"
+
+
+def half_weights(record: Record, output: str | Path) -> Path | None:
+    """Return the half-precision copy of the very weights that a record scores, where it came with the repository."""
+    kept = kept_weights(record.settings().weights_of or record.name, record.preset, output)
+    return kept if kept.is_file() and provenance.half_of(kept) == record.checkpoint.sha256 else None
 
 
 def weights_at_hand(name: str, preset: str, output: str | Path = "results") -> Path | None:

@@ -23,7 +23,7 @@ from ddp_repro.workbook.claims.images import difference_of_images
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.runs.run import evaluate, run
-from ddp_repro.workbook.runs.weights import given_weights, kept_weights, recorded_weights
+from ddp_repro.workbook.runs.weights import given_weights, half_weights, recorded_weights
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.verification.attempt import Attempt, What, judge, machine, save_attempt
 
@@ -144,10 +144,8 @@ def _weights_of_record(record: Record, settings: Recipe, output: str | Path) -> 
     path = given_weights(settings, None, output) or recorded_weights(record, output)
     if path.is_file() and provenance.are_weights(path, record.checkpoint.sha256):
         return path, "as recorded"
-    kept = kept_weights(settings.weights_of or record.name, record.preset, output)
-    if kept.is_file() and provenance.half_of(kept) == record.checkpoint.sha256:
-        return kept, "half precision"
-    return None, ""
+    half = half_weights(record, output)
+    return half, "half precision" if half else ""
 
 
 def _expected_seconds(record: Record, records: Mapping[str, Record]) -> float:
