@@ -223,6 +223,15 @@ def test_printed_cost_of_genpercept_at_full_size_is_the_records():
     assert COMMAND in README and (not records) == ("has not been run to its end" in words)
 
 
+def test_printed_effect_of_a_rooms_map_is_the_analyses():
+    """The smallest and the largest over the trainings."""
+    paths = (ROOT / "results/sevenscenes/runs").glob("sevenscenes_map*/map_use.json")
+    effects = [json.loads(path.read_text())["result"]["effect"]["estimate"] for path in paths]
+    words = " ".join(README.split())
+    assert f"the true map is worth {min(effects):+.3f} to {max(effects):+.3f} REL over another image's" in words
+    assert len(effects) == 8 and "300 iterations; eight trainings" in words
+
+
 def test_printed_spread_and_error_of_a_room_are_the_analysis():
     path = ROOT / "results/sevenscenes/runs/sevenscenes_lite0/depth_uncertainty.json"
     learnt = json.loads(path.read_text())["result"]["calibration"]

@@ -127,6 +127,7 @@ def test_a_model_in_range_builds_and_runs(task: str, field: str) -> None:
         ({"model.max_depth": 0}, r"model\.max_depth must be greater than 0 .*; got 0"),
         ({"model.min_depth": "nan"}, r"model\.min_depth must be finite .*; got nan"),
         ({"model.min_depth": 5, "model.max_depth": 4}, r"min_depth \(5\.0\) must be below max_depth \(4\.0\)"),
+        ({"model.initial_depth": 5, "model.max_depth": 4}, r"initial_depth \(5\.0\) must be below max_depth \(4\.0\)"),
         ({"model.time_difference": -1}, r"model\.time_difference must be at least 0 .*; got -1"),
         ({"train.learning_rate": "inf"}, r"train\.learning_rate must be finite .*; got inf"),
         ({"train.device_batch_size": 4}, r"train\.batch_size=6 cannot be shared equally"),

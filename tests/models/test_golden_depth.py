@@ -102,3 +102,17 @@ def test_training_loss_and_gradients(name: str, mode: str) -> None:
             assert str(key).startswith("time_mlp.")
         else:
             assert gradients[rename(str(key))].norm().item() == pytest.approx(length, rel=GRADIENT), key
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_untrained_model_may_start_from_a_depth(seed: int) -> None:
+    """Where nearly no pixel is above 0 m, nearly none has a gradient."""
+    small = {"backbone": "resnet10t", "channels": 32, "heads": 4, "layers": 2, "feedforward_channels": 32}
+    torch.manual_seed(seed)
+    model = build_model(override(KITTI, {**small, "initial_depth": 2.0})).eval()
+    depth = model.sample(torch.randn(2, 3, 64, 96), generator=torch.Generator().manual_seed(seed))
+    assert (depth > 0.01).float().mean() > 0.75 and 1 < depth.mean() < 3
+    torch.manual_seed(seed)
+    released = build_model(override(KITTI, small)).decoder.depth_convolution
+    assert torch.equal(released.weight, model.decoder.depth_convolution.weight)
+    assert (released.bias.abs() <= (9 * 32) ** -0.5).all()
