@@ -226,8 +226,12 @@ def test_printed_cost_of_genpercept_at_full_size_is_the_records():
 def test_printed_effect_of_a_rooms_map_is_the_analyses():
     """The smallest and the largest over the trainings."""
     paths = (ROOT / "results/sevenscenes/runs").glob("sevenscenes_map*/map_use.json")
-    effects = [json.loads(path.read_text())["result"]["effect"]["estimate"] for path in paths]
-    words = " ".join(README.split())
+    results = [json.loads(path.read_text())["result"] for path in paths]
+    effects, words = [result["effect"]["estimate"] for result in results], " ".join(README.split())
+    true, sampled = (
+        statistics.fmean(result["steps"][-1]["scores"][kind] for result in results) for kind in ("true", "prediction")
+    )
+    assert f"(REL is {true:.2f} with the true map, {sampled:.2f} with its own in sampling)" in words
     assert f"the true map is worth {min(effects):+.3f} to {max(effects):+.3f} REL over another image's" in words
     assert len(effects) == 8 and "300 iterations; eight trainings" in words
 

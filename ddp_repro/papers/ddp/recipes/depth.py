@@ -99,7 +99,7 @@ def room_map() -> Recipe:
     it.  The model's range is the room's, 4 m: of 10 m its depths fill a quarter.  It starts at 2 m, since from
     where the release starts some seeds ended in a ReLU that is 0 everywhere.
     KITTI has no such recipe: where nothing was measured its target map is 0 m (:meth:`DepthDDP.target_map`), so that
-    LiDAR hits are scattered points in it, and even at scale 30 a training this short ignores them.
+    LiDAR hits are scattered points in it; one training at scale 30, stopped halfway, ignored them.
     """
     plain = real("sevenscenes")
     model = dataclasses.replace(
