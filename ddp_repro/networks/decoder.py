@@ -133,8 +133,8 @@ class DepthDecoder(MapDecoder):
         super().__init__(channels, *trunk)
         self.min_depth = min_depth
         self.depth_convolution = nn.Conv2d(channels, 1, 3, padding=1)
-        if initial_depth:
-            nn.init.constant_(self.depth_convolution.bias, initial_depth)
+        if initial_depth and (bias := self.depth_convolution.bias) is not None:
+            nn.init.constant_(bias, initial_depth)
 
     def read_out(self, tokens: Tensor, shape: Shape) -> Tensor:
         """Return depth (B, 1, h, w), in metres, of tokens (B, h·w, D)."""

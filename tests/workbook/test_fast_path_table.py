@@ -9,6 +9,8 @@ from ddp_repro.workbook import catalogue
 from ddp_repro.workbook.runs.run import evaluate, run
 from ddp_repro.workbook.tables.fast_paths import fast_path_lines
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def records(tmp_path, monkeypatch):

@@ -108,6 +108,7 @@ def test_uncertainty_panels_and_table():
     assert "Expected calibration error (15 bins): 0.075" in table.notes[1]
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_again_from_the_files_alone(tmp_path, sampled):
     """Under ``camvid``, whose tables count no large models."""
     made = [make_sweep(zero=ZERO), make_drift(), make_speed(), make_uncertainty(), sampled]

@@ -247,6 +247,7 @@ def test_notebooks_of_one_dataset_take_turns_while_others_can_run():
     assert next_job(jobs[1:2], ["city a"], related) == "city b"  # rather wait in line than leave a core idle
 
 
+@pytest.mark.slow
 def test_a_killed_process_takes_only_its_own_job_with_it():
     ended = dict(side_by_side([-9, 0], _end_by_signal, 2, lambda one, other: False))
     with pytest.raises(BrokenProcessPool):

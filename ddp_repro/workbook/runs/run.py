@@ -176,14 +176,12 @@ def trained_model(
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
-    path = given_weights(record.settings(), checkpoint, output)
-    path = path or recorded_weights(record, output)
+    path = given_weights(record.settings(), checkpoint, output) or recorded_weights(record, output)
     if not (path.is_file() or exact):
         path = half_weights(record, output) or path
     if not path.is_file():
-        raise ConfigError(
-            f"{path} is missing: a clone has records without weights; train {path.parent.name} to have them"
-        )
+        name = path.parent.name
+        raise ConfigError(f"{path} is missing: a clone has records without weights; train {name} to have them")
     model = record.settings().model.build()
     load_checkpoint(model, path)
     return model.to(_device()).eval()

@@ -162,6 +162,7 @@ def test_a_preset_without_arms_asks_nothing(preset: str, tmp_path: Path) -> None
             PAPER.tables[table](preset, tmp_path)
 
 
+@pytest.mark.slow
 def test_whether_priors_read_their_maps_is_a_table_once_it_was_asked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no prior was checked under mini: ddp-repro map-use ddps_cityscapes_mini"):
         PAPER.tables["ddps_map_use"]("mini", tmp_path)
