@@ -28,7 +28,7 @@ test-processors: .venv/synced  ## run what depends on rounding as on other proce
 	  echo "== $$processor"; set -- $$(echo $$processor | tr : ' '); \
 	  case $$1 in avx2) flag=avx2;; avx512) flag=avx512f;; *) flag=;; esac; \
 	  if [ "$$flag" ] && ! grep -qw "$$flag" /proc/cpuinfo; then \
-	    echo "skipped: this processor has no $$1, and fewer instructions alone can be emulated"; continue; \
+	    echo "skipped: this processor has no $$1, which nothing here emulates"; continue; \
 	  fi; \
 	  ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 DDP_REPRO_KERNELS=$$3 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 	    DDP_REPRO_TEST_THREADS=$$4 $(BIN)/pytest -q -n 2 -m "numerics and not slow and not gpu" || exit 1; \

@@ -6,7 +6,6 @@ import shutil
 import uuid
 
 import pytest
-import torch
 from workbook.tiny import tiny, write_data
 
 from ddp_repro import cli, training
@@ -217,22 +216,6 @@ def test_clone_with_records_but_no_weights_is_finished(output, data, folder, cal
     assert calls == []
     with pytest.raises(ConfigError, match="a clone has records without weights"):
         trained_model(record, output)
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_the_half_precision_copy_of_a_records_weights_stands_in_for_them(output, folder, same):
-    record, model = load_record(folder / "record.json"), trained_model(load_record(folder / "record.json"), output)
-    (output / "mini" / "weights").mkdir()
-    of = record.checkpoint.sha256 if same else "b" * 64
-    save_weights(model, output / "mini" / "weights" / f"{NAME}.safetensors", {"half_of": of}, half=True)
-    (folder / "model.safetensors").unlink()
-    for exact in (True, False):
-        if same and not exact:
-            for name, value in trained_model(record, output).state_dict().items():
-                torch.testing.assert_close(value, model.state_dict()[name], atol=1e-3, rtol=1e-3)
-        else:
-            with pytest.raises(ConfigError, match="a clone has records without weights"):
-                trained_model(record, output, exact=exact)
 
 
 def test_damaged_record_is_reported_not_overwritten(output, data, folder):

@@ -20,7 +20,7 @@ from ddp_repro.settings.training_seeds import seeded
 from ddp_repro.workbook.catalogue import recipe
 from ddp_repro.workbook.models import list_models, load_model
 from ddp_repro.workbook.runs.records import RecordError, find_records, save_record
-from ddp_repro.workbook.runs.run import run
+from ddp_repro.workbook.runs.run import run, trained_model
 from ddp_repro.workbook.runs.weights import kept_weights
 from ddp_repro.workbook.verification import attempt, table
 from ddp_repro.workbook.verification.verify import _between_trainings, verify
@@ -91,6 +91,22 @@ def test_half_precision_weights_of_the_repository_stand_in(clone):
     other = dataclasses.replace(record, checkpoint=dataclasses.replace(record.checkpoint, sha256="0" * 64))
     save_record(other, runs(clone) / "record.json")
     assert "its weights are not here" in only().words  # they are of another training
+
+
+def test_half_precision_weights_draw_figures_and_are_never_analysed(clone):
+    (record,) = find_records(PRESET)
+    whole, kept = runs(clone) / "model.safetensors", kept_weights(NAME, PRESET, "results")
+    kept.parent.mkdir()
+    convert(whole, kept, record.settings(), half=True)
+    expected = trained_model(record).state_dict()
+    whole.unlink()
+    for name, value in trained_model(record).state_dict().items():
+        torch.testing.assert_close(value, expected[name], atol=1e-3, rtol=1e-3)
+    with pytest.raises(ConfigError, match="a clone has records without weights"):
+        trained_model(record, allow_half=False)
+    of_another_training = dataclasses.replace(record.checkpoint, sha256="b" * 64)
+    with pytest.raises(ConfigError, match="a clone has records without weights"):
+        trained_model(dataclasses.replace(record, checkpoint=of_another_training))
 
 
 def test_weights_of_the_repository_predict_where_nothing_was_trained(clone):

@@ -79,7 +79,10 @@ class ModelConfig(ModelSettings):
         if self.min_depth >= self.max_depth:
             raise ConfigError(f"min_depth ({self.min_depth}) must be below max_depth ({self.max_depth})")
         if self.initial_depth >= self.max_depth:
-            raise ConfigError(f"initial_depth ({self.initial_depth}) must be below max_depth ({self.max_depth})")
+            raise ConfigError(
+                f"initial_depth ({self.initial_depth}) must be below max_depth ({self.max_depth}), "
+                f"e.g. model.initial_depth={self.max_depth / 2:g}"
+            )
 
 
 def picture_settings(recipe: Recipe) -> ModelConfig:

@@ -26,8 +26,9 @@ from ddp_repro.store.paths import resolve, run_folder
 from ddp_repro.store.work import Current, Work
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, read_dataclass
-from ddp_repro.workbook.runs.run import evaluation_dataset, has_weights, trained_model
+from ddp_repro.workbook.runs.run import evaluation_dataset, trained_model
 from ddp_repro.workbook.runs.training import say
+from ddp_repro.workbook.runs.weights import has_weights
 from ddp_repro.workbook.runs.works import analysis_work
 
 SCHEMA = 1
@@ -126,7 +127,7 @@ def analyse(kind: Kind, subject: Subject, settings: dict[str, Any], work: Measur
         say(f"{record.run}: no weights here; {kind} is that of other code (commit {before.code.commit[:9]})")
         return before
     now = now.done()
-    model = trained_model(record, subject.output, subject.checkpoint, exact=True)
+    model = trained_model(record, subject.output, subject.checkpoint, allow_half=False)
     dataset = evaluation_dataset(subject.recipe, model)
     return _measured(
         work, model, dataset, subject.output, kind=kind, run=record.run, preset=record.preset, settings=settings,

@@ -48,7 +48,7 @@ from ddp_repro.workbook.runs.training import (
     workplace,
 )
 from ddp_repro.workbook.runs.verdicts import compare, overall
-from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, half_weights, is_lent, recorded_weights
+from ddp_repro.workbook.runs.weights import chosen_weights, given_weights, half_weights, is_lent, scored_weights
 from ddp_repro.workbook.runs.works import OURS, scores_work
 
 __all__ = ["evaluate", "evaluation_dataset", "run", "run_table", "train", "trained_model", "training_dataset"]
@@ -163,7 +163,7 @@ def _stored(recipe: Recipe, split: str, model: Method) -> PairDataset:
 
 
 def trained_model(
-    record: Record, output: str | Path = "results", checkpoint: str | Path | None = None, *, exact: bool = False
+    record: Record, output: str | Path = "results", checkpoint: str | Path | None = None, *, allow_half: bool = True
 ) -> Method:
     """Return the model of a finished run with its weights, in evaluation mode, on the GPU where there is one.
 
@@ -171,25 +171,21 @@ def trained_model(
 
     Args:
         checkpoint: what the run was given; None: it was trained here.
-        exact: without that copy.
+        allow_half: whether that copy will do.
 
     Raises:
         ConfigError: the weights are not there (a clone has records without weights).
     """
-    path = given_weights(record.settings(), checkpoint, output) or recorded_weights(record, output)
-    if not (path.is_file() or exact):
-        path = half_weights(record, output) or path
+    path = scored_weights(record, output, checkpoint)
+    if not path.is_file() and allow_half and (half := half_weights(record, output)):
+        say(f"{record.run}: its weights are not here; those in half precision that came with the repository are used")
+        path = half
     if not path.is_file():
         name = path.parent.name
         raise ConfigError(f"{path} is missing: a clone has records without weights; train {name} to have them")
     model = record.settings().model.build()
     load_checkpoint(model, path)
     return model.to(_device()).eval()
-
-
-def has_weights(record: Record, output: str | Path = "results", checkpoint: str | Path | None = None) -> bool:
-    """Whether the weights of a finished run are here, as :func:`trained_model` would load them."""
-    return (given_weights(record.settings(), checkpoint, output) or recorded_weights(record, output)).is_file()
 
 
 def _run(
@@ -299,7 +295,7 @@ def _complete(
     path = missing_samples(recipe, _record_path(recipe, output).parent)
     if path is None or rank_and_world()[0] != 0:
         return
-    weights = weights or recorded_weights(record, output)
+    weights = weights or scored_weights(record, output)
     if not weights.is_file():
         say(f"{record.run}: {path.name} is gone, and so are the weights to make it from; --overwrite trains anew")
         return

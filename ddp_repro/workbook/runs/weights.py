@@ -21,6 +21,20 @@ def recorded_weights(record: Record, output: str | Path) -> Path:
     return run_folder(output, record.preset, record.name) / Path(record.checkpoint.file).name
 
 
+def scored_weights(record: Record, output: str | Path, checkpoint: str | Path | None = None) -> Path:
+    """Return where the weights that a finished run scored lie, if they are still there.
+
+    Args:
+        checkpoint: what the run was given; None: it was trained here.
+    """
+    return given_weights(record.settings(), checkpoint, output) or recorded_weights(record, output)
+
+
+def has_weights(record: Record, output: str | Path, checkpoint: str | Path | None = None) -> bool:
+    """Whether the very weights that a finished run scored are here."""
+    return scored_weights(record, output, checkpoint).is_file()
+
+
 def kept_weights(name: str, preset: str, output: str | Path) -> Path:
     """Return where the half-precision copy of a run's weights is that comes with the repository, if there is one."""
     return resolve(output) / preset / "weights" / f"{name}.safetensors"

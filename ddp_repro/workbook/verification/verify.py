@@ -15,7 +15,6 @@ from ddp_repro.data.io import DataError
 from ddp_repro.evaluation.statistics import Estimate
 from ddp_repro.settings.durations import describe_duration
 from ddp_repro.settings.errors import CheckpointError, ConfigError
-from ddp_repro.settings.recipe import Recipe
 from ddp_repro.settings.sources import first_stages
 from ddp_repro.settings.training_seeds import split_seed
 from ddp_repro.store.paths import run_folder
@@ -23,7 +22,7 @@ from ddp_repro.workbook.claims.images import difference_of_images
 from ddp_repro.workbook.runs import provenance
 from ddp_repro.workbook.runs.records import Record, find_records
 from ddp_repro.workbook.runs.run import evaluate, run
-from ddp_repro.workbook.runs.weights import given_weights, half_weights, recorded_weights
+from ddp_repro.workbook.runs.weights import half_weights, scored_weights
 from ddp_repro.workbook.tables.measures import measures
 from ddp_repro.workbook.verification.attempt import Attempt, What, judge, machine, save_attempt
 
@@ -82,7 +81,7 @@ def _verified(
         return Verified(record.run, None, f"training it takes about {expected}, which is more than is left")
     try:
         settings = record.settings()
-        weights, which = (None, "trained anew") if train else _weights_of_record(record, settings, output)
+        weights, which = (None, "trained anew") if train else _weights_of_record(record, output)
         if weights is None and not train:
             return Verified(record.run, None, "its weights are not here; --train trains them anew")
         started = time.monotonic()
@@ -139,13 +138,13 @@ def _between_trainings(
     )  # fmt: skip
 
 
-def _weights_of_record(record: Record, settings: Recipe, output: str | Path) -> tuple[Path | None, str]:
+def _weights_of_record(record: Record, output: str | Path) -> tuple[Path | None, str]:
     """Return the weights of a record, or those in half precision that the repository holds, and which they are."""
-    path = given_weights(settings, None, output) or recorded_weights(record, output)
+    path = scored_weights(record, output)
     if path.is_file() and provenance.are_weights(path, record.checkpoint.sha256):
         return path, "as recorded"
     half = half_weights(record, output)
-    return half, "half precision" if half else ""
+    return (half, "half precision") if half else (None, "")
 
 
 def _expected_seconds(record: Record, records: Mapping[str, Record]) -> float:

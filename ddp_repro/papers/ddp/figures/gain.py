@@ -47,7 +47,7 @@ def _figure(found: Sequence[Gains]) -> Figure:
             _draw(axes, gains)
             axes.set_title(f"({letter}) scale {gains.scale:g}", loc="left", fontweight="bold")
             axes.set_xlabel("sampling steps")
-            axes.text(0.98, 0.97, _units(gains), transform=axes.transAxes, ha="right", va="top", fontsize=6, color=GREY)
+            axes.set_title(_units(gains), loc="right", fontsize=6, color=GREY)
         grid[0, 0].set_ylabel(f"gain in {measure.label}")
         drawing.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
         plt.close(drawing)
