@@ -116,12 +116,17 @@ def test_printed_depth_is_the_records(preset):
 
 
 def test_printed_gain_is_the_records():
-    """Every row of what three steps gain, by scale, over the trainings that were analysed."""
+    """Every row of what three steps gain, by scale, over the trainings that were analysed, and of a room."""
     from ddp_repro.papers.ddp.tables.gain import gains_of
 
-    def cell(gain):
-        return f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]".replace("-", "−")
+    def cell(gain, digits=2):
+        return f"{gain.value:+.{digits}f} [{gain.low:+.{digits}f}, {gain.high:+.{digits}f}]".replace("-", "−")
 
+    (room,) = gains_of("sevenscenes", ROOT / "results")
+    three, ten = room.gains[3], room.gains[10]
+    words = f"gain over one, {cell(three['total'], 3)}, the map makes {cell(three['map'], 3)}, for an empty one"
+    assert words in " ".join(README.split()) and f"ten steps gain {cell(ten['total'], 3)}" in " ".join(README.split())
+    assert three["look"].value == pytest.approx(-three["map"].value, abs=0.01)  # "by as much"
     measured = gains_of("camvid", ROOT / "results")
     assert len(measured) == 4
     for gains in measured:

@@ -47,7 +47,8 @@ def _figure(found: Sequence[Gains]) -> Figure:
             _draw(axes, gains)
             axes.set_title(f"({letter}) scale {gains.scale:g}", loc="left", fontweight="bold")
             axes.set_xlabel("sampling steps")
-            axes.set_title(_units(gains), loc="right", fontsize=6, color=GREY)
+            count = len(gains.analyses)
+            axes.set_title(f"{count} training" + "s" * (count > 1), loc="right", fontsize=6, color=GREY)
         grid[0, 0].set_ylabel(f"gain in {measure.label}")
         drawing.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
         plt.close(drawing)
@@ -65,11 +66,6 @@ def _figure(found: Sequence[Gains]) -> Figure:
     )
 
 
-def _units(gains: Gains) -> str:
-    count = len(gains.analyses)
-    return f"{count} trainings" if count > 1 else "1 training, over images"
-
-
 def _draw(axes: Axes, gains: Gains) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
     steps = list(gains.gains)
@@ -79,6 +75,7 @@ def _draw(axes: Axes, gains: Gains) -> None:
         places = [position + 0.08 * (number - 1.5) for position in range(len(steps))]
         axes.errorbar(places, [row.value for row in rows], yerr=ends, capsize=1.5, elinewidth=0.8, **look)
     axes.set_xticks(range(len(steps)), [str(count) for count in steps])
+    axes.set_xlim(-0.5, len(steps) - 0.5)
     axes.grid(axis="x", visible=False)
 
 
