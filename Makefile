@@ -70,7 +70,7 @@ clean:  ## remove the environment and caches (data and results stay)
 .venv/synced: pyproject.toml uv.lock | $(filter .uv/%,$(UV))
 	@$(UV) python find --no-project '>=3.11,<3.13' >/dev/null 2>&1 || \
 	  { echo "Python 3.11 or 3.12 is needed and neither was found; install one (or: $(UV) python install 3.12)." >&2; exit 1; }
-	$(UV) sync --frozen --all-extras
+	$(UV) sync --frozen --all-extras --compile-bytecode
 	@touch $@
 
 # --target: works with nothing but pip, also where the system's Python is "externally managed";

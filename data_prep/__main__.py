@@ -12,10 +12,7 @@ from data_prep.download import download
 from data_prep.files import new_folder, refuse_existing
 from data_prep.manifest import write_manifest
 from data_prep.mini import MINI_DATASETS, write_mini
-from data_prep.own.check import check_folder
-from data_prep.own.convert import convert_masks
 from data_prep.preparers import PREPARERS
-from data_prep.verify import verify
 from ddp_repro.data.io import DataError
 
 _SPLITS = {"splits": "folder with copies of the split lists (default: download them)"}
@@ -128,14 +125,12 @@ def _add_nuscenes(command: argparse.ArgumentParser) -> None:
         "--skip-broken", action="store_true", help="read every file; leave out and count samples that cannot be used"
     )
     command.add_argument("--verify", action="store_true", help="only check what is in --output, every file of it")
-    command.set_defaults(run=_run_nuscenes)
+    command.set_defaults(run=_run_nuscenes, dataset="nuscenes")
 
 
 def _run_nuscenes(options: argparse.Namespace) -> int:
     if options.verify:
-        report = verify("nuscenes", options.output)
-        print(report)
-        return 0 if report.ok else 1
+        return _verify(options)
     if options.source is None:
         raise DataError(f"nuscenes needs --source.\n{nuscenes.INSTRUCTIONS}")
     complete = nuscenes.prepare(
@@ -149,12 +144,21 @@ def _run_dataset(options: argparse.Namespace) -> int:
     if not options.verify:
         extra = {name: getattr(options, name) for name in EXTRA_PATHS.get(options.dataset, {})}
         prepare(options.dataset, options.source, options.output, **extra)
+    return _verify(options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from data_prep.verify import verify  # imports torch, which no help needs
+
     report = verify(options.dataset, options.output)
     print(report)
     return 0 if report.ok else 1
 
 
 def _run_own(options: argparse.Namespace) -> int:
+    from data_prep.own.check import check_folder
+    from data_prep.own.convert import convert_masks
+
     root = options.root
     if converted := getattr(options, "convert", None):
         print(convert_masks(root, converted), file=sys.stderr)

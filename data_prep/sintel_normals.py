@@ -14,8 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.files import place
-from ddp_repro.data.io import DataError
-from ddp_repro.data.maps import SHORTEST_NORMAL
+from ddp_repro.data.io import SHORTEST_NORMAL, DataError
 from ddp_repro.data.spec import list_files, list_folders
 
 COUNTS = {"test": 1064}

@@ -9,8 +9,9 @@ import numpy as np
 
 from data_prep.mini.layout import Item, Layout, save
 from data_prep.scenes import CLASSES, random_street, render
-from ddp_repro.tasks.segmentation.dataset import SPECS
-from ddp_repro.tasks.segmentation.datasets.cityscapes import IMAGE_SUFFIX, LABEL_SUFFIX
+from ddp_repro.data.spec import DatasetSpec
+from ddp_repro.tasks.segmentation.datasets.ade20k import ADE20K
+from ddp_repro.tasks.segmentation.datasets.cityscapes import CITYSCAPES, IMAGE_SUFFIX, LABEL_SUFFIX
 
 # class of the scenes -> class of the dataset
 _ADE20K_NAMES = {
@@ -29,6 +30,7 @@ _CITYSCAPES_NAMES = {
 class _Labels:
     """How one dataset names its files and classes."""
 
+    spec: DatasetSpec
     names: dict[str, str]
     unlabelled: dict[str, int]  # scene classes that the dataset stores under an ignored id
     image: str  # path with {split}, {short} and {number}
@@ -38,12 +40,14 @@ class _Labels:
 
 _LABELS = {
     "ade20k": _Labels(
+        spec=ADE20K,
         names=_ADE20K_NAMES,
         unlabelled={"other": 0, "ego vehicle": 0},
         image="images/{split}/ADE_{short}_{number:08d}.jpg",
         label="annotations/{split}/ADE_{short}_{number:08d}.png",
     ),
     "cityscapes": _Labels(
+        spec=CITYSCAPES,
         names=_CITYSCAPES_NAMES,
         unlabelled={"other": 4, "ego vehicle": 1},  # "static" and "ego vehicle"
         image="leftImg8bit/{split}/minitown/minitown_{number:06d}_000019" + IMAGE_SUFFIX,
@@ -64,10 +68,11 @@ def _write(dataset: str, item: Item, rng: np.random.Generator) -> None:
 @functools.cache
 def _stored_ids(dataset: str) -> np.ndarray:
     """uint8 table from a scene's class index to the id that the dataset stores."""
-    spec, labels = SPECS[dataset], _LABELS[dataset]
-    stored = {train_id: label_id for label_id, train_id in spec.label_ids.items()}
+    labels = _LABELS[dataset]
+    stored = {train_id: label_id for label_id, train_id in labels.spec.label_ids.items()}
+    names = labels.spec.class_names
     ids = [
-        labels.unlabelled[name] if name in labels.unlabelled else stored[spec.class_names.index(labels.names[name])]
+        labels.unlabelled[name] if name in labels.unlabelled else stored[names.index(labels.names[name])]
         for name in CLASSES
     ]
     return np.array(ids, np.uint8)

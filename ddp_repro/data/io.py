@@ -27,6 +27,8 @@ _DAMAGE = (
 # Grey PNGs of 2 and 4 bits are stretched to 0..255 by Pillow; label ids need the stored values back.
 _GREY_STRETCH = {"L;2": 85, "L;4": 17}
 
+SHORTEST_NORMAL = 0.5  # of a stored vector that is a normal and not a gap
+
 
 class DataError(ValueError):
     """A dataset file or folder that is missing, damaged or not as its layout promises."""

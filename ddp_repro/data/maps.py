@@ -9,9 +9,7 @@ import numpy as np
 
 from ddp_repro.data import transforms
 from ddp_repro.data.dataset import PairDataset
-from ddp_repro.data.io import DataError
-
-SHORTEST_NORMAL = 0.5  # of a stored vector that is a normal and not a gap
+from ddp_repro.data.io import SHORTEST_NORMAL, DataError
 
 
 def read_opacity(path: Path) -> np.ndarray:
