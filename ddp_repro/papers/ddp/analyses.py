@@ -23,6 +23,7 @@ from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.store.paths import run_folder
 from ddp_repro.tasks.bev.evaluate import evaluate_bev, failures
+from ddp_repro.tasks.bev.uncertainty import evaluate_bev_uncertainty
 from ddp_repro.tasks.depth.dataset import DepthDataset
 from ddp_repro.tasks.depth.protocols import protocol_named
 from ddp_repro.tasks.depth.uncertainty import evaluate_depth_uncertainty
@@ -89,6 +90,19 @@ def uncertainty(
         return {name: found[name] for name in ("error_rate", "scores", "calibration")}
 
     return analyse("uncertainty", subject, settings, work)
+
+
+def bev_uncertainty(
+    subject: Subject, *, steps: int, noise_samples: int, seed: int = 0, limit: int | None = None
+) -> Analysis:
+    """How well uncertainty finds wrong cells (:func:`ddp_repro.tasks.bev.uncertainty.evaluate_bev_uncertainty`)."""
+    settings = {"steps": steps, "noise_samples": noise_samples, "seed": seed, "limit": limit}
+
+    def work(model: Method, dataset: NuScenesBEV) -> dict[str, Any]:
+        found = evaluate_bev_uncertainty(model, dataset, **settings, progress=subject.progress).to_dict()
+        return {name: found[name] for name in ("error_rate", "scores", "calibration")}
+
+    return analyse("bev_uncertainty", subject, settings, work)
 
 
 def depth_uncertainty(

@@ -104,9 +104,14 @@ def _tables(preset: str, output: str | Path, found: dict[str, Record]) -> list[T
     checked = [a for a in find_analyses("map_use", preset, output) if a.run in found and _is_ours(found[a.run])]
     made += [map_use_table(checked)] if checked else []
     made += [gain_table(preset, output)] if gains_of(preset, output) else []
-    scored = find_analyses("uncertainty", preset, output)
-    made += [_named(uncertainty_table(a), a.run, _lead(scored, preset)) for a in scored]
+    for scored in _uncertainties(preset, output):
+        made += [_named(uncertainty_table(a), a.run, _lead(scored, preset)) for a in scored]
     return made
+
+
+def _uncertainties(preset: str, output: str | Path) -> list[list[Analysis]]:
+    """Return the analyses of label maps, then those of BEV maps."""
+    return [find_analyses(kind, preset, output) for kind in ("uncertainty", "bev_uncertainty")]
 
 
 def _is_ours(record: Record) -> bool:
@@ -124,8 +129,8 @@ def _figures(preset: str, output: str | Path, found: dict[str, Record]) -> list[
     if names and all((run_folder(output, preset, name) / bev_samples.FILE).is_file() for name in names):
         made.append(bev_views.bev_figure(names, preset, output))
     made += [gain_figure(preset, output)] if gains_of(preset, output) else []
-    scored = find_analyses("uncertainty", preset, output)
-    made += [_named(figure_uncertainty(a), a.run, _lead(scored, preset)) for a in scored]
+    for scored in _uncertainties(preset, output):
+        made += [_named(figure_uncertainty(a), a.run, _lead(scored, preset)) for a in scored]
     timed = [(a, dynamics_figure(preset, a.run, output)) for a in find_analyses("speed", preset, output)]
     timed = [(analysis, figure) for analysis, figure in timed if figure]
     made += [_named(figure, a.run, _lead([a for a, _ in timed], preset)) for a, figure in timed]

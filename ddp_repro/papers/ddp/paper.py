@@ -60,7 +60,10 @@ class DDPPaper(Paper):
     def analyses(self) -> Mapping[str, Callable[..., Any]]:
         from ddp_repro.papers.ddp import analyses
 
-        names = ("sweep", "drift", "uncertainty", "depth_uncertainty", "speed", "robustness", "map_use", "gain")
+        names = (
+            "sweep", "drift", "uncertainty", "depth_uncertainty", "bev_uncertainty", "speed", "robustness", "map_use",
+            "gain",
+        )  # fmt: skip
         return {name: getattr(analyses, name) for name in names}
 
     def recipes(self, preset: str) -> dict[str, Recipe]:

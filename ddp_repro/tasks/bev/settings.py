@@ -20,6 +20,7 @@ TEST_RESIZE = 0.48
 TRAIN_RESIZE = (0.38, 0.55)
 LIDAR_TURN = 45.0  # degrees
 LIDAR_SCALE = (0.9, 1.1)
+PRESENT = 0.5  # probability from which a class counts as predicted, where no threshold is chosen
 
 
 def check_map(reach: float, cell: float) -> None:

@@ -16,10 +16,9 @@ from ddp_repro.networks.shapes import shape_of
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.bev.evaluate import sensor_batch
+from ddp_repro.tasks.bev.settings import PRESENT
 from ddp_repro.tasks.depth.protocols import Protocol
 from ddp_repro.tasks.segmentation.metrics import ClassCounts
-
-PRESENT = 0.5  # BEV: probability from which a class counts as predicted
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ddp_repro.papers.ddp.recipes.bev import MODALITIES
 from ddp_repro.papers.ddp.samples.bev import STEPS, BEVSample
 from ddp_repro.tasks.bev.nuscenes_geometry import project_points
 from ddp_repro.tasks.bev.nuscenes_index import CAMERAS
-from ddp_repro.tasks.bev.settings import MAP_CLASSES
+from ddp_repro.tasks.bev.settings import MAP_CLASSES, PRESENT
 from ddp_repro.workbook.figures.panels import colour_bar, row_label, show
 from ddp_repro.workbook.figures.style import SEQUENTIAL, TEXT_WIDTH, VERMILION, Figure, paper_style
 from ddp_repro.workbook.runs.records import Record
@@ -26,7 +26,6 @@ PALETTE = np.array(
     [(166, 206, 227), (251, 154, 153), (227, 26, 28), (253, 191, 111), (255, 127, 0), (106, 61, 154)], np.uint8
 )
 BACKGROUND = (240, 240, 240)
-PRESENT = 0.5
 OPACITY = 0.55
 CAR = (1.73, 4.08)  # metres, width and length of that car
 NEAREST = 1.0  # metres: ground closer to a camera is not drawn
@@ -62,7 +61,7 @@ def figure_bev(records: Sequence[Record], samples: Sequence[list[BEVSample]]) ->
     names = ", ".join(record.run for record in records)
     title = measured_title(records[0].preset, "nuscenes", list(records))
     caption = (
-        f"BEV map segmentation, {names}, {title}; {STEPS} steps. Cells with a probability above {PRESENT:g}, of "
+        f"BEV map segmentation, {names}, {title}; {STEPS} steps. Cells with a probability of {PRESENT:g} or more, of "
         f"overlapping classes the one later in the legend. The map of {records[-1].run} is projected into the cameras "
         "onto flat ground. Black: the car, driving upwards; dots: LiDAR points more than "
         f"{POINT_HEIGHT:g} m above the ground. Uncertainty: standard deviation over steps and start noises, of the "
@@ -91,7 +90,7 @@ def overlay(sample: BEVSample, camera: int) -> np.ndarray:
     column, row = (np.floor((each + reach) / (2 * reach) * size) for each in (x, y))
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)  # false for NaN
     cells = column[inside].astype(int), row[inside].astype(int)
-    present = sample.probability > PRESENT
+    present = sample.probability >= PRESENT
     colours = colour_map(present)[::-1].transpose(1, 0, 2)[cells]
     shown = present.any(0)[cells]
     blended = picture[inside]
@@ -138,7 +137,7 @@ def _draw_maps(drawing: MatplotlibFigure, records: Sequence[Record], same: Seque
     for number, (record, sample) in enumerate(zip(records, same, strict=True)):
         name = MODALITIES[record.recipe["model"]["sensors"]]
         place, beside = axes[1 + 2 * number], axes[2 + 2 * number]
-        show(place, colour_map(sample.probability > PRESENT), f"DDP, {name}", extent=extent)
+        show(place, colour_map(sample.probability >= PRESENT), f"DDP, {name}", extent=extent)
         shown = show(
             beside, sample.spread.astype(float).T[::-1], f"uncertainty, {name}", extent=extent, cmap=SEQUENTIAL, vmin=0,
             vmax=reach,

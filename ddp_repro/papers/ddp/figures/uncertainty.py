@@ -27,16 +27,23 @@ if TYPE_CHECKING:
 SCORE_NAMES = {
     "change_count": "change count (paper)", "entropy": "entropy of the step average",
     "sample_variance": "variance over noise", "disagreement": "disagreement over noise",
+    "spread": "spread over steps, noise",
 }  # fmt: skip
 _LOOKS = {
     "change_count": (VERMILION, "-", "o"), "entropy": (BLUE, (0, (5, 1.5)), "s"),
     "sample_variance": (GREEN, (0, (1.5, 1.2)), "^"), "disagreement": (ORANGE, (0, (6, 1.5, 1.5, 1.5)), "D"),
+    "spread": (PURPLE, (0, (3, 1, 1, 1)), "v"),
 }  # fmt: skip
+# Name and title of the figure, and what is judged, by kind of analysis.
+_KINDS = {
+    "uncertainty": ("ddp_figure3c_quality", "Figure 3c, measured. Does uncertainty mark the errors?", "pixels"),
+    "bev_uncertainty": ("ddp_figure7_quality", "Figure 7, measured. Does uncertainty mark wrong cells?", "cells"),
+}
 _AVERAGES = {"step_average": ("mean over steps", BLACK, "o"), "last_step": ("last step", PURPLE, "s")}
 
 
 def figure_uncertainty(analysis: Analysis) -> Figure:
-    """Three panels; the oracle and the level of chance are drawn wherever there is one."""
+    """Draw three panels of an analysis of segmentation or BEV, with the oracle and chance wherever there is one."""
     import matplotlib.pyplot as plt
 
     with paper_style():
@@ -49,16 +56,15 @@ def figure_uncertainty(analysis: Analysis) -> Figure:
         _draw_detection(axes[2], analysis)
         _shared_legend(drawing, axes)
         plt.close(drawing)
-    settings = analysis.settings
+    settings, (name, title, parts) = analysis.settings, _KINDS[analysis.kind]
     caption = (
         f"{analysis.run} ({analysis.preset}), {analysis.images} images, {settings['steps']} steps, "
         f"{settings['noise_samples']} noise samples from seed {settings['seed']}. (a) Error rate of the most certain "
-        "pixels; a perfect score follows the oracle, a useless one stays level. (b) Accuracy over confidence in 15 "
-        "bins, marker area by number of pixels; ECE is the expected calibration error. (c) How well a score separates "
-        "wrong from right pixels: over all pixels (filled), and mean ± standard deviation over images (hollow)."
+        f"{parts}; a perfect score follows the oracle, a useless one stays level. (b) Accuracy over confidence in 15 "
+        f"bins, marker area by number of {parts}; ECE is the expected calibration error. (c) How well a score tells "
+        f"wrong from right {parts}: over all of them (filled), and mean ± standard deviation over images (hollow)."
     )
-    title = "Figure 3c, measured. Does uncertainty mark the errors?"
-    return Figure("ddp_figure3c_quality", title, caption, (analysis.run,), drawing)
+    return Figure(name, title, caption, (analysis.run,), drawing)
 
 
 def _draw_risk(axes: Axes, analysis: Analysis) -> None:
@@ -71,7 +77,8 @@ def _draw_risk(axes: Axes, analysis: Analysis) -> None:
     oracle = [100 * max(0.0, 1 - (1 - rate) / share) for share in kept]
     axes.plot([100 * share for share in kept], oracle, color=BLACK, linewidth=0.9, linestyle=":", label="oracle")
     axes.axhline(100 * rate, color=GREY, linewidth=0.8, linestyle=(0, (8, 3)), label="chance (error rate of all)")
-    _finish(axes, "(a) risk–coverage", "pixels kept, most certain first (%)", "wrong among them (%)")
+    parts = _KINDS[analysis.kind][2]
+    _finish(axes, "(a) risk–coverage", f"{parts} kept, most certain first (%)", "wrong among them (%)")
     axes.set(xlim=(0, 100), ylim=(0, None))
 
 
