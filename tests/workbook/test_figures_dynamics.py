@@ -105,7 +105,21 @@ def test_uncertainty_panels_and_table():
     assert max(oracle.get_ydata()) == pytest.approx(15)
     table = uncertainty_table(analysis)
     assert table.frame["AUROC ↑", "per image"].iloc[0] == "0.800 ± 0.100"
+    # four images: 0.8 ± 3.182 · 0.1 / 2
+    assert table.frame["AUROC ↑", "mean over images, 95 % interval"].iloc[0] == "0.641 to 0.959"
     assert "Expected calibration error (15 bins): 0.075" in table.notes[1]
+
+
+def test_uncertainty_of_a_bev_map_has_pages_of_its_own():
+    analysis = make_uncertainty()
+    scores = analysis.result["scores"]
+    result = analysis.result | {"scores": scores | {"spread": scores["entropy"]}}
+    analysis = dataclasses.replace(analysis, kind="bev_uncertainty", result=result)
+    figure, table = figure_uncertainty(analysis), uncertainty_table(analysis)
+    assert {figure.name, table.name} == {"ddp_figure7_quality"}
+    assert figure.drawing.axes[0].get_xlabel() == "cells kept, most certain first (%)"
+    assert list(table.frame["", "Uncertainty"])[-1] == "spread over steps, noise"
+    assert any("Every class of every cell" in note for note in table.notes)
 
 
 @pytest.mark.slow
