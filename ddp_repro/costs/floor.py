@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ddp_repro.networks.precision import full_precision
 
 _aten = torch.ops.aten
+_CONVOLUTIONS = {_aten.convolution.default: 2, _aten.convolution_backward.default: 3}  # tensors, before other arguments
 _PRODUCTS = {
     _aten.mm.default: (0, 1), _aten.bmm.default: (0, 1), _aten.addmm.default: (1, 2), _aten.baddbmm.default: (1, 2),
     _aten.mm.out: (0, 1), _aten.addmm.out: (1, 2), _aten.addmm_.default: (1, 2),
@@ -30,20 +32,26 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: tuple = (), keywords: Any = None) -> Any:
         if function in _PRODUCTS:
-            self.products["product", *(_layout(arguments[i]) for i in _PRODUCTS[function])] += 1
-        elif function is _aten.convolution.default:
-            image, kernel, _, *settings = arguments
+            self.products[torch.matmul, tuple(_layout(arguments[i]) for i in _PRODUCTS[function]), ()] += 1
+        elif function in _CONVOLUTIONS:
+            count = _CONVOLUTIONS[function]
+            tensors, (_, *settings) = arguments[:count], arguments[count:]  # without the bias, or its shape
+            if function is _aten.convolution_backward.default:
+                settings[-1] = (*settings[-1][:2], False)  # the bias needs no gradient
             plain = tuple(tuple(s) if isinstance(s, list) else s for s in settings)
-            self.products["convolution", _layout(image), _layout(kernel), *plain] += 1
+            self.products[function, tuple(map(_layout, tensors)), plain] += 1
         return function(*arguments, **(keywords or {}))
 
 
-def floor_of(function: Callable[[], Any]) -> Callable[[], None]:
-    """Run ``function`` once without gradients; what is returned computes its products of equal shapes, as often.
+def floor_of(function: Callable[[], Any], gradients: bool = False) -> Callable[[], None]:
+    """Run ``function`` once; what is returned computes its products of equal shapes, as often.
 
     Biases are left out, and results overwrite each other, so that no memory is asked for but by convolutions.
+
+    Args:
+        gradients: whether they are recorded when it runs: those of a backward pass are counted, too.
     """
-    with torch.no_grad(), _Recorder() as recorder:
+    with nullcontext() if gradients else torch.no_grad(), _Recorder() as recorder:
         function()
     work = [(count, _replay(*key)) for key, count in recorder.products.items()]
 
@@ -56,10 +64,11 @@ def floor_of(function: Callable[[], Any]) -> Callable[[], None]:
     return floor
 
 
-def _replay(kind: str, left: Layout, right: Layout, *settings: Any) -> Callable[[], Tensor]:
-    first, second = _like(left), _like(right)
-    if kind == "convolution":
-        return lambda: _aten.convolution(first, second, None, *settings)
+def _replay(function: Any, layouts: tuple[Layout, ...], settings: tuple[Any, ...]) -> Callable[[], object]:
+    tensors = [_like(layout) for layout in layouts]
+    if function in _CONVOLUTIONS:
+        return lambda: function(*tensors, None, *settings)
+    first, second = tensors
     with full_precision(first.device):
         out = torch.matmul(first, second)
     return lambda: torch.matmul(first, second, out=out)

@@ -1,12 +1,25 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from data_prep.mini import write_mini
 from ddp_repro.costs.floor import floor_of
 from ddp_repro.costs.macs import count_macs
-from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, Timing, measure
+from ddp_repro.papers.ddp.costs.bench import (
+    STAGES,
+    Measurement,
+    Setting,
+    Timing,
+    initial_model,
+    measure,
+    random_batch,
+)
 from ddp_repro.papers.ddp.costs.memory import peak_memory
+from ddp_repro.papers.ddp.costs.training_step import loading, training_candidates
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
+from ddp_repro.settings.overrides import override
+from ddp_repro.workbook.catalogue import recipe
 
 TINY = ModelConfig(
     backbone="resnet10t", drop_path_rate=0.0, channels=16, layers=1, heads=2, feedforward_channels=32, num_classes=5
@@ -23,6 +36,7 @@ def test_everything_is_timed_in_every_repetition() -> None:
     found = measure(TINY, FAST, progress=False)
     wanted = {*STAGES, *(f"{stage} floor" for stage in STAGES[:-1]), "step, published", "training"}
     wanted |= {"1 steps", "2 steps", "1 steps, published", "2 steps, published", "training, published"}
+    wanted |= {"training, forward", "training floor", "training, forward floor", "optimiser"}
     assert {t.name for t in found.timings} == wanted
     assert all(len(t.seconds) == 3 and t.quartiles[0] <= t.median <= t.quartiles[1] for t in found.timings)
     assert found["step"].median > 0 and not found.has("upsampling floor")
@@ -51,6 +65,46 @@ def test_the_floor_has_all_the_products_and_nothing_else() -> None:
     _, whole = count_macs(layer, images)
     _, floor = count_macs(floor_of(lambda: layer(images)))
     assert floor == whole and floor.convolution > 0 and floor.linear > 0
+
+
+def test_the_floor_of_training_has_the_products_of_both_passes() -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, groups=2, bias=False)]
+    network = torch.nn.Sequential(*layers, torch.nn.Flatten(2), torch.nn.Linear(16, 5))
+    images = torch.randn(2, 3, 8, 8, requires_grad=True)
+    passes = {"both": lambda: network(images).sum().backward(), "forward": lambda: network(images).sum()}
+    counted = {}
+    for name, run in passes.items():
+        floor = floor_of(run, gradients=True)
+        for part, work in ((name, run), (f"{name} floor", floor)):
+            with FlopCounterMode(display=False) as counter:
+                work()
+            counted[part] = counter.get_total_flops()
+    assert counted["both"] == counted["both floor"] > 2 * counted["forward"]
+    assert counted["forward"] == counted["forward floor"] > 0
+
+
+def test_an_iteration_leaves_the_weights_as_they_are() -> None:
+    model = initial_model(TINY, "cpu")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batch = random_batch(model, FAST)
+    noise = torch.randn(1, model.map_channels, 8, 16)
+    for run in training_candidates(model, batch, noise).values():
+        run()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items() if "running" not in name
+               and "num_batches" not in name)  # fmt: skip
+    assert all(parameter.grad is None for parameter in model.parameters()) and not model.training
+
+
+def test_loading_reads_the_recipes_own_crops(tmp_path) -> None:
+    write_mini("ade20k", tmp_path / "mini", train=2, val=1)
+    settings = override(recipe("ade20k_mini"), {"data.root": str(tmp_path / "mini")})
+    size = tuple(settings.data.crop_size)
+    load = loading(settings, size, 3)
+    assert load is not None
+    load()  # three of two images
+    assert loading(settings, (32, 32), 3) is None  # another size
+    assert loading(override(settings, {"data.root": str(tmp_path / "none")}), size, 3) is None
 
 
 @pytest.mark.slow

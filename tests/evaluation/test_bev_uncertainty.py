@@ -15,8 +15,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ddp_repro.diffusion import image_generator
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.bev.uncertainty import SCORES, binary_entropy, evaluate_bev_uncertainty, uncertainty_scores
-from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 from tests.evaluation.conftest import tiny_model
+from tests.evaluation.tiny_bev import TinyBEV, tiny_bev_model
 
 pytestmark = pytest.mark.numerics
 

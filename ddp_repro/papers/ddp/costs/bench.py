@@ -29,6 +29,7 @@ from ddp_repro.networks.precision import full_precision
 from ddp_repro.networks.shapes import shape_of, tokens_of
 from ddp_repro.papers.ddp import as_published as published
 from ddp_repro.papers.ddp.build import build_model
+from ddp_repro.papers.ddp.costs.training_step import LOADING, training_candidates, training_step
 from ddp_repro.papers.ddp.model import DDP
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.settings.errors import ConfigError
@@ -49,7 +50,7 @@ class Setting:
         backend: of the attention; None: the fastest there is.
         repetitions: at least three, after one that is not counted.
         published: also time the published formulation, in float32 whatever the dtype.
-        training: also time a training step, forwards and backwards (without the optimiser).
+        training: also time what an iteration of training consists of (:mod:`.training_step`).
         compile, channels_last, checkpointing: of ours alone, see :func:`ddp_repro.networks.acceleration.accelerate`.
     """
 
@@ -134,8 +135,13 @@ class Measurement:
         return [value - sum(others) for value, *others in zip(first, *rest, strict=True)]
 
 
-def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Measurement:
+def measure(
+    config: ModelConfig, setting: Setting, progress: bool = True, load: Callable[[], object] | None = None
+) -> Measurement:
     """Time a model with initial weights on random images.
+
+    Args:
+        load: reads a batch of training images, which is timed as a part of training; None: it is not.
 
     Raises:
         ConfigError: a baseline, which has no steps; or no such attention backend.
@@ -147,6 +153,7 @@ def measure(config: ModelConfig, setting: Setting, progress: bool = True) -> Mea
         model = initial_model(config, device)
         with autocast_to(setting.dtype, setting.device):
             candidates = _candidates(model, setting)
+            candidates |= {LOADING: load} if load and setting.training else {}
             setting.accelerate(model)  # only now: the floors were counted in the plain model
             name, clock = clock_of(device)
             seconds = _take_turns(candidates, clock, setting.repetitions, progress)
@@ -180,17 +187,6 @@ def random_batch(model: DDP, setting: Setting) -> dict[str, Tensor]:
     return {name: value.to(setting.device) for name, value in batch.items()}
 
 
-def training_step(model: DDP, batch: dict[str, Tensor], noise: Tensor, as_published: bool) -> None:
-    """Loss and gradients."""
-    model.train()
-    model.zero_grad()
-    t = torch.full((len(noise),), 0.5, device=noise.device)
-    loss = published.training_loss(model, batch, t, noise) if as_published else model.training_loss(batch, t, noise)
-    loss["loss"].backward()
-    model.zero_grad()
-    model.eval()
-
-
 def _candidates(model: DDP, setting: Setting) -> Candidates:
     batch = random_batch(model, setting)
     images = batch["image"]
@@ -219,7 +215,7 @@ def _candidates(model: DDP, setting: Setting) -> Candidates:
     if setting.published:
         candidates |= _published(model, images, features.float(), noise, setting)
     if setting.training:
-        candidates["training"] = lambda: training_step(model, batch, noise, as_published=False)
+        candidates |= training_candidates(model, batch, noise)
     return candidates
 
 

@@ -15,8 +15,8 @@ from ddp_repro.papers.ddp.costs.bench import (
     initial_model,
     random_batch,
     to_labels,
-    training_step,
 )
+from ddp_repro.papers.ddp.costs.training_step import training_step
 from ddp_repro.papers.ddp.settings import ModelConfig
 
 

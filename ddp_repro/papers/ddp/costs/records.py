@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddp_repro.papers.ddp.costs.bench import STAGES, Measurement, Setting, measure
+from ddp_repro.papers.ddp.costs.bench import Measurement, Setting, measure
 from ddp_repro.papers.ddp.costs.memory import peak_memory
+from ddp_repro.papers.ddp.costs.training_step import LOADING, loading
 from ddp_repro.papers.ddp.settings import picture_settings
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
@@ -81,7 +82,8 @@ def run_bench(recipe: Recipe, setting: Setting, output: str | Path = "results", 
     """Measure, and write the record."""
     started = time.perf_counter()
     config = picture_settings(recipe)
-    measurement, peaks = measure(config, setting, progress), peak_memory(config, setting)
+    load = loading(recipe, setting.size, setting.batch) if setting.training else None
+    measurement, peaks = measure(config, setting, progress, load), peak_memory(config, setting)
     record = BenchRecord(
         recipe=recipe.name, setting=setting, measurement=measurement, peak_bytes=peaks,
         code=provenance.code(), environment=provenance.environment(setting.device),
@@ -136,7 +138,7 @@ def report(record: BenchRecord) -> str:
     lines += ["| | ms | quartiles | floor (ms) | × floor |", "| --- | --- | --- | --- | --- |"]
     for timing in (t for t in found.timings if not t.name.endswith(" floor")):
         low, high = (f"{1000 * q:.1f}" for q in timing.quartiles)
-        floor = f"{timing.name} floor" if timing.name in STAGES and found.has(f"{timing.name} floor") else None
+        floor = f"{timing.name} floor" if found.has(f"{timing.name} floor") else None
         cells = (
             [f"{1000 * found[floor].median:.1f}", f"{found.ratio([timing.name], [floor]):.2f}"] if floor else ["", ""]
         )
@@ -146,6 +148,8 @@ def report(record: BenchRecord) -> str:
         demanded = f"{'≥' if row.at_least else '≤'} {row.bound:g}"
         lines.append(f"| {row.text} | {row.measured:.2f} | {demanded} | {'met' if row.met else 'not met'} |")
     peaks = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in record.peak_bytes.items())
+    if record.setting.training and not found.has(LOADING):
+        lines += ["", "Loading was not timed: the recipe's training images are not here, or cropped to another size."]
     return "\n".join([*lines, "", f"Peak memory above the idle model: {peaks}."]) + "\n"
 
 
