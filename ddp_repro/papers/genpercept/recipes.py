@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import cast
 
 from ddp_repro.papers.genpercept import pretraining
@@ -44,8 +45,12 @@ def recipes(preset: str) -> dict[str, Recipe]:
         ConfigError: there is no such preset.
     """
     check_preset(preset)
-    made = {"paper": _paper, "mini": _mini, "small": pretraining.recipes}.get(preset, list)()
-    return {recipe.name: recipe for recipe in made}
+    return {recipe.name: recipe for recipe in _recipes(preset)}
+
+
+@cache
+def _recipes(preset: str) -> tuple[Recipe, ...]:
+    return tuple({"paper": _paper, "mini": _mini, "small": pretraining.recipes}.get(preset, list)())
 
 
 def rows_of(number: int, preset: str) -> list[Recipe]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 
 from ddp_repro.papers.ddp.recipes import bev, depth, own, segmentation, variants
 from ddp_repro.settings.presets import check_preset
@@ -17,7 +18,12 @@ def recipes(preset: str) -> dict[str, Recipe]:
         ConfigError: there is no such preset.
     """
     check_preset(preset)
-    return REGISTRIES[preset]() if preset in REGISTRIES else {}
+    return {recipe.name: recipe for recipe in _recipes(preset)}
+
+
+@cache
+def _recipes(preset: str) -> tuple[Recipe, ...]:
+    return tuple(REGISTRIES[preset]().values()) if preset in REGISTRIES else ()
 
 
 def main_model(preset: str) -> str | None:
