@@ -45,7 +45,7 @@ SYNTHETIC: Mapping[str, Mapping[str, Any]] = {
        for n in LABELS},
 }  # fmt: skip
 # About 1 / standard deviation of the VAE's latents of pictures, as Stable Diffusion's 0.18215 is of its own.
-SCALING = 0.466
+SCALING = 0.406
 
 
 def recipes() -> list[Recipe]:
@@ -110,7 +110,7 @@ def _vae() -> Recipe:
         data=_gathered({"nyu_normals": ("data/small/rooms_normals", "train", 0.35),
                         "sevenscenes": ("data/sevenscenes", "train", 0.1),
                         "camvid": ("data/camvid", "train", 0.15)}),
-        train=_train(iterations=800, batch_size=4, device_batch_size=4, learning_rate=2e-3, mixed_precision="bf16"),
+        train=_train(iterations=2000, batch_size=4, device_batch_size=4, learning_rate=2e-3),
         evaluation=_evaluation("depth"),
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ def _diffusion() -> Recipe:
                         "kitti": ("data/small/streets", "train", 0.1),
                         "sevenscenes": ("data/sevenscenes", "train", 0.1),
                         "camvid": ("data/camvid", "train", 0.1)}),
-        train=_train(iterations=500, weights=(f"vae=recipe:{VAE}",)), evaluation=_evaluation("depth"),
+        train=_train(iterations=4000, weights=(f"vae=recipe:{VAE}",)), evaluation=_evaluation("depth"),
     )  # fmt: skip
 
 
