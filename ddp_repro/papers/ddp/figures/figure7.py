@@ -47,7 +47,6 @@ def figure_bev(records: Sequence[Record], samples: Sequence[list[BEVSample]]) ->
     views, maps = TEXT_WIDTH / 3 * height / width * 2, TEXT_WIDTH / columns
     block, legend = views + maps + 0.5, 0.3
     count = len(samples[0])
-    reach = max(float(sample.spread.max()) for each in samples for sample in each)
     with paper_style():
         drawing = plt.figure(figsize=(TEXT_WIDTH, count * block + legend), layout="constrained")
         drawing.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
@@ -55,7 +54,7 @@ def figure_bev(records: Sequence[Record], samples: Sequence[list[BEVSample]]) ->
         for part, same in zip(parts, zip(*samples, strict=True), strict=True):
             upper, lower = part.subfigures(2, 1, height_ratios=(views, maps + 0.35))
             _draw_views(upper.subplots(2, 3), same[-1])
-            _draw_maps(lower, records, same, reach)
+            _draw_maps(lower, records, same)
         _class_legend(drawing)
         plt.close(drawing)
     names = ", ".join(record.run for record in records)
@@ -64,8 +63,8 @@ def figure_bev(records: Sequence[Record], samples: Sequence[list[BEVSample]]) ->
         f"BEV map segmentation, {names}, {title}; {STEPS} steps. Cells with a probability of {PRESENT:g} or more, of "
         f"overlapping classes the one later in the legend. The map of {records[-1].run} is projected into the cameras "
         "onto flat ground. Black: the car, driving upwards; dots: LiDAR points more than "
-        f"{POINT_HEIGHT:g} m above the ground. Uncertainty: standard deviation over steps and start noises, of the "
-        "class where it is largest."
+        f"{POINT_HEIGHT:g} m above the ground. Uncertainty: entropy of the mean probability over steps and start "
+        "noises, of the class where it is largest."
     )
     runs = tuple(record.run for record in records)
     return Figure("ddp_figure7", "Figure 7. BEV map segmentation", caption, runs, drawing)
@@ -129,7 +128,7 @@ def _draw_points_in_view(axes: Axes, sample: BEVSample, camera: int) -> None:
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 
 
-def _draw_maps(drawing: MatplotlibFigure, records: Sequence[Record], same: Sequence[BEVSample], reach: float) -> None:
+def _draw_maps(drawing: MatplotlibFigure, records: Sequence[Record], same: Sequence[BEVSample]) -> None:
     axes = drawing.subplots(1, 1 + 2 * len(records))
     extent = (-same[0].map_range, same[0].map_range) * 2
     show(axes[0], colour_map(same[0].truth), "truth", extent=extent)
@@ -139,12 +138,12 @@ def _draw_maps(drawing: MatplotlibFigure, records: Sequence[Record], same: Seque
         place, beside = axes[1 + 2 * number], axes[2 + 2 * number]
         show(place, colour_map(sample.probability >= PRESENT), f"DDP, {name}", extent=extent)
         shown = show(
-            beside, sample.spread.astype(float).T[::-1], f"uncertainty, {name}", extent=extent, cmap=SEQUENTIAL, vmin=0,
-            vmax=reach,
+            beside, sample.uncertainty.astype(float).T[::-1], f"uncertainty, {name}", extent=extent, cmap=SEQUENTIAL,
+            vmin=0, vmax=1,
         )  # fmt: skip
         for each in (place, beside):
             _draw_car(each)
-    colour_bar(drawing, axes[-1], shown, "probability")
+    colour_bar(drawing, axes[-1], shown, "entropy (bit)")
     row_label(axes[0], f"±{same[0].map_range:g} m")
 
 

@@ -20,6 +20,7 @@ from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.bev.evaluate import sensor_batch
+from ddp_repro.tasks.bev.uncertainty import binary_entropy
 from ddp_repro.workbook.runs.records import RecordError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SAMPLES = 2
 STEPS = 3
 WIDTH = 480  # pixels, at most, of a camera's picture
 POINTS = 20_000  # at most
-_ARRAYS = ("pictures", "intrinsics", "camera_to_lidar", "points", "truth", "probability", "spread")
+_ARRAYS = ("pictures", "intrinsics", "camera_to_lidar", "points", "truth", "probability", "uncertainty")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class BEVSample:
         intrinsics: (6, 3, 3), for the pictures' size; camera_to_lidar: (6, 4, 4).
         points: (P, 3) x, y, z of the LiDAR in metres; none for a camera-only model.
         truth: boolean (K, X, Y); probability: (K, X, Y), averaged as the model's settings say.
-        spread: (X, Y), standard deviation of the probability over steps and start noises, of the class where it is
-            largest.
+        uncertainty: (X, Y) in [0, 1], entropy of the mean probability over steps and start noises, of the class where
+            it is largest.
         map_range: the maps cover ± so many metres.
         ground: z of the ground under the car, in metres.
     """
@@ -57,7 +58,7 @@ class BEVSample:
     points: np.ndarray
     truth: np.ndarray
     probability: np.ndarray
-    spread: np.ndarray
+    uncertainty: np.ndarray
 
 
 def save_bev_samples(model: Method, dataset: NuScenesBEV, recipe: Recipe, path: Path) -> None:
@@ -122,7 +123,7 @@ def _prediction(model: Method, dataset: NuScenesBEV, index: int, seed: int) -> d
         "points": points[:: max(1, -(-len(points) // POINTS)), :3].astype(np.float16),
         "truth": item["masks"].numpy(),
         "probability": _half(run.output[0]),
-        "spread": _half(run.probabilities[:, :, 0].std((0, 1), correction=0).amax(0)),
+        "uncertainty": _half(binary_entropy(run.probabilities[:, :, 0].mean((0, 1))).amax(0)),
     }
 
 
