@@ -119,7 +119,7 @@ def test_from_prediction_to_figure(painter, streets):
     figure = figure_10(painted, "a painter that knows nothing", ["cityscapes_mini"])
     titles = [axes.get_title() for axes in figure.drawing.axes[:5]]
     assert titles == ["image", "predicted map", "painting 1", "painting 2", "seen in 1"]
-    assert f"{painted.agreement.maps:.1f} mIoU" in figure.caption
+    assert f"{painted.agreement.miou:.1f} mIoU" in figure.caption
 
 
 def test_agreement_tells_the_own_map_from_anothers(streets, monkeypatch):
@@ -131,10 +131,13 @@ def test_agreement_tells_the_own_map_from_anothers(streets, monkeypatch):
         return type("Seen", (), {"labels": picture[..., 0].astype(int)})
 
     monkeypatch.setattr(agreement, "predict", sees)
-    measured = agreement.measure_agreement(segmentor, paintings, labels)
-    assert dataclasses.astuple(measured) == (100.0, 0.0)
+    measured = agreement.measure_agreement(segmentor, paintings[None], labels)
+    assert dataclasses.astuple(measured)[:4] == (100.0, 0.0, 100.0, 0.0)
+    assert (measured.gain.estimate, measured.gain.low, measured.gain.count) == (100.0, 100.0, len(labels))
+    half = agreement.measure_agreement(segmentor, np.stack([paintings, np.roll(paintings, 1, axis=0)]), labels)
+    assert (half.pixels, half.other_pixels, half.gain.estimate) == (50.0, 50.0, 0.0)
     with pytest.raises(ValueError, match="at least two pictures"):
-        agreement.measure_agreement(segmentor, paintings[:1], labels[:1])
+        agreement.measure_agreement(segmentor, paintings[None, :1], labels[:1])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Painted:
         pictures: of the dataset; maps: predicted for them, in colours; seen: predicted for the first painting of each,
             in colours; all uint8 (N, H, W, 3).
         paintings: by seed, uint8 (S, N, H, W, 3).
-        agreement: of the first paintings with the maps.
+        agreement: of all paintings with the maps.
     """
 
     pictures: np.ndarray
@@ -57,33 +57,37 @@ def paint_predictions(
     seen = np.stack(
         [colours(predict(segmentor, painting).labels.astype(np.uint8), palette) for painting in paintings[0]]
     )
-    return Painted(pictures, maps, paintings, seen, measure_agreement(segmentor, paintings[0], labels))
+    return Painted(pictures, maps, paintings, seen, measure_agreement(segmentor, paintings, labels))
 
 
-def figure_10(painted: Painted, about: str, sources: Sequence[str]) -> Figure:
-    """Draw a row for every picture: itself, its predicted map, paintings of the map, what is seen in the first.
+def figure_10(painted: Painted, about: str, sources: Sequence[str], rows: int = 4) -> Figure:
+    """Draw a row for a picture: itself, its predicted map, paintings of the map, what is seen in the first.
 
     Args:
+        rows: how many of the pictures are drawn, evenly spaced; all of them are in the caption's numbers.
         about: painter and segmentor in words.
         sources: runs that they come from.
     """
     import matplotlib.pyplot as plt
 
     number, height, width = painted.pictures.shape[:3]
+    shown = sorted({round(n) for n in np.linspace(0, number - 1, min(rows, number))})
     titles = ["image", "predicted map", *(f"painting {n}" for n in range(1, len(painted.paintings) + 1)), "seen in 1"]
     panel = TEXT_WIDTH / len(titles)
     with paper_style():
-        size = (TEXT_WIDTH, number * panel * height / width + 0.25)
-        drawing, axes = plt.subplots(number, len(titles), figsize=size, layout="constrained", squeeze=False)
+        size = (TEXT_WIDTH, len(shown) * panel * height / width + 0.25)
+        drawing, axes = plt.subplots(len(shown), len(titles), figsize=size, layout="constrained", squeeze=False)
         drawing.set_layout_engine("constrained", w_pad=0.012, h_pad=0.012, wspace=0.0, hspace=0.0)
-        for row in range(number):
-            panels = [painted.pictures[row], painted.maps[row], *painted.paintings[:, row], painted.seen[row]]
-            for place, pixels, title in zip(axes[row], panels, titles, strict=True):
-                show(place, pixels, title if row == 0 else "")
+        for row, n in zip(axes, shown, strict=True):
+            panels = [painted.pictures[n], painted.maps[n], *painted.paintings[:, n], painted.seen[n]]
+            for place, pixels, title in zip(row, panels, titles, strict=True):
+                show(place, pixels, title if n == shown[0] else "")
         plt.close(drawing)
-    agreement = painted.agreement
+    agreement, gain = painted.agreement, painted.agreement.gain
     caption = (
-        f"{about}. What the segmentor sees in the first paintings agrees with their maps to {agreement.maps:.1f} mIoU, "
-        f"with the maps of the next picture to {agreement.others:.1f} ({number} pictures, the segmentor's own maps)."
+        f"{about}. What the segmentor sees in the paintings agrees with their maps on {agreement.pixels:.1f} % of the "
+        f"pixels ({agreement.miou:.1f} mIoU), with the maps of the others on {agreement.other_pixels:.1f} % "
+        f"({agreement.other_miou:.1f} mIoU): more by {gain.estimate:.1f} (95 % interval over pictures: {gain.low:.1f} to "
+        f"{gain.high:.1f}; {len(painted.paintings)} paintings of each of {number} predicted maps)."
     )
     return Figure("ddp_figure10", "Figure 10. Pictures of predicted label maps", caption, tuple(sources), drawing)
