@@ -87,7 +87,7 @@ def figure_10(painted: Painted, about: str, sources: Sequence[str], rows: int = 
     caption = (
         f"{about}. What the segmentor sees in the paintings agrees with their maps on {agreement.pixels:.1f} % of the "
         f"pixels ({agreement.miou:.1f} mIoU), with the maps of the others on {agreement.other_pixels:.1f} % "
-        f"({agreement.other_miou:.1f} mIoU): more by {gain.estimate:.1f} (95 % interval over pictures: {gain.low:.1f} to "
-        f"{gain.high:.1f}; {len(painted.paintings)} paintings of each of {number} predicted maps)."
+        f"({agreement.other_miou:.1f} mIoU): more by {gain.estimate:.1f} (95 % interval over pictures: {gain.low:.1f} "
+        f"to {gain.high:.1f}; {len(painted.paintings)} paintings of each of {number} predicted maps)."
     )
     return Figure("ddp_figure10", "Figure 10. Pictures of predicted label maps", caption, tuple(sources), drawing)
