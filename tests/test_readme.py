@@ -4,6 +4,7 @@ A fenced ``bash`` or ``python`` block is preceded by ``<!-- test -->`` (it runs 
 (a short stand-in runs instead), either as ``test slow`` where it takes long, or ``<!-- not run: reason -->``.
 """
 
+import html
 import json
 import os
 import re
@@ -132,6 +133,18 @@ def test_printed_gain_is_the_records():
     for gains in measured:
         cells = " | ".join(cell(gains.gains[3][kind]) for kind in ("total", "look", "map"))
         assert f"| {gains.scale:g} | {len(gains.analyses)} | {cells} |" in README
+
+
+def test_printed_agreement_is_that_of_figure_10():
+    caption = html.unescape((ROOT / "results/camvid/figures/ddp_figure10.html").read_text())
+    number = r"([\d.]+)"
+    pattern = (
+        f"on {number} % of the pixels .*? on {number} % .*? more by {number} .*?: {number} to {number}; 2 paintings"
+    )
+    pixels, others, gain, low, high = re.search(pattern, caption).groups()
+    words = " ".join(README.split())
+    assert f"on {pixels} % of the pixels, with the maps of the others on {others} %" in words
+    assert f"by {gain} points [{low}, {high}] over pictures" in words
 
 
 def test_printed_depth_uncertainty_is_the_records():
