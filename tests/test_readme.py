@@ -137,10 +137,8 @@ def test_printed_gain_is_the_records():
 
 def test_printed_agreement_is_that_of_figure_10():
     caption = html.unescape((ROOT / "results/camvid/figures/ddp_figure10.html").read_text())
-    number = r"([\d.]+)"
-    pattern = (
-        f"on {number} % of the pixels .*? on {number} % .*? more by {number} .*?: {number} to {number}; 2 paintings"
-    )
+    n = r"([\d.]+)"
+    pattern = f"on {n} % of the pixels .*? on {n} % .*? more by {n} .*?: {n} to {n}; 2 paintings"
     pixels, others, gain, low, high = re.search(pattern, caption).groups()
     words = " ".join(README.split())
     assert f"on {pixels} % of the pixels, with the maps of the others on {others} %" in words
