@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data_prep.nuscenes.checks import check_sample, map_problems
 from data_prep.nuscenes.tables import Tables, import_devkit
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.bev.nuscenes_index import (
+from ddp_repro.tasks.bev.nuscenes.index import (
     FORMAT,
     index_path,
     read_json,

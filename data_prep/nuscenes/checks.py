@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ddp_repro.data.io import DataError, read_image
 from ddp_repro.data.spec import Sample
-from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, read_split, read_summary
-from ddp_repro.tasks.bev.nuscenes_map import GroundMap, map_path
-from ddp_repro.tasks.bev.nuscenes_points import COLUMNS, load_points
+from ddp_repro.tasks.bev.nuscenes.index import SampleRecord, read_split, read_summary
+from ddp_repro.tasks.bev.nuscenes.map import GroundMap, map_path
+from ddp_repro.tasks.bev.nuscenes.points import COLUMNS, load_points
 
 PUBLISHED_GRID = ((-51.2, -51.2, -5.0), (51.2, 51.2, 3.0))  # metres: x, y, z low and high
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.bev.nuscenes_geometry import pose_matrix
-from ddp_repro.tasks.bev.nuscenes_index import CAMERAS, LIDAR, SampleRecord, Sweep, View
+from ddp_repro.tasks.bev.nuscenes.geometry import pose_matrix
+from ddp_repro.tasks.bev.nuscenes.index import CAMERAS, LIDAR, SampleRecord, Sweep, View
 from ddp_repro.tasks.bev.settings import MAX_SWEEPS
 
 if TYPE_CHECKING:

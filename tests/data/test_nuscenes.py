@@ -13,8 +13,8 @@ from PIL import Image
 from ddp_repro.data.io import DataError
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.tasks.bev.dataset import NuScenesBEV, balanced_order
-from ddp_repro.tasks.bev.nuscenes_geometry import pose_matrix, project_points
-from ddp_repro.tasks.bev.nuscenes_points import load_points
+from ddp_repro.tasks.bev.nuscenes.geometry import pose_matrix, project_points
+from ddp_repro.tasks.bev.nuscenes.points import load_points
 from tests.data.nuscenes_files import copy_of, edit_json, open_tiny, tiny_nuscenes
 
 ASPHALT, PAINT = (6, 12), (75, 120)  # intensities of the synthetic ground

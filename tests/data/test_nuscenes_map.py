@@ -12,8 +12,8 @@ import shapely
 from shapely import LineString, MultiPolygon, Polygon, box
 
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.bev.nuscenes_geometry import ground_patch, project_points
-from ddp_repro.tasks.bev.nuscenes_map import AREAS, CLASS_LAYERS, LINES, LOCATIONS, GroundMap
+from ddp_repro.tasks.bev.nuscenes.geometry import ground_patch, project_points
+from ddp_repro.tasks.bev.nuscenes.map import AREAS, CLASS_LAYERS, LINES, LOCATIONS, GroundMap
 from ddp_repro.tasks.bev.settings import MAP_CLASSES
 from tests.data.nuscenes_files import tiny_nuscenes
 

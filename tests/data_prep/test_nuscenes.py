@@ -19,10 +19,10 @@ from data_prep.nuscenes import prepare
 from data_prep.nuscenes.build import build_index
 from data_prep.verify import verify
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.bev.nuscenes_geometry import project_points
-from ddp_repro.tasks.bev.nuscenes_index import CAMERAS, read_split
-from ddp_repro.tasks.bev.nuscenes_map import LOCATIONS
-from ddp_repro.tasks.bev.nuscenes_points import load_points
+from ddp_repro.tasks.bev.nuscenes.geometry import project_points
+from ddp_repro.tasks.bev.nuscenes.index import CAMERAS, read_split
+from ddp_repro.tasks.bev.nuscenes.map import LOCATIONS
+from ddp_repro.tasks.bev.nuscenes.points import load_points
 from tests.data.nuscenes_files import VERSION, copy_of, edit_json, open_tiny, tiny_nuscenes
 
 

@@ -21,7 +21,7 @@ from ddp_repro.settings.overrides import override
 from ddp_repro.settings.recipe import EvalConfig, Recipe, TrainConfig
 from ddp_repro.tasks.bev.constant import CONSTANT_MAP
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
-from ddp_repro.tasks.bev.nuscenes_geometry import project_points
+from ddp_repro.tasks.bev.nuscenes.geometry import project_points
 from ddp_repro.tasks.bev.score import BEV_CLASSES, BEVScore, bev_score
 from ddp_repro.tasks.bev.task import TASK
 from ddp_repro.workbook.catalogue import recipe

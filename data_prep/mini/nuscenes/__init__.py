@@ -21,7 +21,7 @@ from data_prep.mini.nuscenes.view import Ground, Light, render, scan
 from data_prep.nuscenes.build import build_index, pick_splits
 from data_prep.nuscenes.tables import import_devkit
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.bev.nuscenes_map import LOCATIONS
+from ddp_repro.tasks.bev.nuscenes.map import LOCATIONS
 
 VERSION = "v1.0-synthetic"
 _SAMPLES = 3  # of a scene

@@ -12,7 +12,7 @@ import shapely
 from PIL import Image
 
 from data_prep.mini.nuscenes.town import Town
-from ddp_repro.tasks.bev.nuscenes_map import AREAS, LINES
+from ddp_repro.tasks.bev.nuscenes.map import AREAS, LINES
 
 # (height, width) in metres of the real locations; maps record them.
 _CANVAS = {

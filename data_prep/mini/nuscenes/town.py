@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely import LineString, Polygon, affinity, box
 
-from ddp_repro.tasks.bev.nuscenes_map import AREAS, LINES
+from ddp_repro.tasks.bev.nuscenes.map import AREAS, LINES
 
 _STREETS = 6  # in each of two directions
 _LANE = 3.5  # metres

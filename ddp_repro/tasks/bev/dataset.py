@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 
 from ddp_repro.data import transforms
 from ddp_repro.data.io import DataError, read_image
-from ddp_repro.tasks.bev.nuscenes_geometry import ground_patch
-from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, Sweep, View, read_split, to_json
-from ddp_repro.tasks.bev.nuscenes_map import GroundMap, map_path
-from ddp_repro.tasks.bev.nuscenes_points import load_points
+from ddp_repro.tasks.bev.nuscenes.geometry import ground_patch
+from ddp_repro.tasks.bev.nuscenes.index import SampleRecord, Sweep, View, read_split, to_json
+from ddp_repro.tasks.bev.nuscenes.map import GroundMap, map_path
+from ddp_repro.tasks.bev.nuscenes.points import load_points
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, BEVDataConfig
 from ddp_repro.tasks.bev.transforms import ImageAugmentation, LidarAugmentation
 
@@ -32,11 +32,11 @@ class NuScenesBEV(Dataset):
 
     An item has the keys that :class:`ddp_repro.papers.ddp.bev.BEVDDP` takes, for one sample:
 
-    - "image": float32 (6, 3, H, W), normalised, in the order of :data:`nuscenes_index.CAMERAS`;
+    - "image": float32 (6, 3, H, W), normalised, in the order of :data:`.nuscenes.index.CAMERAS`;
     - "camera_to_lidar": (6, 4, 4), "intrinsics": (6, 3, 3), "image_augmentation": (6, 4, 4) and
       "lidar_augmentation": (4, 4), float32;
     - "points" (not with ``lidar=False``): float32 (P, 5) of x, y, z, intensity and time lag, augmented, in range;
-    - "masks": boolean (6, X, Y), the classes of :data:`nuscenes_map.CLASS_LAYERS`, indexed [class, x, y];
+    - "masks": boolean (6, X, Y), the classes of :data:`.nuscenes.map.CLASS_LAYERS`, indexed [class, x, y];
     - "id": the sample's token.
 
     Args:

@@ -23,7 +23,7 @@ from ddp_repro.protocols.method import Method
 from ddp_repro.settings.errors import ConfigError
 from ddp_repro.settings.recipe import EvalConfig
 from ddp_repro.tasks.bev.metrics import ThresholdCounts
-from ddp_repro.tasks.bev.nuscenes_index import CAMERAS
+from ddp_repro.tasks.bev.nuscenes.index import CAMERAS
 
 if TYPE_CHECKING:
     from ddp_repro.tasks.bev.dataset import NuScenesBEV

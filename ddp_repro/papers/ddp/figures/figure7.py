@@ -9,8 +9,8 @@ import numpy as np
 
 from ddp_repro.papers.ddp.recipes.bev import MODALITIES
 from ddp_repro.papers.ddp.samples.bev import STEPS, BEVSample
-from ddp_repro.tasks.bev.nuscenes_geometry import project_points
-from ddp_repro.tasks.bev.nuscenes_index import CAMERAS
+from ddp_repro.tasks.bev.nuscenes.geometry import project_points
+from ddp_repro.tasks.bev.nuscenes.index import CAMERAS
 from ddp_repro.tasks.bev.settings import MAP_CLASSES, PRESENT
 from ddp_repro.workbook.figures.panels import colour_bar, row_label, show
 from ddp_repro.workbook.figures.style import SEQUENTIAL, TEXT_WIDTH, VERMILION, Figure, paper_style

@@ -39,7 +39,7 @@ class BEVSample:
     """What Figure 7 draws of one sample; ground maps are indexed [class, x, y] as the data is.
 
     Attributes:
-        pictures: uint8 (6, H, W, 3), in the order of :data:`ddp_repro.tasks.bev.nuscenes_index.CAMERAS`.
+        pictures: uint8 (6, H, W, 3), in the order of :data:`ddp_repro.tasks.bev.nuscenes.index.CAMERAS`.
         intrinsics: (6, 3, 3), for the pictures' size; camera_to_lidar: (6, 4, 4).
         points: (P, 3) x, y, z of the LiDAR in metres; none for a camera-only model.
         truth: boolean (K, X, Y); probability: (K, X, Y), averaged as the model's settings say.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ddp_repro.data.io import DataError
-from ddp_repro.tasks.bev.nuscenes_index import SampleRecord, Sweep
+from ddp_repro.tasks.bev.nuscenes.index import SampleRecord, Sweep
 
 COLUMNS = 5  # on disk: x, y, z, intensity, ring; in memory: x, y, z, intensity, time lag
 _CLOSE = 1.0  # metres: sweeps lose the car's own roof

@@ -1,0 +1,1 @@
+"""nuScenes: its index, geometry, maps and point clouds."""
