@@ -124,7 +124,7 @@ def test_amounts_of_data_are_those_of_the_small_trainings_with_their_seeds() -> 
     """From the committed records: each a row, the mean labels of their data below, and what is no better named."""
     table = beside_table(12, "small")
     rows = list(table.frame.iloc[5:, 0])
-    names = [f"genpercept_depth_small_{start}_n64" for start in ("pretrained", "scratch")]
+    names = [f"genpercept_depth_small_{start}_n1000" for start in ("pretrained", "scratch")]
     assert {f"{name}{end}, 1 step" for name in names for end in ("", "-seed1", "-seed2")} < set(rows)
     assert sum(row.startswith("mean label") for row in rows) == 2 and len(set(rows)) == len(rows)
     record = json.loads((ROOT / "results/small/runs/genpercept_depth_small_scratch_n1000/record.json").read_text())
