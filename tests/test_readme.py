@@ -216,6 +216,24 @@ def test_printed_speed_is_the_records():
     assert growth_sentence(growth(benches, usual)) in words
 
 
+def test_printed_parts_of_a_training_are_the_records():
+    from ddp_repro.papers.ddp.costs.records import find_benches
+    from ddp_repro.papers.ddp.costs.speed_table import training_lines
+
+    (bench,) = (bench for bench in find_benches(ROOT / "results") if bench.recipe == "camvid_map")
+    assert "\n".join(training_lines(bench)) in README
+
+
+def test_printed_throughput_is_the_records():
+    found = json.loads((ROOT / "results/predict/throughput/camvid_map.json").read_text())["result"]
+    seconds = found["seconds"]
+    folder, call = (f"{seconds[name]:.2f} s" for name in ("folder", "call"))
+    words = " ".join(README.split())
+    assert f"a folder takes {folder} a picture, a call of `ddp_repro.predict` for each {call}" in words
+    assert f"command for each {seconds['command']:.1f} s ({found['pictures']} pictures of CamVid" in words
+    assert seconds["call"] >= 1.5 * seconds["folder"]
+
+
 def test_printed_times_of_the_prior_are_the_records():
     for name, end in (("b2", "on SegFormer-B2"), ("b0", "on B0")):
         path = ROOT / f"results/bench/ddps/ddps_ade20k_segformer_{name}-512x512-1threads.json"

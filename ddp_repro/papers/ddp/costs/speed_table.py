@@ -1,8 +1,9 @@
-"""README's table of speed: float32 and bf16 beside their floors and the published formulation."""
+"""README's tables of speed: float32 and bf16 beside their floors and the published formulation; a training."""
 
 from __future__ import annotations
 
 from ddp_repro.papers.ddp.costs.records import BenchRecord
+from ddp_repro.papers.ddp.costs.training_step import FORWARD, LOADING, OPTIMIZER, TRAINING
 
 ROWS = {
     "encoder": "encoder", "neck": "neck", "step": "one step", "upsampling": "labels from logits",
@@ -48,3 +49,22 @@ def _cells(record: BenchRecord, name: str) -> tuple[str, str, str, str]:
     published = f"{name}, published"
     ratio = f"{found.ratio([published], [name]):.2f}" if found.has(published) else ""
     return seconds(name), seconds(f"{name} floor"), seconds(published), ratio
+
+
+def training_lines(record: BenchRecord) -> list[str]:
+    """Return a Markdown table of what an iteration of training consists of, whose loading was timed, too."""
+    found = record.measurement
+    both, forward = (found[name].median for name in (TRAINING, FORWARD))
+    floors = [found[f"{name} floor"].median for name in (TRAINING, FORWARD)]
+    parts = {
+        "reading and augmenting the images": (found[LOADING].median, None),
+        "forwards": (forward, floors[1]),
+        "backwards": (both - forward, floors[0] - floors[1]),
+        "the optimiser": (found[OPTIMIZER].median, None),
+    }
+    whole = sum(seconds for seconds, _ in parts.values())
+    lines = ["| an iteration | time | share | its floor |", "| --- | --- | --- | --- |"]
+    for words, (seconds, floor) in parts.items():
+        least = f"{1000 * floor:.0f} ms" if floor else ""
+        lines.append(f"| {words} | {1000 * seconds:.0f} ms | {100 * seconds / whole:.0f} % | {least} |")
+    return lines
