@@ -39,7 +39,7 @@ def test_help_is_quick_and_imports_nothing_heavy(words):
             f"file=sys.stderr)); import ddp_repro.cli as c; c.main({words})")  # fmt: skip
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("usage: ")
-    assert float(run.stderr) < 1  # seconds of the processor, and nothing imported before them
+    assert float(run.stderr) < 2  # seconds of the processor (half a second here), and nothing heavy named before them
 
 
 COMMANDS = [

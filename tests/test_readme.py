@@ -224,6 +224,17 @@ def test_printed_parts_of_a_training_are_the_records():
     assert "\n".join(training_lines(bench)) in README
 
 
+def test_printed_pretraining_is_the_records():
+    """How long the small diffusion model learnt, and how well it denoises."""
+    folder, words = ROOT / "results/small/runs/genpercept_diffusion_small", " ".join(README.split())
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    batch = json.loads((folder / "training.json").read_text())["work"]["settings"]["train.batch_size"]
+    assert f"pretraining on {last['iteration'] * batch // 1000} 000 crops, {last['seconds'] / 60:.0f} minutes" in words
+    levels = json.loads((folder / "denoising.json").read_text())["result"]["levels"]
+    (level,) = (level for level in levels if level["t"] == 250)
+    assert f"v at t = 250 is {level['unet']:.2f}, where the best guess by position has {level['position']:.2f}" in words
+
+
 def test_printed_throughput_is_the_records():
     found = json.loads((ROOT / "results/predict/throughput/camvid_map.json").read_text())["result"]
     seconds = found["seconds"]

@@ -5,7 +5,6 @@ Classes overlap, so that every class of every cell is judged by itself: is it ri
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddp_repro.diffusion import image_generator
+from ddp_repro.diffusion.uncertainty import change_count, disagreement, predictive_entropy, sample_variance
 from ddp_repro.evaluation.processes import prefetched, rank_and_world
 from ddp_repro.evaluation.uncertainty.tally import UncertaintyResult, UncertaintyTally
 from ddp_repro.evaluation.views import inference_mode, model_device
@@ -80,8 +80,9 @@ def evaluate_bev_uncertainty(
 def uncertainty_scores(probabilities: Tensor) -> dict[str, Tensor]:
     """Return every score of a sample, in [0, 1], for each class and cell.
 
-    ``spread`` is the standard deviation over steps and start noises; it and ``sample_variance``, over start noises
-    alone, are divided by what they can be at most.
+    They are those of label maps, of the two labels "present" and "absent".
+
+    ``spread``, beside them, is the standard deviation over steps and start noises, divided by the largest there is.
 
     Args:
         probabilities: (S, N, K, X, Y) of S steps from N start noises.
@@ -89,23 +90,15 @@ def uncertainty_scores(probabilities: Tensor) -> dict[str, Tensor]:
     Returns:
         (K, X, Y) by the names of :data:`SCORES`.
     """
-    present = probabilities >= PRESENT
-    mean = probabilities.mean((0, 1))
-    of_noises = probabilities.mean(0)
-    voted = (of_noises >= PRESENT).float().mean(0)
+    either = torch.stack([probabilities, 1 - probabilities], dim=3)  # (S, N, K, 2, X, Y)
+    of_noises = either.mean(0)
     return {
-        "change_count": (present[1:] != present[:-1]).float().sum(0).mean(0) / max(len(present) - 1, 1),
-        "entropy": binary_entropy(mean),
+        "change_count": change_count(probabilities >= PRESENT).mean(0),
+        "entropy": predictive_entropy(either.flatten(0, 1)),
         "spread": (2 * probabilities.std((0, 1), correction=0)).clamp(max=1),
-        "sample_variance": (4 * of_noises.var(0, correction=0)).clamp(max=1),
-        "disagreement": torch.minimum(voted, 1 - voted),
+        "sample_variance": sample_variance(of_noises),
+        "disagreement": disagreement((of_noises[:, :, 0] >= PRESENT).long()),
     }
-
-
-def binary_entropy(probability: Tensor) -> Tensor:
-    """Return the entropy of being present or absent, in [0, 1], shaped as the probability."""
-    absent = 1 - probability
-    return (-(probability.xlogy(probability) + absent.xlogy(absent)) / math.log(2)).clamp(0, 1)
 
 
 def _add(tally: UncertaintyTally, index: int, output: Tensor, probabilities: Tensor, truth: Tensor) -> None:

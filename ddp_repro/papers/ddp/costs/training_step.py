@@ -19,8 +19,7 @@ from ddp_repro.settings.recipe import DataConfig, Recipe, TrainConfig
 from ddp_repro.tasks.build import build_dataset
 from ddp_repro.training.optimizer import build_optimizer
 
-LOADING, FORWARD, TRAINING, OPTIMIZER = "loading", "training, forward", "training", "optimiser"
-PARTS = (LOADING, FORWARD, TRAINING, OPTIMIZER)  # "training" is forwards and backwards
+LOADING, FORWARD, TRAINING, OPTIMIZER = "loading", "training, forward", "training", "optimiser"  # forwards; both passes
 _TIME = 0.5
 
 

@@ -64,9 +64,9 @@ def figure_10(painted: Painted, about: str, sources: Sequence[str], rows: int = 
     """Draw a row for a picture: itself, its predicted map, paintings of the map, what is seen in the first.
 
     Args:
-        rows: how many of the pictures are drawn, evenly spaced; all of them are in the caption's numbers.
         about: painter and segmentor in words.
         sources: runs that they come from.
+        rows: how many of the pictures are drawn, evenly spaced; all of them are in the caption's numbers.
     """
     import matplotlib.pyplot as plt
 

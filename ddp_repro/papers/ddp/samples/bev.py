@@ -20,7 +20,7 @@ from ddp_repro.protocols.method import Method
 from ddp_repro.settings.recipe import Recipe
 from ddp_repro.store.atomic import write_atomically
 from ddp_repro.tasks.bev.evaluate import sensor_batch
-from ddp_repro.tasks.bev.uncertainty import binary_entropy
+from ddp_repro.tasks.bev.uncertainty import uncertainty_scores
 from ddp_repro.workbook.runs.records import RecordError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _prediction(model: Method, dataset: NuScenesBEV, index: int, seed: int) -> d
         "points": points[:: max(1, -(-len(points) // POINTS)), :3].astype(np.float16),
         "truth": item["masks"].numpy(),
         "probability": _half(run.output[0]),
-        "uncertainty": _half(binary_entropy(run.probabilities[:, :, 0].mean((0, 1))).amax(0)),
+        "uncertainty": _half(uncertainty_scores(run.probabilities[:, :, 0])["entropy"].amax(0)),
     }
 
 
