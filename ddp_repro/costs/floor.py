@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ddp_repro.networks.kernels.products import multiply
 from ddp_repro.networks.precision import full_precision
 
 _aten = torch.ops.aten
@@ -22,6 +23,7 @@ _PRODUCTS = {
     _aten.mm.default: (0, 1), _aten.bmm.default: (0, 1), _aten.addmm.default: (1, 2), _aten.baddbmm.default: (1, 2),
     _aten.mm.out: (0, 1), _aten.addmm.out: (1, 2), _aten.addmm_.default: (1, 2),
 }  # fmt: skip
+_BY_ONEDNN = {"mkldnn::_linear_pointwise": (0, 1), "mkldnn::_linear_pointwise.binary": (0, 2)}  # names with overloads
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, torch.device]
 
 
@@ -33,6 +35,9 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, arguments: tuple = (), keywords: Any = None) -> Any:
         if function in _PRODUCTS:
             self.products[torch.matmul, tuple(_layout(arguments[i]) for i in _PRODUCTS[function]), ()] += 1
+        elif function.name() in _BY_ONEDNN:
+            first, second = _BY_ONEDNN[function.name()]
+            self.products[multiply, (_layout(arguments[first]), _layout(arguments[second])), ()] += 1
         elif function in _CONVOLUTIONS:
             count = _CONVOLUTIONS[function]
             tensors, (_, *settings) = arguments[:count], arguments[count:]  # without the bias, or its shape
@@ -46,7 +51,8 @@ class _Recorder(TorchDispatchMode):
 def floor_of(function: Callable[[], Any], gradients: bool = False) -> Callable[[], None]:
     """Run ``function`` once; what is returned computes its products of equal shapes, as often.
 
-    Biases are left out, and results overwrite each other, so that no memory is asked for but by convolutions.
+    Biases are left out, and results overwrite each other, so that no memory is asked for but by convolutions and by
+    the products that oneDNN computes.
 
     Args:
         gradients: whether they are recorded when it runs: those of a backward pass are counted, too.
@@ -69,6 +75,8 @@ def _replay(function: Any, layouts: tuple[Layout, ...], settings: tuple[Any, ...
     if function in _CONVOLUTIONS:
         return lambda: function(*tensors, None, *settings)
     first, second = tensors
+    if function is multiply:
+        return lambda: multiply(first, second)
     with full_precision(first.device):
         out = torch.matmul(first, second)
     return lambda: torch.matmul(first, second, out=out)

@@ -15,7 +15,8 @@ from ddp_repro.networks.kernels import bf16
 from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels.attention import MAX_HEAD_WIDTH, MAX_POINTS, attend_rows
 from ddp_repro.networks.kernels.bf16 import weight_in
-from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks, linear
+from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks, project_tokens
+from ddp_repro.networks.kernels.products import multiply
 from ddp_repro.networks.precision import full_precision
 
 if TYPE_CHECKING:
@@ -81,19 +82,19 @@ def _run_layer(
     """One layer over one image's tokens (h·w, D), into ``result``, which may be the tokens."""
     attention, (norm, last) = layer.attention, layer.norms
     output, first, second = attention.output_proj, layer.feedforward[0], layer.feedforward[2]
-    project, widen, narrow = (weight_in(tokens.dtype, part.weight).t() for part in (output, first, second))
+    project, widen, narrow = (weight_in(tokens.dtype, part.weight) for part in (output, first, second))
     split, width = (3, attention.heads, attention.points), shape[1]
     weight, of_rows, of_columns = attention.query(lines)
     weight = weight.to(tokens.dtype)
     of_rows, of_columns = of_rows.unflatten(0, split), of_columns.unflatten(0, split)
-    value = linear(tokens, attention.value_proj, space.value).unflatten(-1, (attention.heads, -1))
+    value = project_tokens(tokens, attention.value_proj, space.value).unflatten(-1, (attention.heads, -1))
     for rows in blocks(shape[0], width):
         own = tokens[rows.start * width : rows.stop * width]
-        query = torch.mm(weight, own.t()).unflatten(0, split)
+        query = multiply(weight, own).unflatten(0, split)
         read = attend_rows(value, query, of_rows, of_columns, rows, shape)
-        attended = torch.mm(read, project, out=space.attended.resize_(own.shape))
+        attended = multiply(read, project, space.attended)
         add_norm(attended, output.bias, own, norm.weight, norm.bias, norm.eps, output=attended)
-        hidden = torch.mm(attended, widen, out=space.hidden.resize_(len(own), first.out_features))
-        total = torch.mm(bias_gelu_(hidden, first.bias), narrow, out=space.total.resize_(own.shape))
+        hidden = bias_gelu_(multiply(attended, widen, space.hidden), first.bias)
+        total = multiply(hidden, narrow, space.total)
         place = result[rows.start * width : rows.stop * width]
         add_norm(total, second.bias, attended, *last_norm, last.eps, output=place)

@@ -16,6 +16,7 @@ from ddp_repro.networks.attention.backend import attention_backend
 from ddp_repro.networks.kernels import bf16
 from ddp_repro.networks.kernels.bf16 import weight_in
 from ddp_repro.networks.kernels.library import address, function
+from ddp_repro.networks.kernels.products import linear
 
 BLOCK_TOKENS = 1024  # at a time, for each thread
 
@@ -46,11 +47,11 @@ def blocks(count: int, unit: int = 1) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def linear(tokens: Tensor, layer: nn.Linear, output: Tensor) -> Tensor:
+def project_tokens(tokens: Tensor, layer: nn.Linear, output: Tensor) -> Tensor:
     """``output = layer(tokens)``, (n, c) -> (n, c')."""
-    weight, bias = weight_in(tokens.dtype, layer.weight).t(), weight_in(tokens.dtype, layer.bias)
+    weight, bias = weight_in(tokens.dtype, layer.weight), weight_in(tokens.dtype, layer.bias)
     for part in blocks(len(tokens)):
-        torch.addmm(bias, tokens[part], weight, out=output[part])
+        linear(tokens[part], weight, bias, output[part])
     return output
 
 

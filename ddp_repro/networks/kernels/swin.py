@@ -15,6 +15,7 @@ from ddp_repro.networks.kernels import layers as native_layers
 from ddp_repro.networks.kernels.bf16 import weight_in
 from ddp_repro.networks.kernels.layers import add_norm, bias_gelu_, blocks
 from ddp_repro.networks.kernels.library import address, function
+from ddp_repro.networks.kernels.products import linear, linear_add, multiply
 from ddp_repro.networks.precision import full_precision
 
 HEAD_WIDTH, MAX_WINDOW = 32, 12  # of windows.cpp
@@ -42,10 +43,10 @@ def run(block: Any, maps: Tensor) -> Tensor:
 def _attend(block: Any, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) -> Tensor:
     """Tokens (H·W, C) before the norm -> what attention reads for them, (H·W, C)."""
     layer = block.attn.qkv
-    weight, padding = weight_in(tokens.dtype, layer.weight).t(), weight_in(tokens.dtype, layer.bias)
+    weight, padding = weight_in(tokens.dtype, layer.weight), weight_in(tokens.dtype, layer.bias)
     qkv = tokens.new_empty(len(tokens), layer.out_features)
     for part in blocks(len(tokens)):
-        torch.addmm(padding, block.norm1(tokens[part]), weight, out=qkv[part])
+        linear(block.norm1(tokens[part]), weight, padding, qkv[part])
     output, pointers = torch.empty_like(tokens), map(address, (qkv, padding, bias))
     sizes = (*shape, block.window_size[0], block.shift_size[0], block.attn.num_heads)
     attend = function("attend_windows", tokens.dtype)
@@ -56,10 +57,10 @@ def _attend(block: Any, tokens: Tensor, bias: Tensor, shape: tuple[int, int]) ->
 def _transform(block: Any, tokens: Tensor, attended: Tensor, output: Tensor) -> None:
     """Everything after the attention, written into ``output``; all (H·W, C)."""
     projection, norm, first, second = block.attn.proj, block.norm2, block.mlp.fc1, block.mlp.fc2
-    project, widen, narrow = (weight_in(tokens.dtype, layer.weight).t() for layer in (projection, first, second))
+    project, widen, narrow = (weight_in(tokens.dtype, layer.weight) for layer in (projection, first, second))
     last_bias = weight_in(tokens.dtype, second.bias)
     for part in blocks(len(tokens)):
-        total, normed = torch.mm(attended[part], project), output[part]
+        total, normed = multiply(attended[part], project), output[part]
         add_norm(total, projection.bias, tokens[part], norm.weight, norm.bias, norm.eps, output=normed)
-        hidden = bias_gelu_(torch.mm(normed, widen), first.bias)
-        torch.add(total.addmm_(hidden, narrow), last_bias, out=output[part])
+        hidden = bias_gelu_(multiply(normed, widen), first.bias)
+        linear_add(hidden, narrow, last_bias, total, output[part])
