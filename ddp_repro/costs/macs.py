@@ -22,6 +22,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ddp_repro.networks.attention.backend import attention_by
+
 _aten = torch.ops.aten
 
 
@@ -58,8 +60,12 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_macs(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Macs]:
-    """Call ``function`` without gradients and count the MACs of what ran: (its result, the count)."""
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_NORMALIZATIONS) as counter:
+    """Call ``function`` without gradients and count the MACs of what ran: (its result, the count).
+
+    PyTorch's operations run, not compiled code, of which a counter sees some products alone.
+    """
+    counter = FlopCounterMode(display=False, custom_mapping=_NORMALIZATIONS)
+    with torch.no_grad(), attention_by("reference"), counter:
         result = function(*inputs)
     counts = counter.get_flop_counts().get("Global", {})
     kinds = {"convolution": 0, "linear": 0, "attention": 0, "normalization": 0}

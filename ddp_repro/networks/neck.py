@@ -45,7 +45,7 @@ class Neck(nn.Module):
         levels = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
         for fine in range(len(levels) - 2, -1, -1):
             coarse = F.interpolate(levels[fine + 1], size=levels[fine].shape[-2:], mode="nearest")
-            levels[fine] = levels[fine] + coarse
+            levels[fine] = _add(levels[fine], coarse)
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -56,5 +56,11 @@ class Neck(nn.Module):
         weights = self.merge.convolution.weight.chunk(len(levels), dim=1)
         finest, *coarser = (F.conv2d(level, weight) for level, weight in zip(levels, weights, strict=True))
         for level in coarser:  # a 1×1 convolution may as well come before the resizing: at fewer pixels
-            finest = finest + F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False)
+            resized = F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False)
+            finest = _add(finest, resized)
         return self.merge[1](finest)
+
+
+def _add(result: Tensor, other: Tensor) -> Tensor:
+    """Add to the result of a convolution or norm, whose gradients need it no more: new memory is slow to write to."""
+    return result.add_(other) if result.dtype == other.dtype else result + other

@@ -8,6 +8,8 @@ from torch import nn
 
 from ddp_repro.costs.agreement import agree_macs, agree_parameters
 from ddp_repro.costs.macs import Macs, count_macs
+from ddp_repro.networks.shapes import shape_of, tokens_of
+from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.costs.complexity import complexity, explain_macs
 from ddp_repro.workbook.catalogue import recipe
 
@@ -85,6 +87,20 @@ def test_kinds_are_told_apart():
     )
     assert macs.total == macs.convolution + macs.linear + macs.attention
     assert (macs + macs).modules == (macs * 2).modules == 2 * macs.modules
+
+
+def test_a_count_on_a_cpu_is_that_on_meta():
+    """Compiled code, which runs on a CPU, computes products that a counter does not see."""
+    config = recipe("ade20k_swin_t", "paper").model
+    counts = []
+    for device in ("cpu", "meta"):
+        with torch.device(device):
+            model, images = build_model(config).eval(), torch.zeros(1, 3, 64, 96)
+        features, encoder = count_macs(model.encode_image, images)
+        tokens = tokens_of(features)
+        _, decoder = count_macs(model.decoder, tokens, shape_of(features), torch.zeros(1, 1024, device=device))
+        counts.append((encoder, decoder))
+    assert counts[0] == counts[1] and counts[0][0].attention > 0
 
 
 def test_agreement_names_the_convention_and_the_difference():
