@@ -206,14 +206,16 @@ def test_printed_effects_of_the_priors_maps_are_the_analyses():
 
 def test_printed_speed_is_the_records():
     from ddp_repro.papers.ddp.costs.records import find_benches, growth
-    from ddp_repro.papers.ddp.costs.speed_table import growth_sentence, speed_lines
+    from ddp_repro.papers.ddp.costs.speed_table import batch_lines, growth_sentence, speed_lines
 
-    benches = find_benches(ROOT / "results")
-    sizes = {(bench.setting.dtype, bench.setting.size): bench for bench in benches}
-    usual, narrow = (sizes[dtype, (512, 512)] for dtype in ("float32", "bf16"))
+    benches = [bench for bench in find_benches(ROOT / "results") if bench.recipe == "ade20k_swin_t"]
+    by_kind = {(b.setting.dtype, b.setting.size, b.setting.batch, b.environment.threads): b for b in benches}
+    usual, narrow = (by_kind[dtype, (512, 512), 1, 2] for dtype in ("float32", "bf16"))
     assert "\n".join(speed_lines(usual, narrow)) in README
     words = " ".join(README.split())
     assert growth_sentence(growth(benches, usual)) in words
+    assert growth_sentence(growth(benches, narrow)) in words
+    assert "\n".join(batch_lines([bench for bench in benches if bench.setting.size == (256, 256)])) in README
 
 
 def test_printed_parts_of_a_training_are_the_records():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,8 +44,7 @@ class Neck(nn.Module):
         """Backbone maps (B, C_i, h_i, w_i) -> pyramid maps (B, D, h_i, w_i)."""
         levels = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
         for fine in range(len(levels) - 2, -1, -1):
-            coarse = F.interpolate(levels[fine + 1], size=levels[fine].shape[-2:], mode="nearest")
-            levels[fine] = _add(levels[fine], coarse)
+            levels[fine] = _add_resized(levels[fine], levels[fine + 1], "nearest")
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -56,11 +55,14 @@ class Neck(nn.Module):
         weights = self.merge.convolution.weight.chunk(len(levels), dim=1)
         finest, *coarser = (F.conv2d(level, weight) for level, weight in zip(levels, weights, strict=True))
         for level in coarser:  # a 1×1 convolution may as well come before the resizing: at fewer pixels
-            resized = F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False)
-            finest = _add(finest, resized)
+            finest = _add_resized(finest, level, "bilinear")
         return self.merge[1](finest)
 
 
-def _add(result: Tensor, other: Tensor) -> Tensor:
-    """Add to the result of a convolution or norm, whose gradients need it no more: new memory is slow to write to."""
-    return result.add_(other) if result.dtype == other.dtype else result + other
+def _add_resized(result: Tensor, other: Tensor, mode: Literal["nearest", "bilinear"]) -> Tensor:
+    """Add a map to what a convolution or norm returned, of which no gradient needs the values."""
+    if native_neck.can_add_resized(result, other):
+        return native_neck.add_resized(result, other, mode)
+    corners = {} if mode == "nearest" else {"align_corners": False}
+    resized = F.interpolate(other, size=result.shape[-2:], mode=mode, **corners)
+    return result.add_(resized) if result.dtype == resized.dtype else result + resized

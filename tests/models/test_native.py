@@ -1,5 +1,7 @@
 """The compiled code computes what PyTorch's operations do."""
 
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,9 +11,11 @@ from ddp_repro.networks.attention.backend import attention_by
 from ddp_repro.networks.backbones import Backbone
 from ddp_repro.networks.kernels import decoder as native_decoder
 from ddp_repro.networks.kernels import layers as native_layers
+from ddp_repro.networks.kernels import neck as native_neck
 from ddp_repro.networks.kernels import resize as native_resize
 from ddp_repro.networks.kernels import swin as native_swin
 from ddp_repro.networks.kernels.library import available, library
+from ddp_repro.networks.neck import Neck
 from ddp_repro.papers.ddp.build import build_model
 from ddp_repro.papers.ddp.settings import ModelConfig
 from ddp_repro.tasks.segmentation.loss import segmentation_loss
@@ -53,6 +57,54 @@ def test_add_norm(width: int) -> None:
     output = native_layers.add_norm(product, bias, residual, gain, shift, 1e-5, torch.empty_like(product))
     torch.testing.assert_close(output, F.layer_norm(total, (width,), gain, shift, 1e-5), atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(product, total)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_add_resized(dtype: torch.dtype, layout: torch.memory_format, mode: Literal["nearest", "bilinear"]) -> None:
+    corners = {} if mode == "nearest" else {"align_corners": False}
+    near = dict(atol=1e-5, rtol=1e-5) if dtype == torch.float32 else dict(atol=0.03, rtol=0.01)
+    for batch, channels, size, other_size in (
+        (1, 4, (8, 8), (4, 4)), (2, 3, (13, 17), (7, 9)), (1, 5, (11, 6), (3, 1)), (1, 2, (5, 7), (5, 7)),
+        (1, 1, (4, 4), (9, 10)), (2, 40, (64, 96), (16, 12)), (1, 3, (1, 1), (2, 3)),
+    ):  # fmt: skip
+        result = torch.randn(batch, channels, *size).to(dtype).contiguous(memory_format=layout)
+        other = torch.randn(batch, channels, *other_size).to(dtype)
+        expected = result.float() + F.interpolate(other.float(), size=size, mode=mode, **corners)
+        assert native_neck.can_add_resized(result, other)
+        assert native_neck.add_resized(result, other, mode) is result
+        torch.testing.assert_close(result.float(), expected, **near)
+
+
+def test_maps_that_cannot_be_added() -> None:
+    result, other = torch.zeros(1, 4, 6, 6), torch.zeros(1, 4, 3, 3)
+    assert not native_neck.can_add_resized(result, other)  # gradients are recorded
+    with torch.no_grad():
+        assert not native_neck.can_add_resized(result, other.double())
+        assert not native_neck.can_add_resized(result[..., ::2], other)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not native_neck.can_add_resized(result, other)
+        for wrong in (torch.zeros(1, 3, 3, 3), torch.zeros(2, 4, 3, 3)):
+            with pytest.raises(ValueError, match="can't be added"):
+                native_neck.add_resized(result, wrong, "nearest")
+
+
+@pytest.mark.parametrize("size", [(32, 48), (37, 51)])
+def test_neck_with_and_without_gradients(size: tuple[int, int]) -> None:
+    neck = Neck((8, 12, 16, 20), 16)
+    for parameter in neck.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    maps = [torch.randn(2, c, -(-size[0] // 2**i), -(-size[1] // 2**i)) for i, c in enumerate((8, 12, 16, 20))]
+    with_gradients = neck(maps)
+    with torch.no_grad():
+        torch.testing.assert_close(neck(maps), with_gradients.detach(), atol=3e-5, rtol=1e-5)
+    with_gradients.square().mean().backward()
+    with attention_by("reference"):
+        gradients = torch.autograd.grad(neck(maps).square().mean(), list(neck.parameters()))
+    for parameter, gradient in zip(neck.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 @pytest.mark.parametrize("time_conditioned", [True, False])

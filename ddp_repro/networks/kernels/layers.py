@@ -23,10 +23,17 @@ BLOCK_TOKENS = 1024  # at a time, for each thread
 
 def can_run(layers: nn.Module, tokens: Tensor) -> bool:
     """Whether layers run as compiled code: on a CPU that has it, with no gradients, graphs or hooks."""
-    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if not is_free(tokens.device):
         return False
     hooked = any(module._forward_hooks or module._forward_pre_hooks for module in layers.modules())
-    return attention_backend(tokens.device) == "native" and not hooked and has_dtype(tokens)
+    return not hooked and has_dtype(tokens)
+
+
+def is_free(device: torch.device) -> bool:
+    """Whether compiled code may run on a device in place of PyTorch's operations: nobody records or traces these."""
+    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return attention_backend(device) == "native"
 
 
 def has_dtype(tokens: Tensor) -> bool:

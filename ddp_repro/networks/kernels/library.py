@@ -23,8 +23,10 @@ from torch import Tensor
 
 from ddp_repro.settings.errors import ConfigError
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("attention", "layers", "windows", "resize"))
-HEADER = Path(__file__).with_name("vector_math.h")
+SOURCES = tuple(
+    Path(__file__).with_name(f"{name}.cpp") for name in ("attention", "layers", "neck", "windows", "resize")
+)
+HEADERS = tuple(Path(__file__).with_name(f"{name}.h") for name in ("axis", "vector_math"))
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
 
 
@@ -102,7 +104,7 @@ def _built(compiler: str) -> Path:
         OSError, subprocess.SubprocessError: it cannot be built or written.
     """
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [source.read_text(encoding="utf-8") for source in (*SOURCES, HEADER)]
+    sources = [source.read_text(encoding="utf-8") for source in (*SOURCES, *HEADERS)]
     identity = (*sources, *FLAGS, version, platform.machine(), _processor())
     name = f"native-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.so"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddp_repro"

@@ -8,25 +8,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "axis.h"
 #include "vector_math.h"
 
 namespace {
-
-// Where each of ``to`` places along an axis lies among ``from``: between two of them, with a share of the second.
-struct Axis {
-    std::vector<int64_t> low, high;
-    std::vector<float> share;
-
-    Axis(int64_t from, int64_t to) : low(to), high(to), share(to) {
-        const float scale = float(from) / float(to);
-        for (int64_t i = 0; i < to; ++i) {
-            const float place = std::max(scale * (float(i) + 0.5f) - 0.5f, 0.f);
-            low[i] = std::min(int64_t(place), from - 1);
-            high[i] = std::min(low[i] + 1, from - 1);
-            share[i] = place - float(low[i]);
-        }
-    }
-};
 
 inline void mix(const float* __restrict a, const float* __restrict b, float share, float* __restrict output,
                 int64_t count) {

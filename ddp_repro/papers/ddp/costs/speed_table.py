@@ -1,4 +1,4 @@
-"""README's tables of speed: float32 and bf16 beside their floors and the published formulation; a training."""
+"""README's tables of speed: stages beside floors and the published formulation, batches and threads, a training."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def growth_sentence(records: list[BenchRecord]) -> str:
     small, large = by_size[512, 512], by_size[1024, 2048]
     times = {name: large[name].median / small[name].median for name in ("step", "encoder", "neck")}
     return "a step {step:.1f}, the encoder {encoder:.1f}, the neck {neck:.1f} times as long".format(**times)
+
+
+def batch_lines(records: list[BenchRecord], steps: int = 3) -> list[str]:
+    """Return a Markdown table of images a second over batch and threads, of records of one size and machine."""
+    rates = {}
+    for record in records:
+        key = record.setting.batch, record.setting.dtype, record.environment.threads
+        rates[key] = record.setting.batch / record.measurement[f"{steps} steps"].median
+    columns = sorted({key[1:] for key in rates}, key=lambda column: (column[0] != "float32", column))
+    names = [f"{dtype}, {threads} thread{'s' if threads > 1 else ''}" for dtype, threads in columns]
+    lines = [f"| images at once | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
+    for batch in sorted({key[0] for key in rates}):
+        cells = [f"{rates[batch, *column]:.2f}" if (batch, *column) in rates else "" for column in columns]
+        lines.append(f"| {' | '.join([str(batch), *cells])} |")
+    return lines
 
 
 def _cells(record: BenchRecord, name: str) -> tuple[str, str, str, str]:
