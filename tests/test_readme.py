@@ -218,6 +218,18 @@ def test_printed_speed_is_the_records():
     assert "\n".join(batch_lines([bench for bench in benches if bench.setting.size == (256, 256)])) in README
 
 
+def test_printed_costs_of_a_bev_sample_are_the_records():
+    from ddp_repro.papers.ddp.tables.bev_costs import find_costs
+
+    costs = {record.costs.dtype: record.costs for record in find_costs(ROOT / "results") if "camera" in record.recipe}
+    usual, narrow = costs["float32"], costs["bf16"]
+    words = (
+        f"{usual.seconds:.0f} s in float32, {usual.seconds / usual.floor:.2f} times its products, and "
+        f"{narrow.seconds:.0f} s in bf16, {narrow.seconds / narrow.floor:.2f} times"
+    )
+    assert words in " ".join(README.split())
+
+
 def test_printed_parts_of_a_training_are_the_records():
     from ddp_repro.papers.ddp.costs.records import find_benches
     from ddp_repro.papers.ddp.costs.speed_table import training_lines

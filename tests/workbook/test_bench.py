@@ -88,6 +88,15 @@ def test_figures() -> None:
         bench_figures.figure_growth([small])
 
 
+def test_growth_over_records_of_other_numbers_of_steps() -> None:
+    """A large picture is often timed at one step alone."""
+    usual = made_up()
+    setting = dataclasses.replace(usual.setting, size=(1024, 2048), steps=(1,))
+    single = dataclasses.replace(made_up((1024, 2048)), setting=setting, peak_bytes={"1 steps": 2**30})
+    memory = bench_figures.figure_growth([usual, single]).drawing.axes[1]
+    assert list(memory.lines[0].get_ydata()) == [256.0, 1024.0]
+
+
 def test_sizes() -> None:
     assert parse_size("512") == (512, 512) and parse_size("1024x2048") == (1024, 2048)
     for wrong in ("", "a", "1x2x3", "-4"):

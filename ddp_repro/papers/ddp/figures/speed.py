@@ -62,6 +62,8 @@ def figure_stages(record: BenchRecord) -> Figure:
 def figure_growth(records: Sequence[BenchRecord]) -> Figure:
     """Time and memory over the number of pixels, with a line of linear growth through the smallest.
 
+    A record has the memory of its largest number of steps, on which it does not depend.
+
     Raises:
         ValueError: fewer than two sizes.
     """
@@ -70,15 +72,14 @@ def figure_growth(records: Sequence[BenchRecord]) -> Figure:
     pixels = [record.setting.size[0] * record.setting.size[1] for record in records]
     if len(set(pixels)) < 2:
         raise ValueError("growth needs records of at least two image sizes")
-    memory = f"{max(records[0].setting.steps)} steps"
     with paper_style():
         drawing, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 2.3), layout="constrained")
         for name, (colour, marker) in GROWING.items():
             seconds = [record.measurement[name].median for record in records]
             left.plot(pixels, seconds, color=colour, marker=marker, label=name)
             left.plot(pixels, [seconds[0] * n / pixels[0] for n in pixels], color=colour, linestyle=":", linewidth=0.8)
-        peaks = [record.peak_bytes[memory] / 2**20 for record in records]
-        right.plot(pixels, peaks, color=BLUE, marker="o", label=f"peak, {memory}")
+        peaks = [record.peak_bytes[f"{max(record.setting.steps)} steps"] / 2**20 for record in records]
+        right.plot(pixels, peaks, color=BLUE, marker="o", label="peak of a prediction")
         right.plot(pixels, [peaks[0] * n / pixels[0] for n in pixels], color=BLUE, linestyle=":", linewidth=0.8)
         for axes, label in ((left, "seconds"), (right, "MiB above the idle model")):
             axes.set(xscale="log", yscale="log", xlabel="pixels", ylabel=label)
