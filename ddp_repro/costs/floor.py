@@ -24,6 +24,8 @@ _PRODUCTS = {
     _aten.mm.out: (0, 1), _aten.addmm.out: (1, 2), _aten.addmm_.default: (1, 2),
 }  # fmt: skip
 _BY_ONEDNN = {"mkldnn::_linear_pointwise": (0, 1), "mkldnn::_linear_pointwise.binary": (0, 2)}  # names with overloads
+_ATTENTION = "aten::_scaled_dot_product"  # begins the names of fused ones: query, key and value, then other arguments
+_QUERIES = 256  # of fused attention, whose logits never exist all at once
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype, torch.device]
 
 
@@ -38,6 +40,8 @@ class _Recorder(TorchDispatchMode):
         elif function.name() in _BY_ONEDNN:
             first, second = _BY_ONEDNN[function.name()]
             self.products[multiply, (_layout(arguments[first]), _layout(arguments[second])), ()] += 1
+        elif function.name().startswith(_ATTENTION) and "backward" not in function.name():
+            self.products[_attention_products, tuple(map(_layout, arguments[:3])), ()] += 1
         elif function in _CONVOLUTIONS:
             count = _CONVOLUTIONS[function]
             tensors, (_, *settings) = arguments[:count], arguments[count:]  # without the bias, or its shape
@@ -51,11 +55,12 @@ class _Recorder(TorchDispatchMode):
 def floor_of(function: Callable[[], Any], gradients: bool = False) -> Callable[[], None]:
     """Run ``function`` once; what is returned computes its products of equal shapes, as often.
 
-    Biases are left out, and results overwrite each other, so that no memory is asked for but by convolutions and by
-    the products that oneDNN computes.
+    Biases are left out, and results overwrite each other, so that no memory is asked for but by convolutions, by the
+    products that oneDNN computes, and by the two products of fused attention.
 
     Args:
-        gradients: whether they are recorded when it runs: those of a backward pass are counted, too.
+        gradients: whether they are recorded when it runs: those of a backward pass are counted, too, but for those of
+            fused attention.
     """
     with nullcontext() if gradients else torch.no_grad(), _Recorder() as recorder:
         function()
@@ -74,12 +79,21 @@ def _replay(function: Any, layouts: tuple[Layout, ...], settings: tuple[Any, ...
     tensors = [_like(layout) for layout in layouts]
     if function in _CONVOLUTIONS:
         return lambda: function(*tensors, None, *settings)
+    if function is _attention_products:
+        return lambda: _attention_products(*tensors)
     first, second = tensors
     if function is multiply:
         return lambda: multiply(first, second)
     with full_precision(first.device):
         out = torch.matmul(first, second)
     return lambda: torch.matmul(first, second, out=out)
+
+
+def _attention_products(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """Multiply queries (B, h, n, d) by keys (B, h, m, d), and what that gives by values (B, h, m, d')."""
+    with full_precision(query.device):
+        for part in query.split(_QUERIES, dim=-2):
+            torch.matmul(torch.matmul(part, key.transpose(-1, -2)), value)
 
 
 def _layout(tensor: Tensor) -> Layout:

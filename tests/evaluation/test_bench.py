@@ -1,5 +1,7 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_prep.mini import write_mini
@@ -65,6 +67,22 @@ def test_the_floor_has_all_the_products_and_nothing_else() -> None:
     _, whole = count_macs(layer, images)
     _, floor = count_macs(floor_of(lambda: layer(images)))
     assert floor == whole and floor.convolution > 0 and floor.linear > 0
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 300, 8), (1, 1, 7, 16)])
+def test_the_floor_has_the_products_of_fused_attention(shape: tuple[int, ...]) -> None:
+    query, key, value = torch.randn(3, *shape)
+    other = torch.randn(*shape[:2], 5, shape[-1])
+    batch, heads, count, width = shape
+    for keys, values, length in ((key, value, count), (other, other, 5)):
+
+        def attend(keys: Tensor = keys, values: Tensor = values) -> Tensor:
+            return F.scaled_dot_product_attention(query, keys, values)
+
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            floor_of(attend)()
+        once = 2 * 2 * batch * heads * count * length * width
+        assert counter.get_total_flops() == 2 * once  # when the floor was made, and its own run
 
 
 def test_the_floor_of_training_has_the_products_of_both_passes() -> None:
