@@ -107,5 +107,5 @@ def test_onednn_is_taken_where_mkl_leaves_avx512_unused(
 def test_the_maker_is_read_where_linux_writes_it() -> None:
     if not Path("/proc/cpuinfo").is_file():
         assert products._maker() is None
-    elif torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
-        assert products._maker() in ("AuthenticAMD", "GenuineIntel", "HygonGenuine", "CentaurHauls")
+    else:
+        assert products._maker() != ""

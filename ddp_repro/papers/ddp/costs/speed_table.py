@@ -40,12 +40,12 @@ def growth_sentence(records: list[BenchRecord]) -> str:
     return "a step {step:.1f}, the encoder {encoder:.1f}, the neck {neck:.1f} times as long".format(**times)
 
 
-def batch_lines(records: list[BenchRecord], steps: int = 3) -> list[str]:
-    """Return a Markdown table of images a second over batch and threads, of records of one size and machine."""
+def batch_lines(records: list[BenchRecord]) -> list[str]:
+    """Return a Markdown table of images a second, in three steps, over batch and threads; of one size and machine."""
     rates = {}
     for record in records:
         key = record.setting.batch, record.setting.dtype, record.environment.threads
-        rates[key] = record.setting.batch / record.measurement[f"{steps} steps"].median
+        rates[key] = record.setting.batch / record.measurement["3 steps"].median
     columns = sorted({key[1:] for key in rates}, key=lambda column: (column[0] != "float32", column))
     names = [f"{dtype}, {threads} thread{'s' if threads > 1 else ''}" for dtype, threads in columns]
     lines = [f"| images at once | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
